@@ -1,1 +1,12 @@
-//! Placeholder.
+//! What tests, demo and development need around the product: a real local cluster, images, the test camera, a proxy
+//! that cuts connections, the journal of pictures, and the foreign clients.
+
+pub mod camera;
+pub mod cluster;
+pub mod demo;
+pub mod foreign;
+pub mod images;
+pub mod journal;
+pub mod process;
+pub mod proxy;
+pub mod tools;
