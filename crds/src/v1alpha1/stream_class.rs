@@ -1,0 +1,267 @@
+//! `StreamClass`: where and how streams and producers are made.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector};
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::DeletionPolicy;
+use crate::types::RETENTION_HOURS_DEFAULT;
+
+/// Where and how streams and producers are made. Written by the platform team, referred to by `VideoStreams`.
+#[derive(CustomResource, KubeSchema, Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[kube(
+    group = "streamfleet.io",
+    version = "v1alpha1",
+    kind = "StreamClass",
+    plural = "streamclasses",
+    shortname = "sclass",
+    category = "streamfleet",
+    status = "StreamClassStatus",
+    derive = "PartialEq",
+    doc = "A StreamClass says where (AWS account and region) and how KVS streams and producer pods are made, and who may use it.",
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status"),
+    printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].reason"),
+    printcolumn(name = "Region", type_ = "string", json_path = ".spec.aws.region"),
+    printcolumn(name = "Account", type_ = "string", json_path = ".spec.aws.accountID"),
+    printcolumn(name = "Streams", type_ = "integer", json_path = ".status.streams"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Caller", type_ = "string", json_path = ".status.callerARN", priority = 1)
+)]
+#[serde(rename_all = "camelCase")]
+pub struct StreamClassSpec {
+    /// The AWS account and region that streams are made in.
+    pub aws: Aws,
+
+    /// Which namespaces may use this class. By default none.
+    #[serde(default)]
+    pub allowed_namespaces: AllowedNamespaces,
+
+    /// What the users of this class may decide for themselves. Closed by default.
+    #[serde(default)]
+    pub limits: ClassLimits,
+
+    /// Defaults for the streams of this class.
+    #[serde(default)]
+    #[x_kube(validation = Rule::new("(has(self.namePrefix) ? self.namePrefix : '') == (has(oldSelf.namePrefix) ? oldSelf.namePrefix : '')").message("spec.stream.namePrefix cannot be changed: streams are found by their names. Make another StreamClass with the new prefix"))]
+    pub stream: StreamDefaults,
+
+    /// How producer pods are made.
+    #[serde(default)]
+    pub producer: ProducerDefaults,
+}
+
+/// An AWS account and region, and the way there.
+#[derive(KubeSchema, Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Aws {
+    /// The AWS region, for example `eu-west-1`. It cannot be changed.
+    #[schemars(length(max = 64))]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("spec.aws.region cannot be changed: the streams of this class are in it. Make another StreamClass for the other region"))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z]{2,}(-[a-z]+)+-[0-9]+$')").message("spec.aws.region must be an AWS region, for example eu-west-1"))]
+    pub region: String,
+
+    /// The 12 digits of the AWS account, in quotes, for example `"123456789012"`. The operator asks STS whose its
+    /// credentials are, and does nothing where that is another account. It cannot be changed.
+    #[serde(rename = "accountID")]
+    #[schemars(length(max = 64))]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("spec.aws.accountID cannot be changed: the streams of this class are in it. Make another StreamClass for the other account"))]
+    #[x_kube(validation = Rule::new("self.matches('^[0-9]{12}$')").message("spec.aws.accountID must be the 12 digits of an AWS account, in quotes"))]
+    pub account_id: String,
+
+    /// Endpoints, where they are not the region's own: for VPC endpoints, proxies and emulators.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoints: Option<Endpoints>,
+
+    /// Certificate authorities in PEM that are trusted beside the system's, by the operator and by producers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 262_144))]
+    pub ca_bundle: Option<String>,
+}
+
+/// Endpoints that replace the region's own.
+#[derive(KubeSchema, Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Endpoints {
+    /// The control endpoint of Kinesis Video Streams, for example `https://kvs.example:8443`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    #[x_kube(validation = Rule::new("self.matches('^https?://[^@/?#]+/?$')").message("spec.aws.endpoints.kinesisVideo must be a URL with a host and no path, for example https://kvs.example:8443"))]
+    pub kinesis_video: Option<String>,
+
+    /// The endpoint of STS, for example `https://sts.example:8443`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    #[x_kube(validation = Rule::new("self.matches('^https?://[^@/?#]+/?$')").message("spec.aws.endpoints.sts must be a URL with a host and no path, for example https://sts.example:8443"))]
+    pub sts: Option<String>,
+}
+
+/// Which namespaces may use a class.
+#[derive(KubeSchema, Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.from) || self.from != 'Selector' || has(self.selector)").message("spec.allowedNamespaces.selector is needed where from is Selector, for example {matchLabels: {video: allowed}}"))]
+pub struct AllowedNamespaces {
+    /// `None` (the default), `All`, or `Selector`: those whose labels match `selector`.
+    #[serde(default)]
+    pub from: From,
+
+    /// The labels of the namespaces that may use the class, for example `{matchLabels: {video: allowed}}`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selector: Option<LabelSelector>,
+}
+
+/// The way in which namespaces are chosen.
+#[derive(JsonSchema, Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum From {
+    /// No namespace.
+    #[default]
+    None,
+    /// Every namespace.
+    All,
+    /// The namespaces whose labels match.
+    Selector,
+}
+
+/// What the users of a class may decide.
+#[derive(KubeSchema, Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ClassLimits {
+    /// Which stream names are allowed: `Default` (only the generated ones), `Prefixed` (any that begins with the class's
+    /// prefix, followed by the namespace and a dot), or `Any`.
+    #[serde(default)]
+    pub stream_names: StreamNames,
+
+    /// Which deletion policies a VideoStream may ask for, for example `[Retain, Delete]`. The class's own default is
+    /// always allowed.
+    #[serde(default = "only_retain")]
+    #[schemars(length(max = 2))]
+    pub deletion_policies: Vec<DeletionPolicy>,
+}
+
+impl Default for ClassLimits {
+    fn default() -> Self {
+        Self { stream_names: StreamNames::default(), deletion_policies: only_retain() }
+    }
+}
+
+fn only_retain() -> Vec<DeletionPolicy> {
+    vec![DeletionPolicy::Retain]
+}
+
+/// Which stream names a class allows.
+#[derive(JsonSchema, Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum StreamNames {
+    /// Only the generated ones: prefix, namespace, dot, name.
+    #[default]
+    Default,
+    /// Any that begins with prefix, namespace and a dot.
+    Prefixed,
+    /// Any.
+    Any,
+}
+
+/// Defaults for the streams of a class.
+#[derive(KubeSchema, Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StreamDefaults {
+    /// What generated stream names begin with, for example `prod-`: the name is then `prod-NAMESPACE.NAME`. It cannot be
+    /// changed.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 64))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-zA-Z0-9_.-]*$')").message("spec.stream.namePrefix may hold only letters, digits, underscore, dot and hyphen"))]
+    pub name_prefix: String,
+
+    /// How many hours video is kept where a VideoStream does not say, 0 to 87600. 0 keeps nothing.
+    #[serde(default = "default_retention_hours")]
+    #[x_kube(validation = Rule::new("self >= 0 && self <= 87600").message("spec.stream.retentionHours must be 0 to 87600 (10 years); 0 stores nothing"))]
+    pub retention_hours: i32,
+
+    /// Tags for every stream, for example `{cost-centre: "4711"}`. Those of a VideoStream go before these.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 46))]
+    #[x_kube(validation = Rule::new("self.all(key, !key.startsWith('streamfleet.io/') && !key.startsWith('aws:'))").message("spec.stream.tags may not hold keys that begin with streamfleet.io/ or aws:, choose others"))]
+    pub tags: BTreeMap<String, String>,
+
+    /// What becomes of a KVS stream whose VideoStream is deleted, where the VideoStream does not say: `Retain` (the
+    /// default) or `Delete`, which destroys its footage.
+    #[serde(default)]
+    pub deletion_policy: DeletionPolicy,
+}
+
+fn default_retention_hours() -> i32 {
+    RETENTION_HOURS_DEFAULT
+}
+
+impl Default for StreamDefaults {
+    fn default() -> Self {
+        Self {
+            name_prefix: String::new(),
+            retention_hours: default_retention_hours(),
+            tags: BTreeMap::new(),
+            deletion_policy: DeletionPolicy::default(),
+        }
+    }
+}
+
+/// How producer pods are made.
+#[derive(KubeSchema, Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ProducerDefaults {
+    /// The image, where it is not the operator's own default, for example `registry.example/streamfleet-producer:1.2.3`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub image: Option<String>,
+
+    /// The service account of producer pods, for example one with an IAM role (IRSA). It is to exist in every namespace with
+    /// cameras. By default the namespace's `default`; no token is mounted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub service_account_name: Option<String>,
+
+    /// For trials: a Secret in the namespace of the cameras whose key `credentials` is an AWS shared credentials file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub credentials_secret_name: Option<String>,
+
+    /// What a producer pod asks for and may use, for example `{requests: {cpu: 20m, memory: 32Mi}, limits: {memory: 128Mi}}`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<Resources>,
+}
+
+/// What a container asks for and may use.
+#[derive(KubeSchema, Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Resources {
+    /// What is set aside for it, for example `{cpu: 20m, memory: 32Mi}`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub requests: BTreeMap<String, Quantity>,
+
+    /// What it may use at most, for example `{memory: 128Mi}`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub limits: BTreeMap<String, Quantity>,
+}
+
+/// What is known about a `StreamClass`.
+#[derive(KubeSchema, Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StreamClassStatus {
+    /// The generation of the spec that this status is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+
+    /// `Ready` and `CallerVerified`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
+    pub conditions: Vec<Condition>,
+
+    /// Who the operator is for AWS, as STS says.
+    #[serde(default, rename = "callerARN", skip_serializing_if = "Option::is_none")]
+    pub caller_arn: Option<String>,
+
+    /// How many `VideoStreams` refer to this class.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub streams: Option<i64>,
+}
