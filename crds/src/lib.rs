@@ -51,7 +51,10 @@ pub fn manifests() -> Result<Vec<(String, String)>, ManifestError> {
             // Through a JSON value, so that empty defaults of the Go types do not appear.
             let value = serde_json::to_value(&crd).map_err(ManifestError::Value)?;
             let yaml = serde_saphyr::to_string(&value).map_err(ManifestError::Yaml)?;
-            Ok((file, format!("# Generated from crds/src by `cargo run -p streamfleet-crds --bin crdgen`.\n{yaml}")))
+            Ok((
+                file,
+                format!("# Generated from crds/src by `cargo run -p streamfleet-crds --bin crdgen`.\n{yaml}"),
+            ))
         })
         .collect()
 }

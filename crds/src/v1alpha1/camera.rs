@@ -20,11 +20,25 @@ use super::VideoStreamSpec;
     status = "CameraStatus",
     derive = "PartialEq",
     doc = "A Camera is a source of video and the stream that it is stored in. It is Ready while its video is being stored.",
-    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status"),
-    printcolumn(name = "State", type_ = "string", json_path = ".status.state", description = "Whether it is recording, and if not, why."),
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Ready')].status"
+    ),
+    printcolumn(
+        name = "State",
+        type_ = "string",
+        json_path = ".status.state",
+        description = "Whether it is recording, and if not, why."
+    ),
     printcolumn(name = "Stream", type_ = "string", json_path = ".status.streamName"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
-    printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].reason", priority = 1),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Ready')].reason",
+        priority = 1
+    ),
     printcolumn(name = "Codec", type_ = "string", json_path = ".status.codec", priority = 1),
     printcolumn(name = "Size", type_ = "string", json_path = ".status.size", priority = 1),
     printcolumn(name = "FPS", type_ = "integer", json_path = ".status.frameRate", priority = 1),
@@ -33,6 +47,7 @@ use super::VideoStreamSpec;
     printcolumn(name = "Node", type_ = "string", json_path = ".status.producer.node", priority = 1)
 )]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.source.rtsp)").message("spec.source must name exactly one kind of source: set spec.source.rtsp.url, for example rtsp://door.example:554/live").field_path(".source"))]
 #[x_kube(validation = Rule::new("has(self.streamRef) != has(self.streamTemplate)").message("set exactly one of spec.streamRef (a VideoStream that exists) and spec.streamTemplate (one that is made for this camera and goes with it)"))]
 #[x_kube(validation = Rule::new("has(self.streamRef) == has(oldSelf.streamRef)").message("spec.streamRef and spec.streamTemplate cannot be exchanged for each other: delete this Camera and make it again (a stream of a template is kept unless its deletionPolicy is Delete)"))]
 pub struct CameraSpec {
@@ -40,7 +55,6 @@ pub struct CameraSpec {
     // The rules about the URL stand here, on the parent: API servers repeat a refused scalar value in the error, and this one
     // may hold a password.
     #[serde(default)]
-    #[x_kube(validation = Rule::new("has(self.rtsp)").message("spec.source must name exactly one kind of source: set spec.source.rtsp.url, for example rtsp://door.example:554/live"))]
     #[x_kube(validation = Rule::new("!has(self.rtsp) || !self.rtsp.url.contains('@')").message("spec.source.rtsp.url must not hold a user name or password: put them into a Secret under the keys username and password, and name that in spec.credentialsRef.name (an at sign in the path is written %40)"))]
     #[x_kube(validation = Rule::new("!has(self.rtsp) || self.rtsp.url.contains('@') || self.rtsp.url.matches('^rtsp://([A-Za-z0-9._-]+|\\\\[[0-9A-Fa-f:.]+\\\\])(:[0-9]{1,5})?([/?].*)?$')").message("spec.source.rtsp.url must be of the form rtsp://HOST[:PORT]/PATH, for example rtsp://door.example:554/live"))]
     pub source: Source,

@@ -9,9 +9,10 @@ pub use camera::{
     StreamTemplate,
 };
 pub use stream_class::{
-    AllowedNamespaces, Aws, ClassLimits, Endpoints, From, ProducerDefaults, Resources, StreamClass, StreamClassSpec,
-    StreamClassStatus, StreamDefaults, StreamNames,
+    AllowedNamespaces, Aws, ClassLimits, Endpoints, From, ProducerDefaults, Resources, StreamClass,
+    StreamClassSpec, StreamClassStatus, StreamDefaults, StreamNames,
 };
 pub use video_stream::{
-    DeletionPolicy, PendingChange, RetentionDecreasePolicy, VideoStream, VideoStreamSpec, VideoStreamStatus, Writer,
+    DeletionPolicy, PendingChange, RetentionDecreasePolicy, VideoStream, VideoStreamSpec, VideoStreamStatus,
+    Writer,
 };

@@ -23,8 +23,16 @@ use crate::types::RETENTION_HOURS_DEFAULT;
     status = "StreamClassStatus",
     derive = "PartialEq",
     doc = "A StreamClass says where (AWS account and region) and how KVS streams and producer pods are made, and who may use it.",
-    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status"),
-    printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].reason"),
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Ready')].status"
+    ),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Ready')].reason"
+    ),
     printcolumn(name = "Region", type_ = "string", json_path = ".spec.aws.region"),
     printcolumn(name = "Account", type_ = "string", json_path = ".spec.aws.accountID"),
     printcolumn(name = "Streams", type_ = "integer", json_path = ".status.streams"),

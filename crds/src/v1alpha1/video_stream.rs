@@ -19,11 +19,33 @@ use serde::{Deserialize, Serialize};
     status = "VideoStreamStatus",
     derive = "PartialEq",
     doc = "A VideoStream is one stream in Amazon Kinesis Video Streams: its name, how long it keeps video, its tags, and what becomes of it when this object is deleted.",
-    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status"),
-    printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].reason"),
-    printcolumn(name = "Synced", type_ = "string", json_path = ".status.conditions[?(@.type=='Synced')].reason"),
-    printcolumn(name = "Retention", type_ = "integer", json_path = ".status.retentionHours", description = "Hours that the stream keeps video."),
-    printcolumn(name = "Writer", type_ = "string", json_path = ".status.writer.name", description = "The Camera that may write the stream."),
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Ready')].status"
+    ),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Ready')].reason"
+    ),
+    printcolumn(
+        name = "Synced",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Synced')].reason"
+    ),
+    printcolumn(
+        name = "Retention",
+        type_ = "integer",
+        json_path = ".status.retentionHours",
+        description = "Hours that the stream keeps video."
+    ),
+    printcolumn(
+        name = "Writer",
+        type_ = "string",
+        json_path = ".status.writer.name",
+        description = "The Camera that may write the stream."
+    ),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(name = "AWS", type_ = "string", json_path = ".status.awsStatus", priority = 1),
     printcolumn(name = "Stream", type_ = "string", json_path = ".status.streamName", priority = 1),
@@ -65,7 +87,9 @@ pub struct VideoStreamSpec {
 
     /// What becomes of the KVS stream when this object is deleted: `Retain` keeps it and its footage, `Delete` destroys both.
     /// By default the class's, which is `Retain` unless it says otherwise. The class may not allow `Delete`.
+    // `with`: the schema of an optional enum loses the description of the field.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "DeletionPolicy")]
     pub deletion_policy: Option<DeletionPolicy>,
 }
 
