@@ -9,4 +9,5 @@ pub mod images;
 pub mod journal;
 pub mod process;
 pub mod proxy;
+pub mod steps;
 pub mod tools;

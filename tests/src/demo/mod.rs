@@ -1,1 +1,15 @@
-//! Placeholder.
+//! The demo.
+
+use anyhow::Result;
+
+use crate::steps::Steps;
+
+/// Placeholder.
+pub fn up(_steps: &Steps) -> Result<()> {
+    Ok(())
+}
+
+/// Placeholder.
+pub fn down(_steps: &Steps) -> Result<()> {
+    Ok(())
+}

@@ -1,0 +1,62 @@
+# What people type. Everything that takes long is kept in the cache folder; the second time is fast.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.ONESHELL:
+.DEFAULT_GOAL := help
+
+export STREAMFLEET_CACHE ?= $(HOME)/.cache/streamfleet
+export CARGO_TARGET_DIR := $(STREAMFLEET_CACHE)/target
+# Binaries are static, which needs a named target (.cargo/config.toml).
+TARGET := $(CARGO_TARGET_DIR)/$(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
+DEBUG := $(TARGET)/debug
+RELEASE := $(TARGET)/release
+INDEX ?= 1
+NODES ?= 2
+
+.PHONY: help check demo demo-down test lint images cluster-up cluster-down build release
+
+help: ## this list
+	@echo 'Streamfleet: from YAML about cameras to stored video.'
+	echo
+	sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 22
+	echo
+	echo 'The first time, demo and test install Debian packages (as root) and build a Kubernetes; all of it is kept in'
+	echo '$(STREAMFLEET_CACHE) (set STREAMFLEET_CACHE for another place). On this machine:'
+	$(MAKE) --no-print-directory check || true
+
+check: ## what this machine has and lacks
+	@scripts/check-machine
+
+demo: check ## the whole way on this machine: cluster, cameras, stored video, a clip; stays up
+	@echo '== building the binaries (release); the first time takes some minutes'
+	cargo build --locked --release --workspace
+	$(RELEASE)/streamfleet-dev demo
+
+demo-down: ## take the demo down; nothing is left but the emulator's data
+	@for binary in $(RELEASE)/streamfleet-dev $(DEBUG)/streamfleet-dev; do
+	  if [ -x "$$binary" ]; then exec "$$binary" demo-down; fi
+	done
+	cargo build --locked --release --workspace
+	exec $(RELEASE)/streamfleet-dev demo-down
+
+build: check ## all binaries and tests (development profile)
+	@cargo build --locked --workspace --all-targets
+
+release: check ## all binaries (release profile)
+	@cargo build --locked --release --workspace
+
+test: check ## every test, those on a real cluster included
+	@scripts/test
+
+lint: check ## rustfmt, clippy, docs, helm lint
+	@scripts/lint
+
+images: build ## build the images and import them into cluster INDEX (default 1), if it is up
+	@$(DEBUG)/streamfleet-dev images --index $(INDEX)
+
+cluster-up: build ## a Kubernetes of NODES (default 2) nodes on this machine; INDEX (default 1) tells several apart
+	@$(DEBUG)/streamfleet-dev cluster up --index $(INDEX) --nodes $(NODES)
+
+cluster-down: build ## take cluster INDEX down; nothing is left of it
+	@$(DEBUG)/streamfleet-dev cluster down --index $(INDEX)
