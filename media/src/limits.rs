@@ -88,3 +88,7 @@ pub const ELEMENT_BYTES_MAX: u64 = FRAGMENT_BYTES_MAX;
 
 /// Depth of nested masters that the readers follow. The format needs 8; recursive chapters and tags a few more.
 pub const ELEMENT_DEPTH_MAX: usize = 32;
+
+/// Bytes that may precede the first Cluster of a document. Our own bound: private data of [`TRACKS_MAX`] tracks, twice,
+/// and room for what other writers add.
+pub const HEADER_BYTES_MAX: usize = 2 * TRACKS_MAX * CODEC_PRIVATE_BYTES_MAX + (1 << 20);

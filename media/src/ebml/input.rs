@@ -32,11 +32,11 @@ impl Input {
         self.offset
     }
 
-    /// The next `count` bytes, at least, without taking them; `None` when there are fewer.
+    /// The next `count` bytes without taking them; `None` when there are fewer.
     pub(super) fn peek(&mut self, count: usize) -> Option<&[u8]> {
         self.gather(count).then(|| match self.chunks.front() {
-            Some(front) if self.joined.is_empty() => &front[..],
-            _ => &self.joined[..],
+            Some(front) if self.joined.is_empty() => &front[..count],
+            _ => &self.joined[..count],
         })
     }
 
