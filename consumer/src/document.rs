@@ -131,49 +131,52 @@ impl Document {
         let scale = self.timecode_scale.filter(|scale| *scale > 0).unwrap_or(TIMECODE_SCALE_NS);
         let mut out = BytesMut::with_capacity(self.bytes as usize + 64);
         let mut clusters = ClusterTimes { first: None, target: units(placement.offset, scale) };
-        let mut info: Option<BytesMut> = None;
-        let mut left_out: Option<u32> = None;
+        let mut info = BytesMut::new();
+        let mut open: Vec<u32> = Vec::new();
         for event in &self.events {
+            let kept = !open.iter().any(|id| matches!(*id, ids::SEEK_HEAD | ids::CUES));
             match event {
-                Event::End(end) if left_out == Some(end.id) => left_out = None,
-                _ if left_out.is_some() => {}
-                Event::Start(start) => match start.id {
-                    ids::SEEK_HEAD | ids::CUES => left_out = Some(start.id),
-                    ids::INFO => info = Some(BytesMut::new()),
-                    ids::SEGMENT | ids::CLUSTER => {
-                        out.extend_from_slice(&start.id.to_be_bytes());
-                        out.extend_from_slice(&varint::UNKNOWN_IN_EIGHT_BYTES);
+                Event::Start(start) => {
+                    open.push(start.id);
+                    match start.id {
+                        ids::SEEK_HEAD | ids::CUES | ids::INFO => {}
+                        // What is in them changes, so that their sizes do.
+                        ids::SEGMENT | ids::CLUSTER => {
+                            out.extend_from_slice(&start.id.to_be_bytes());
+                            out.extend_from_slice(&varint::UNKNOWN_IN_EIGHT_BYTES);
+                        }
+                        _ if kept => out.extend_from_slice(&start.raw),
+                        _ => {}
                     }
-                    _ => out.extend_from_slice(&start.raw),
-                },
-                Event::Data(data) => match (data.id, &mut info) {
-                    (
-                        ids::CRC_32
-                        | ids::VOID
-                        | ids::POSITION
-                        | ids::PREV_SIZE
-                        | ids::DURATION
-                        | ids::DATE_UTC,
-                        _,
-                    ) => {}
-                    (_, Some(info)) => info.extend_from_slice(&data.raw),
-                    (ids::TIMECODE, None) => {
+                }
+                Event::Data(data) => match open.last().copied().unwrap_or_default() {
+                    ids::INFO if !is_outdated(data.id) => info.extend_from_slice(&data.raw),
+                    ids::INFO => {}
+                    ids::SEGMENT | ids::CLUSTER if is_outdated(data.id) => {}
+                    ids::CLUSTER if data.id == ids::TIMECODE => {
                         let timecode = clusters.place(varint::unsigned(&data.payload));
                         write::element(&mut out, ids::TIMECODE, &timecode.to_be_bytes());
                     }
-                    (_, None) => out.extend_from_slice(&data.raw),
+                    _ if kept => out.extend_from_slice(&data.raw),
+                    _ => {}
                 },
-                Event::End(end) if end.id == ids::INFO => {
-                    if let Some(mut content) = info.take() {
+                Event::End(end) => {
+                    open.pop();
+                    if end.id == ids::INFO {
+                        let mut content = std::mem::take(&mut info);
                         describe_clip(&mut content, placement, scale);
                         write::element(&mut out, ids::INFO, &content);
                     }
                 }
-                Event::End(_) => {}
             }
         }
         out.freeze()
     }
+}
+
+/// Whether an element of a Segment, a Cluster or an Info would be wrong in a clip, or is only padding.
+const fn is_outdated(id: u32) -> bool {
+    matches!(id, ids::CRC_32 | ids::VOID | ids::POSITION | ids::PREV_SIZE | ids::DURATION | ids::DATE_UTC)
 }
 
 /// Moves a document's clusters so that the first one is at its target; the distances between them stay.
@@ -207,6 +210,8 @@ fn describe_clip(content: &mut BytesMut, placement: Placement, scale: u64) {
 #[cfg(test)]
 mod tests {
     use streamfleet_media::fragment::{Fragment, FragmentReader};
+    use streamfleet_media::merge::SegmentMerger;
+    use streamfleet_media::mkv::{Demuxer, Item};
 
     use super::*;
 
@@ -288,6 +293,35 @@ mod tests {
     }
 
     #[test]
+    fn every_element_that_names_its_size_has_it() {
+        for (name, bytes, ..) in CAPTURES {
+            for document in documents(bytes, bytes.len()) {
+                let placed = document.placed(placement(7));
+                let mut reader = Reader::new();
+                reader.push(placed.clone());
+                reader.finish();
+                let mut open = Vec::new();
+                while let Some(event) = reader.next().unwrap() {
+                    match event {
+                        Event::Start(start) => {
+                            let content = start.offset + start.raw.len() as u64;
+                            open.push((start.id, start.size.map(|size| content + size)));
+                        }
+                        Event::End(end) => {
+                            let (id, announced) = open.pop().unwrap();
+                            assert!(
+                                announced.is_none_or(|announced| announced == end.offset),
+                                "{name}: 0x{id:X}"
+                            );
+                        }
+                        Event::Data(_) => {}
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
     fn frames_keep_the_payload_and_the_distances_of_the_capture() {
         let (_, bytes, ..) = CAPTURES[0];
         let mut reader = FragmentReader::new();
@@ -301,6 +335,45 @@ mod tests {
                 assert_eq!(new.timecode - 5_000, old.timecode - base);
                 assert_eq!(new.payload, old.payload);
             }
+        }
+    }
+
+    #[test]
+    fn documents_of_several_sessions_join_to_one_segment_on_one_timeline() {
+        for (name, bytes, count, blocks) in CAPTURES {
+            // Twice the same session: its relative times begin again.
+            let documents: Vec<Document> =
+                documents(bytes, bytes.len()).into_iter().chain(documents(bytes, bytes.len())).collect();
+            let mut merger = SegmentMerger::new();
+            let mut merged = BytesMut::new();
+            for (index, document) in documents.iter().enumerate() {
+                merger.push(document.placed(placement(index as u64 * 5_000)));
+                while let Some(bytes) = merger.next().unwrap() {
+                    merged.extend_from_slice(&bytes);
+                }
+            }
+            merger.finish();
+            while let Some(bytes) = merger.next().unwrap() {
+                merged.extend_from_slice(&bytes);
+            }
+            assert_eq!(merger.segments(), 1, "{name}");
+            let mut demuxer = Demuxer::new();
+            demuxer.push(merged.freeze());
+            demuxer.finish();
+            let (mut clusters, mut frames) = (Vec::new(), 0);
+            while let Some(item) = demuxer.next().unwrap() {
+                match item {
+                    Item::Cluster { timecode } => clusters.push(timecode),
+                    Item::Frame(_) => frames += 1,
+                    _ => {}
+                }
+            }
+            assert_eq!(
+                clusters,
+                (0..2 * count as i64).map(|index| index * 5_000).collect::<Vec<_>>(),
+                "{name}"
+            );
+            assert_eq!(frames, 2 * blocks, "{name}");
         }
     }
 

@@ -36,6 +36,7 @@ pub enum Command {
     /// LAST PERSISTED comes live from the producer pods, through the API server. Where a pod does not answer, it is what
     /// the Camera's status last said, and is marked with a star. It needs the permission to list cameras, and for live
     /// values to get pods/proxy.
+    #[command(verbatim_doc_comment)]
     Status(StatusArgs),
     /// Writes the video of a time range to a file (MKV)
     ///
@@ -43,6 +44,7 @@ pub enum Command {
     /// kinesisvideo:GetDataEndpoint, ListFragments and GetMediaForFragmentList on the stream. Region, endpoint and
     /// certificate authorities come from the camera's StreamClass. Whole fragments are written, so that the file begins up
     /// to one fragment before --from.
+    #[command(verbatim_doc_comment)]
     Clip(ClipArgs),
 }
 

@@ -21,7 +21,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // Nothing can be done where standard error is closed.
-            drop(writeln!(std::io::stderr(), "error: {error:#}"));
+            drop(writeln!(std::io::stderr(), "error: {}", in_one_line(&error)));
             ExitCode::FAILURE
         }
     }
@@ -36,5 +36,30 @@ async fn run(cli: &Cli) -> anyhow::Result<()> {
     match &cli.command {
         Command::Status(args) => status::run(&cluster, args).await,
         Command::Clip(args) => clip::run(&cluster, args).await,
+    }
+}
+
+/// The causes, outermost first. Several libraries repeat their cause in their own text: each is said once.
+fn in_one_line(error: &anyhow::Error) -> String {
+    let mut parts: Vec<String> = Vec::new();
+    for cause in error.chain() {
+        let text = cause.to_string();
+        if !parts.iter().any(|part| part.contains(&text)) {
+            parts.push(text);
+        }
+    }
+    parts.join(": ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_that_is_repeated_by_the_library_is_said_once() {
+        let error = anyhow::anyhow!("no such file")
+            .context("failed to read x: no such file")
+            .context("failed to connect");
+        assert_eq!(in_one_line(&error), "failed to connect: failed to read x: no such file");
     }
 }

@@ -50,7 +50,7 @@ pub async fn run(cluster: &Cluster, args: &StatusArgs) -> anyhow::Result<()> {
 async fn ask(cluster: &Cluster, camera: &Camera) -> Answer {
     let pod = producer_pod(camera).ok_or_else(|| "it has no producer pod".to_owned())?;
     let namespace = camera.metadata.namespace.as_deref().unwrap_or_default();
-    cluster.producer_status(namespace, pod).await.map_err(|error| format!("{error:#}"))
+    cluster.producer_status(namespace, pod).await.map_err(|error| crate::in_one_line(&error))
 }
 
 fn producer_pod(camera: &Camera) -> Option<&str> {
