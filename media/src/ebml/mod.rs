@@ -4,6 +4,8 @@
 //! how much it may keep in memory. What elements mean is left to [`crate::mkv`].
 
 mod input;
+#[cfg(test)]
+mod tests;
 pub mod varint;
 
 use bytes::Bytes;

@@ -106,19 +106,20 @@ impl FragmentReader {
             Item::Header(header) => current.header = header,
             Item::Cluster { timecode } => current.timecode = current.timecode.or(Some(timecode)),
             Item::Frame(frame) => {
-                self.size += frame.payload.len() as u64;
-                if self.size > self.limit {
-                    return Err(FragmentError::TooLarge { offset: self.demuxer.offset(), limit: self.limit });
-                }
+                // Empty frames take memory too.
+                self.size += (frame.payload.len() + size_of::<Frame>()) as u64;
                 current.frames.push(frame);
             }
             Item::Tag { name, value } => {
                 if !current.metadata.take_tag(&name, &value) {
-                    self.size += (name.len() + value.len()) as u64;
+                    self.size += (name.len() + value.len() + size_of::<(String, String)>()) as u64;
                     current.tags.push((name, value));
                 }
             }
             Item::Document | Item::TagsEnd | Item::ClusterEnd | Item::SegmentEnd => {}
+        }
+        if self.size > self.limit {
+            return Err(FragmentError::TooLarge { offset: self.demuxer.offset(), limit: self.limit });
         }
         Ok(())
     }

@@ -89,3 +89,66 @@ fn parameter_sets(rest: &mut Bytes, mask: u8) -> Result<Vec<Bytes>, AvccError> {
 fn take(rest: &mut Bytes, count: usize) -> Result<Bytes, AvccError> {
     if rest.len() < count { Err(AvccError::Truncated) } else { Ok(rest.split_to(count)) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bytes(hex: &str) -> Bytes {
+        Bytes::from(hex::decode(hex).unwrap())
+    }
+
+    const HIGH: &str = "67640028acd940780227e5c044000003000400000300c83c60c658";
+    const BASELINE: &str = "6742c00dd9016096c044000003000400000300c83c50a920";
+
+    fn configuration(sps: &str) -> AvcConfiguration {
+        AvcConfiguration {
+            sps: vec![bytes(sps)],
+            pps: vec![bytes("68ebe3cb22c0"), bytes("684bc0")],
+            length_size: 4,
+        }
+    }
+
+    #[test]
+    fn records_have_the_form_of_the_standard() {
+        let record = configuration(BASELINE).to_record().unwrap();
+        assert_eq!(hex::encode(record), format!("0142c00dffe10018{BASELINE}02000668ebe3cb22c00003684bc0"));
+        let record = configuration(HIGH).to_record().unwrap();
+        assert_eq!(
+            hex::encode(record),
+            format!("01640028ffe1001b{HIGH}02000668ebe3cb22c00003684bc0fdf8f800")
+        );
+    }
+
+    #[test]
+    fn records_read_back_and_every_cut_is_seen() {
+        for sps in [HIGH, BASELINE] {
+            let configuration = configuration(sps);
+            let record = configuration.to_record().unwrap();
+            assert_eq!(AvcConfiguration::parse(&record), Ok(configuration));
+            let sets_end = record.len() - if sps == HIGH { 4 } else { 0 };
+            for end in 0..sets_end {
+                assert_eq!(
+                    AvcConfiguration::parse(&record.slice(..end)),
+                    Err(AvccError::Truncated),
+                    "cut at {end}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn byte_streams_are_no_records() {
+        assert_eq!(AvcConfiguration::parse(&bytes("0000000167640028")), Err(AvccError::Version));
+    }
+
+    #[test]
+    fn what_a_record_cannot_hold_is_none() {
+        assert_eq!(AvcConfiguration { sps: Vec::new(), ..configuration(HIGH) }.to_record(), None);
+        assert_eq!(AvcConfiguration { sps: vec![bytes(HIGH); 32], ..configuration(HIGH) }.to_record(), None);
+        assert_eq!(
+            AvcConfiguration { pps: vec![Bytes::from(vec![0; 65_536])], ..configuration(HIGH) }.to_record(),
+            None
+        );
+    }
+}

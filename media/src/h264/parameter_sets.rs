@@ -90,3 +90,64 @@ fn id(nal: &[u8]) -> Option<u32> {
     }
     bits.unsigned().ok().filter(|id| *id < if is_sps { 32 } else { 256 })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn nal(hex: &str) -> Vec<u8> {
+        hex::decode(hex).unwrap()
+    }
+
+    const SPS: &str = "67640028acd940780227e5c044000003000400000300c83c60c658";
+    const SPS_OF_OTHER_SIZE: &str = "6742c00dd9016096c044000003000400000300c83c50a920";
+    /// Ids 0 and 1.
+    const PPS: [&str; 2] = ["68ebe3cb22c0", "684bc0"];
+
+    #[test]
+    fn a_set_repeated_changes_nothing_and_a_new_one_under_its_id_does() {
+        let mut sets = ParameterSets::new();
+        assert!(sets.take(&nal(SPS)) && sets.take(&nal(PPS[0])));
+        let before = sets.clone();
+        assert!(!sets.take(&nal(SPS)) && !sets.take(&nal(PPS[0])));
+        assert_eq!(sets, before);
+        assert!(sets.take(&nal(SPS_OF_OTHER_SIZE)));
+        assert_ne!(sets, before);
+        assert_eq!(sets.sps().map(|sps| (sps.width, sps.height)), Some((352, 288)));
+        assert_eq!(sets.sps_nals().count(), 1);
+    }
+
+    #[test]
+    fn sets_are_equal_in_whatever_order_they_came() {
+        let collect = |order: [&str; 3]| {
+            let mut sets = ParameterSets::new();
+            order.iter().for_each(|set| assert!(sets.take(&nal(set))));
+            sets
+        };
+        let one = collect([SPS, PPS[0], PPS[1]]);
+        let other = collect([PPS[1], PPS[0], SPS]);
+        assert_eq!(one, other);
+        assert_eq!(one.to_avcc(), other.to_avcc());
+        assert_eq!(one.pps_nals().count(), 2);
+    }
+
+    #[test]
+    fn a_configuration_gives_the_sets_that_made_it() {
+        let mut sets = ParameterSets::new();
+        assert_eq!(sets.to_avcc(), None);
+        sets.take(&nal(SPS));
+        assert_eq!(sets.to_avcc(), None, "a picture parameter set is missing");
+        sets.take(&nal(PPS[0]));
+        let configuration = AvcConfiguration::parse(&sets.to_avcc().unwrap()).unwrap();
+        assert_eq!(ParameterSets::from_configuration(&configuration), sets);
+    }
+
+    #[test]
+    fn other_nal_units_and_broken_sets_are_left_out() {
+        let mut sets = ParameterSets::new();
+        for set in ["", "65", "67", "6764", "68", "6800", "06050100"] {
+            assert!(!sets.take(&nal(set)), "{set}");
+        }
+        assert_eq!(sets, ParameterSets::new());
+    }
+}

@@ -1,12 +1,14 @@
 //! From elements to media: headers, clusters, frames and tags, as they come.
 
+use std::collections::VecDeque;
+
 use bytes::Bytes;
 
 use super::block::{Block, BlockError};
 use super::header::HeaderBuilder;
 use super::{Header, ids};
 use crate::ebml::{Data, Event, ReadError, Reader, varint};
-use std::collections::VecDeque;
+use crate::limits::HEADER_BYTES_MAX;
 
 /// One thing found in a document.
 #[derive(Debug, Clone, PartialEq)]
@@ -62,6 +64,12 @@ pub enum DemuxError {
         /// What is wrong.
         error: BlockError,
         /// Where the block begins.
+        offset: u64,
+    },
+    /// What precedes the first Cluster is larger than any header.
+    #[error("more than {HEADER_BYTES_MAX} bytes of header before offset {offset}")]
+    HeaderTooLarge {
+        /// Where the limit was passed.
         offset: u64,
     },
     /// A block without a Cluster, or before the Cluster's timecode.
@@ -222,8 +230,10 @@ impl Demuxer {
                 }
             }
             _ => {
-                if let Some(header) = &mut self.header {
-                    header.value(data);
+                if let Some(header) = &mut self.header
+                    && header.value(data) > HEADER_BYTES_MAX
+                {
+                    return Err(DemuxError::HeaderTooLarge { offset });
                 }
             }
         }

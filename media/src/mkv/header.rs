@@ -12,6 +12,8 @@ pub(super) struct HeaderBuilder {
     timecode_scale: Option<u64>,
     tracks: Vec<Track>,
     entry: Option<Entry>,
+    /// Bytes of all values seen, kept or not.
+    size: usize,
 }
 
 #[derive(Debug, Default)]
@@ -44,12 +46,15 @@ impl HeaderBuilder {
         }
     }
 
-    pub(super) fn value(&mut self, data: &Data) {
+    /// Takes a value in, and returns how many bytes of values there have been: the caller says what is too many.
+    pub(super) fn value(&mut self, data: &Data) -> usize {
         if data.id == ids::TIMECODE_SCALE {
             self.timecode_scale = Some(varint::unsigned(&data.payload));
         } else if let Some(entry) = &mut self.entry {
             entry.value(data);
         }
+        self.size += data.raw.len();
+        self.size
     }
 
     pub(super) fn build(&mut self) -> Header {

@@ -7,6 +7,8 @@ mod block;
 mod demux;
 mod header;
 pub mod ids;
+#[cfg(test)]
+mod tests;
 pub mod write;
 
 use bytes::Bytes;
@@ -23,7 +25,7 @@ pub const CODEC_AAC: &str = "A_AAC";
 /// Codec id of G.711, with a `WAVEFORMATEX` that says which law.
 pub const CODEC_ACM: &str = "A_MS/ACM";
 
-/// What is before the first Cluster or after it has no bearing on the others: the head of a document.
+/// The head of a document: time scale and tracks.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Header {
     /// Nanoseconds of one timecode; 10⁶ (a millisecond) where the document does not say.
