@@ -2,7 +2,7 @@
 //! output in a file, recorded by id and start time (an id alone may be somebody else's by the time it is stopped).
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread::sleep;
@@ -39,16 +39,23 @@ impl Folder {
 
     /// Starts the command in a session of its own, without input, with its output appended to `NAME.log`.
     pub fn start(&self, name: &str, command: &Command) -> Result<Recorded> {
+        self.start_with_input(name, command, "")
+    }
+
+    /// The same with something to read on its standard input: for what must not be an argument.
+    pub fn start_with_input(&self, name: &str, command: &Command, input: &str) -> Result<Recorded> {
         fs::create_dir_all(&self.path).with_context(|| format!("failed to make {}", self.path.display()))?;
         let log = self.log(name);
         let output = File::options().create(true).append(true).open(&log)?;
-        let child = in_session(command)
-            .stdin(Stdio::null())
+        let mut child = in_session(command)
+            .stdin(Stdio::piped())
             .stdout(output.try_clone()?)
             .stderr(output)
             .spawn()
             .with_context(|| format!("failed to start {name}"))?;
         let pid = child.id();
+        // Dropped, and so closed, at once; a process that does not read it is no error.
+        drop(child.stdin.take().map(|mut stdin| stdin.write_all(input.as_bytes())));
         let started = start_time(pid).unwrap_or_default();
         let record = self.path.join(format!("{name}.pid"));
         fs::write(&record, format!("{pid} {started}\n"))?;
@@ -130,8 +137,17 @@ pub fn wait_until(limit: Duration, mut condition: impl FnMut() -> bool) -> bool 
 
 /// Runs a command to its end and gives its output; an error names the command and holds what it said.
 pub fn output(command: &mut Command) -> Result<String> {
+    output_of(command, "")
+}
+
+/// The same with something to read on its standard input.
+pub fn output_of(command: &mut Command, input: &str) -> Result<String> {
     let shown = shown(command);
-    let output = command.stdin(Stdio::null()).output().with_context(|| format!("failed to run {shown}"))?;
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().with_context(|| format!("failed to run {shown}"))?;
+    // Inputs are far smaller than a pipe's buffer times the pace of the reader; one that ends early says why itself.
+    drop(child.stdin.take().map(|mut stdin| stdin.write_all(input.as_bytes())));
+    let output = child.wait_with_output().with_context(|| format!("failed to run {shown}"))?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
         bail!("{shown} failed ({}): {}", output.status, said.trim());

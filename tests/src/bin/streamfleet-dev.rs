@@ -21,7 +21,11 @@ struct Args {
 #[derive(Debug, Subcommand)]
 enum Subject {
     /// Install and build what cluster and demo need.
-    Tools,
+    Tools {
+        /// Only this one (`helm`).
+        #[arg(long)]
+        only: Option<String>,
+    },
     /// Build the images and import them into the cluster, if it is up.
     Images {
         /// Which cluster.
@@ -88,8 +92,11 @@ fn run(steps: &Steps) -> Result<()> {
     drop(rustls::crypto::ring::default_provider().install_default());
     let tools = Tools::default();
     match Args::parse().command {
-        Subject::Tools => {
-            tools.ensure(steps)?;
+        Subject::Tools { only } => {
+            match only {
+                Some(name) => tools.ensure_only(&name, steps)?,
+                None => tools.ensure(steps)?,
+            }
             steps.done("all tools are there");
         }
         Subject::Images { index, binaries } => build_images(index, binaries, steps)?,

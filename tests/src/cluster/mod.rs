@@ -41,9 +41,9 @@ use kube::api::{DeleteParams, PostParams};
 use kube::{Api, Client, ResourceExt as _};
 
 pub use down::{down, leftovers};
-pub use up::{is_up, up};
+pub use up::{check_machine, is_up, up};
 
-use crate::process::{Folder, Recorded, output};
+use crate::process::{Folder, Recorded, output, output_of};
 use crate::tools::Tools;
 use layout::Layout;
 
@@ -201,6 +201,14 @@ impl Cluster {
         Ok(TestNamespace { name: made.name_any(), api })
     }
 
+    /// Whether every node has this archive.
+    pub fn has_image(&self, archive: &Path) -> bool {
+        let Some(name) = archive.file_name() else { return false };
+        self.layout
+            .node_numbers()
+            .all(|number| self.layout.node_dir(number).join("images").join(name).exists())
+    }
+
     /// Imports an OCI archive into every node, unless the node has it.
     pub fn import_image(&self, archive: &Path) -> Result<()> {
         let name = archive.file_name().context("an archive has a file name")?;
@@ -232,6 +240,12 @@ impl Cluster {
         fs::write(&new, text.trim_start())?;
         fs::rename(new, path)?;
         Ok(())
+    }
+
+    /// Applies objects, by `kubectl apply` as users do it (so with its strict validation).
+    pub fn apply(&self, objects: &[serde_json::Value]) -> Result<String> {
+        let text: Vec<_> = objects.iter().map(ToString::to_string).collect();
+        output_of(self.kubectl().args(["apply", "-f", "-"]), &text.join("\n---\n"))
     }
 
     /// Starts a process on the host that lives as long as the cluster: `down` stops it.

@@ -20,7 +20,7 @@ const READY_LIMIT: Duration = Duration::from_secs(120);
 /// Brings the cluster up, or finds it up. What is half there (after a crash, say) is removed first.
 pub fn up(layout: Layout, tools: &Tools, steps: &Steps) -> Result<()> {
     super::need_root("the local cluster")?;
-    need_cgroup_v1()?;
+    check_machine()?;
     if is_up(layout, tools) {
         steps.done(format!("cluster {} is up already", layout.index));
         return Ok(());
@@ -57,8 +57,9 @@ pub fn is_up(layout: Layout, tools: &Tools) -> bool {
         && kubectl(layout, tools, &["get", "--raw", "/readyz"]).is_ok()
 }
 
-/// cgroup v2 has not been tried with this cluster: better said than half working.
-fn need_cgroup_v1() -> Result<()> {
+/// An error when this machine is of a kind that the cluster is not made for. cgroup v2 has not been tried: better said
+/// than half working.
+pub fn check_machine() -> Result<()> {
     if Path::new("/sys/fs/cgroup/cgroup.controllers").exists() {
         bail!(
             "this machine uses cgroup v2, with which the local cluster is untried.\nWhat to do: boot with \

@@ -113,10 +113,25 @@ impl Tools {
         self.ensure_go_programs(steps)
     }
 
+    /// Builds one program if it is missing; for those that need neither the packages nor the others.
+    pub fn ensure_only(&self, name: &str, steps: &Steps) -> Result<()> {
+        fs::create_dir_all(self.cache.join("tools"))?;
+        let lock = File::create(self.cache.join("tools/.lock"))?;
+        lock.lock().context("failed to lock the tools folder")?;
+        let all: Vec<_> = go_programs().into_iter().filter(|program| program.name == name).collect();
+        if all.is_empty() {
+            bail!("{name} is none of the tools");
+        }
+        self.build_missing(&all, steps)
+    }
+
     fn ensure_go_programs(&self, steps: &Steps) -> Result<()> {
-        let all = go_programs();
-        let missing: Vec<_> =
-            all.iter().filter(|program| !self.folder(&program.folder).join(program.name).exists()).collect();
+        self.build_missing(&go_programs(), steps)
+    }
+
+    fn build_missing(&self, all: &[GoProgram], steps: &Steps) -> Result<()> {
+        let is_missing = |program: &&GoProgram| !self.folder(&program.folder).join(program.name).exists();
+        let missing: Vec<_> = all.iter().filter(is_missing).collect();
         if missing.is_empty() {
             return Ok(());
         }

@@ -1,0 +1,150 @@
+//! What the demo installs and applies: the chart, trial credentials, the StreamClass, and `examples/` as they are.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::{Instant, SystemTime};
+
+use anyhow::{Context as _, Result};
+use serde_json::{Value, json};
+
+use super::site::{ACCOUNT, Emulator, REGION};
+use super::{Stage, repository_file};
+use crate::images;
+use crate::process::output;
+use crate::steps::Steps;
+
+/// The namespace of the cameras in `examples/`.
+pub const NAMESPACE: &str = "cameras";
+/// The namespace and the name of the release.
+pub const OPERATOR_NAMESPACE: &str = "streamfleet-system";
+const RELEASE: &str = "streamfleet";
+/// The operator's pods.
+pub const OPERATOR_SELECTOR: &str = "app.kubernetes.io/name=streamfleet-operator";
+/// The producers' pods.
+pub const PRODUCER_SELECTOR: &str = "app.kubernetes.io/name=streamfleet-producer";
+/// The trial Secret with AWS credentials, in both namespaces.
+const AWS_SECRET: &str = "streamfleet-aws";
+
+/// What the emulator knows unless a file names others, as an AWS shared credentials file.
+const CREDENTIALS: &str = "[default]\naws_access_key_id = streamfleet\naws_secret_access_key = streamfleet\n";
+
+/// When the cameras were applied.
+#[derive(Debug, Clone, Copy)]
+pub struct Applied {
+    /// For durations.
+    pub at: Instant,
+    /// For comparison with the producers' clocks.
+    pub wall: SystemTime,
+    /// Whether cameras were there before: a demo that was up already.
+    pub again: bool,
+}
+
+/// Credentials, chart and class.
+pub fn install(stage: &Stage, emulator: &Emulator, steps: &Steps) -> Result<()> {
+    let cameras = fs::read_to_string(repository_file("examples/00-namespace.yaml")?)?;
+    crate::process::output_of(stage.cluster.kubectl().args(["apply", "-f", "-"]), &cameras)?;
+    stage.cluster.apply(&[
+        json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": OPERATOR_NAMESPACE } }),
+        aws_secret(OPERATOR_NAMESPACE),
+        aws_secret(NAMESPACE),
+    ])?;
+    helm_install(stage)?;
+    steps.done("helm install: the operator runs");
+    stage.cluster.apply(&[class(emulator)])?;
+    steps.done("StreamClass `standard` is applied; it leads to the emulator");
+    Ok(())
+}
+
+/// `kubectl apply -f examples/`.
+pub fn apply_examples(stage: &Stage, steps: &Steps) -> Result<Applied> {
+    let examples = repository_file("examples")?;
+    let before = output(stage.cluster.kubectl().args(["-n", NAMESPACE, "get", "cameras", "-o", "name"]))?;
+    let applied = Applied { at: Instant::now(), wall: SystemTime::now(), again: !before.trim().is_empty() };
+    output(stage.cluster.kubectl().args(["apply", "-f"]).arg(examples))?;
+    steps.done("kubectl apply -f examples/");
+    Ok(applied)
+}
+
+/// Runs the plugin with the user's own AWS credentials.
+pub fn kvs(stage: &Stage, args: &[&str]) -> Result<String> {
+    let mut command = Command::new(stage.binaries.join("kubectl-kvs"));
+    command.env("KUBECONFIG", stage.cluster.kubeconfig());
+    command.env("AWS_SHARED_CREDENTIALS_FILE", write_credentials(stage)?);
+    output(command.args(args))
+}
+
+/// Writes `env`, which leads a shell to the cluster, the tools, the plugin and the emulator's credentials.
+pub fn write_environment(stage: &Stage) -> Result<PathBuf> {
+    let tools = stage.cluster.tools();
+    let folder = |file: PathBuf| file.parent().map(|folder| folder.display().to_string()).unwrap_or_default();
+    let path =
+        [folder(tools.kubernetes("kubectl")), folder(tools.helm()), stage.binaries.display().to_string()];
+    let file = stage.folder.join("env");
+    let text = format!(
+        "export KUBECONFIG={}\nexport PATH={}:$PATH\nexport AWS_SHARED_CREDENTIALS_FILE={}\n",
+        stage.cluster.kubeconfig().display(),
+        path.join(":"),
+        write_credentials(stage)?.display(),
+    );
+    fs::write(&file, text)?;
+    Ok(file)
+}
+
+fn write_credentials(stage: &Stage) -> Result<PathBuf> {
+    let file = stage.folder.join("aws-credentials");
+    fs::write(&file, CREDENTIALS)?;
+    Ok(file)
+}
+
+fn helm_install(stage: &Stage) -> Result<()> {
+    let (repository, tag) = images::OPERATOR.rsplit_once(':').context("the image has a tag")?;
+    let mut command = stage.cluster.helm();
+    command.args(["upgrade", "--install", RELEASE]).arg(repository_file("charts/streamfleet")?);
+    command.args(["--namespace", OPERATOR_NAMESPACE, "--wait", "--timeout", "90s"]);
+    for value in [
+        format!("image.repository={repository}"),
+        format!("image.tag={tag}"),
+        format!("producer.image={}", images::PRODUCER),
+        format!("aws.credentialsSecretName={AWS_SECRET}"),
+        format!("installation={}", stage.installation),
+    ] {
+        command.args(["--set", &value]);
+    }
+    output(&mut command).map(drop)
+}
+
+/// Removes the release; for tests, whose cluster goes on without this operator.
+pub fn helm_uninstall(stage: &Stage) -> Result<()> {
+    output(stage.cluster.helm().args(["uninstall", RELEASE, "--namespace", OPERATOR_NAMESPACE, "--wait"]))
+        .map(drop)
+}
+
+fn aws_secret(namespace: &str) -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": { "name": AWS_SECRET, "namespace": namespace },
+        "stringData": { "credentials": CREDENTIALS },
+    })
+}
+
+/// The class that `examples/` name, as `examples/aws/streamclass.yaml` has it, but leading to the emulator.
+fn class(emulator: &Emulator) -> Value {
+    json!({
+        "apiVersion": "streamfleet.io/v1alpha1",
+        "kind": "StreamClass",
+        "metadata": { "name": "standard" },
+        "spec": {
+            "aws": {
+                "region": REGION,
+                "accountID": ACCOUNT,
+                "endpoints": { "kinesisVideo": emulator.url, "sts": emulator.url },
+                "caBundle": emulator.authority,
+            },
+            "allowedNamespaces": { "from": "Selector", "selector": { "matchLabels": { "video": "allowed" } } },
+            "stream": { "namePrefix": "streamfleet-" },
+            "producer": { "credentialsSecretName": AWS_SECRET },
+        },
+    })
+}

@@ -1,0 +1,267 @@
+//! What the demo reads and shows: conditions of cameras, the producers' own status, memory.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant, UNIX_EPOCH};
+
+use anyhow::{Context as _, Result, bail};
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{DeleteParams, ListParams};
+use kube::{Api, Client, ResourceExt as _};
+use streamfleet_contract::{ADMIN_PORT, FeedStatus, STATUS_PATH, Status};
+use streamfleet_crds::Camera;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use super::Stage;
+use super::install::{Applied, NAMESPACE, OPERATOR_NAMESPACE, OPERATOR_SELECTOR, PRODUCER_SELECTOR};
+use super::site::CAMERAS;
+use crate::cluster::Cluster;
+use crate::cluster::wait::{Look, until};
+use crate::steps::Steps;
+
+/// From `kubectl apply` to a camera's first PERSISTED, on a warm cluster with one key frame a second.
+pub const FIRST_PERSISTED_LIMIT: Duration = Duration::from_secs(10);
+/// Anonymous memory of the operator, idle with the demo applied.
+pub const OPERATOR_MEMORY_LIMIT: u64 = 25 << 20;
+/// Anonymous memory of a producer beyond the media that it holds.
+pub const PRODUCER_MEMORY_LIMIT: u64 = 8 << 20;
+/// How long all cameras may take to become Ready before the demo gives up.
+const READY_LIMIT: Duration = Duration::from_secs(120);
+
+/// Reads the demo's cluster.
+#[derive(Clone)]
+pub struct Observer {
+    cameras: Api<Camera>,
+    producers: Api<Pod>,
+    operators: Api<Pod>,
+    cluster: Cluster,
+}
+
+/// One memory figure.
+#[derive(Debug, Clone)]
+pub struct Memory {
+    /// Whose.
+    pub name: String,
+    /// Anonymous memory in bytes, less the media held.
+    pub anonymous: u64,
+    /// The media held, in bytes.
+    pub media: u64,
+    /// What it may be.
+    pub limit: u64,
+}
+
+impl Observer {
+    /// Connects to the cluster's API.
+    pub async fn new(stage: &Stage) -> Result<Self> {
+        let client: Client = stage.cluster.client().await?;
+        Ok(Self {
+            cameras: Api::namespaced(client.clone(), NAMESPACE),
+            producers: Api::namespaced(client.clone(), NAMESPACE),
+            operators: Api::namespaced(client, OPERATOR_NAMESPACE),
+            cluster: stage.cluster.clone(),
+        })
+    }
+
+    /// Waits until every camera is Ready; prints when each was first stored. Gives those times since the apply.
+    pub async fn wait_all_ready(
+        &self,
+        applied: &Applied,
+        steps: &Steps,
+    ) -> Result<BTreeMap<String, Duration>> {
+        let first_stored = tokio::spawn(self.clone().watch_first_stored());
+        let names = CAMERAS.map(|camera| camera.name);
+        let ready = until(READY_LIMIT, "all cameras are Ready", async || {
+            let mut waiting = Vec::new();
+            for name in names {
+                match self.condition(name, "Ready").await? {
+                    (status, _) if status == "True" => {}
+                    (_, why) => waiting.push(format!("{name}: {why}")),
+                }
+            }
+            Ok(if waiting.is_empty() { Look::Done(()) } else { Look::NotYet(waiting.join("; ")) })
+        });
+        ready.await?;
+        steps.done(format!(
+            "all cameras are Ready, {:.1} s after the apply",
+            applied.at.elapsed().as_secs_f64()
+        ));
+        let stored = first_stored.await??;
+        if applied.again {
+            return Ok(BTreeMap::new());
+        }
+        let since_apply = |wall_ms: i64| {
+            let wall = UNIX_EPOCH + Duration::from_millis(wall_ms as u64);
+            wall.duration_since(applied.wall).unwrap_or_default()
+        };
+        let times: BTreeMap<_, _> = stored.into_iter().map(|(name, at)| (name, since_apply(at))).collect();
+        for (name, time) in &times {
+            steps.text(format!(
+                "           {name}: applied -> first PERSISTED {:.1} s (at most {} s)",
+                time.as_secs_f64(),
+                FIRST_PERSISTED_LIMIT.as_secs()
+            ));
+        }
+        Ok(times)
+    }
+
+    /// Polls the producers until each has said when it was first stored: milliseconds of the Unix epoch, by the
+    /// producer's own clock. A mark is overwritten by the next fragment's, at least a second later.
+    async fn watch_first_stored(self) -> Result<BTreeMap<String, i64>> {
+        let started = Instant::now();
+        let mut first = BTreeMap::new();
+        while first.len() < CAMERAS.len() {
+            for camera in CAMERAS.iter().map(|camera| camera.name) {
+                if first.contains_key(camera) {
+                    continue;
+                }
+                let mark = self.feed(camera).await.ok().flatten().and_then(|feed| feed.stored);
+                first.extend(mark.map(|mark| (camera.to_owned(), mark.wall_ms)));
+            }
+            if started.elapsed() > READY_LIMIT {
+                bail!("not every camera's video was stored within {} s", READY_LIMIT.as_secs());
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        Ok(first)
+    }
+
+    /// Status and explanation of a camera's condition; `Unknown` while it has none.
+    pub async fn condition(&self, camera: &str, kind: &str) -> Result<(String, String)> {
+        let conditions = self.cameras.get(camera).await?.status.unwrap_or_default().conditions;
+        let found = conditions.into_iter().find(|condition| condition.type_ == kind);
+        Ok(found.map_or_else(
+            || ("Unknown".to_owned(), "no condition yet".to_owned()),
+            |condition| (condition.status, format!("{}: {}", condition.reason, condition.message)),
+        ))
+    }
+
+    /// Waits until a camera's condition has this status, and gives its explanation.
+    pub async fn wait_condition(
+        &self,
+        camera: &str,
+        kind: &str,
+        status: &str,
+        limit: Duration,
+    ) -> Result<String> {
+        until(limit, &format!("camera {camera} has {kind}={status}"), async || {
+            let (now, why) = self.condition(camera, kind).await?;
+            Ok(if now == status { Look::Done(why) } else { Look::NotYet(format!("{now}, {why}")) })
+        })
+        .await
+    }
+
+    /// The producer pod of a camera that is not being deleted.
+    pub async fn producer(&self, camera: &str) -> Result<Option<Pod>> {
+        let selector = format!("{PRODUCER_SELECTOR},streamfleet.io/camera={camera}");
+        let pods = self.producers.list(&ListParams::default().labels(&selector)).await?;
+        Ok(pods.items.into_iter().find(|pod| pod.metadata.deletion_timestamp.is_none()))
+    }
+
+    /// Deletes a pod without waiting for its end; gives its UID.
+    pub async fn delete_pod(&self, pod: &Pod) -> Result<String> {
+        self.producers.delete(&pod.name_any(), &DeleteParams::default()).await?;
+        Ok(pod.uid().unwrap_or_default())
+    }
+
+    /// What a camera's producer says of its feed; `None` before it has an address.
+    pub async fn feed(&self, camera: &str) -> Result<Option<FeedStatus>> {
+        match self.producer(camera).await? {
+            Some(pod) => feed_of(&pod).await,
+            None => Ok(None),
+        }
+    }
+
+    /// The anonymous memory of operator and producers.
+    pub async fn memory(&self) -> Result<Vec<Memory>> {
+        let mut figures = Vec::new();
+        for pod in self.operators.list(&ListParams::default().labels(OPERATOR_SELECTOR)).await? {
+            let anonymous = self.anonymous(&pod)?;
+            let name = "operator".to_owned();
+            figures.push(Memory { name, anonymous, media: 0, limit: OPERATOR_MEMORY_LIMIT });
+        }
+        for camera in CAMERAS.iter().map(|camera| camera.name) {
+            let pod = self.producer(camera).await?.with_context(|| format!("camera {camera} has no pod"))?;
+            let media = feed_of(&pod).await?.map_or(0, |feed| feed.backlog.bytes);
+            let anonymous = self.anonymous(&pod)?.saturating_sub(media);
+            let name = format!("producer of {camera}");
+            figures.push(Memory { name, anonymous, media, limit: PRODUCER_MEMORY_LIMIT });
+        }
+        Ok(figures)
+    }
+
+    /// Prints the memory figures beside what they may be.
+    pub async fn print_figures(&self, steps: &Steps) -> Result<()> {
+        for figure in self.memory().await? {
+            let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+            let verdict = if figure.anonymous > figure.limit { "  OVER THE LIMIT" } else { "" };
+            steps.text(format!(
+                "           {}: {:.1} MiB of anonymous memory beside {:.1} MiB of media (at most {:.0} MiB){verdict}",
+                figure.name,
+                mib(figure.anonymous),
+                mib(figure.media),
+                mib(figure.limit)
+            ));
+        }
+        Ok(())
+    }
+
+    fn anonymous(&self, pod: &Pod) -> Result<u64> {
+        let processes = self.cluster.pod_processes(&pod.uid().unwrap_or_default());
+        let ours = processes.into_iter().filter(|pid| {
+            let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+            name.starts_with("streamfleet")
+        });
+        let sum: u64 = ours.map(anonymous_of).sum::<Result<u64>>()?;
+        anyhow::ensure!(sum > 0, "pod {} has no process on this machine", pod.name_any());
+        Ok(sum)
+    }
+}
+
+async fn feed_of(pod: &Pod) -> Result<Option<FeedStatus>> {
+    let Some(address) = pod.status.as_ref().and_then(|status| status.pod_ip.clone()) else { return Ok(None) };
+    let body = get(SocketAddr::new(address.parse()?, ADMIN_PORT), STATUS_PATH).await?;
+    let status: Status = serde_json::from_slice(&body).context("failed to read a producer's status")?;
+    Ok(status.feeds.into_iter().next())
+}
+
+/// `GET` without keep-alive, of a document of known length.
+async fn get(address: SocketAddr, path: &str) -> Result<Vec<u8>> {
+    let exchange = async {
+        let mut stream = TcpStream::connect(address).await?;
+        let request = format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n");
+        stream.write_all(request.as_bytes()).await?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await?;
+        Ok::<_, std::io::Error>(answer)
+    };
+    let answer = tokio::time::timeout(Duration::from_secs(2), exchange).await??;
+    let head = answer.windows(4).position(|four| four == b"\r\n\r\n").context("not an HTTP answer")?;
+    let first_line = String::from_utf8_lossy(&answer[..head]).lines().next().unwrap_or_default().to_owned();
+    anyhow::ensure!(first_line.contains(" 200 "), "{address}{path} answered {first_line}");
+    Ok(answer[head + 4..].to_vec())
+}
+
+/// `Anonymous:` of `/proc/PID/smaps_rollup`, in bytes.
+fn anonymous_of(pid: u32) -> Result<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
+    parse_anonymous(&text)
+        .with_context(|| format!("/proc/{pid}/smaps_rollup has no line of anonymous memory"))
+}
+
+fn parse_anonymous(rollup: &str) -> Option<u64> {
+    let line = rollup.lines().find_map(|line| line.strip_prefix("Anonymous:"))?;
+    Some(line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()? << 10)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn anonymous_memory_is_read_in_bytes() {
+        let rollup = "00400000-7ff [rollup]\nRss:  5000 kB\nAnonymous:          1512 kB\nKSM: 0 kB\n";
+        assert_eq!(parse_anonymous(rollup), Some(1512 << 10));
+    }
+}
