@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_sdk_kinesisvideo::config::AppName;
 use aws_sdk_kinesisvideo::types::ApiName;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
@@ -29,8 +30,7 @@ const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(30);
 /// The service throttles per stream and second; with the SDK's back-off, five attempts take some 8 s at the most.
 const ATTEMPTS: u32 = 5;
 
-/// Where the streams are. Credentials come from the SDK's default chain: environment, profile, web identity, container,
-/// instance.
+/// Where the streams are, and by whose leave they are read.
 #[derive(Debug, Clone)]
 pub struct Access {
     /// The AWS region.
@@ -39,6 +39,16 @@ pub struct Access {
     pub endpoint: Option<String>,
     /// Certificate authorities to trust beside the system's, as PEM.
     pub ca_bundle: Option<String>,
+    /// Where credentials come from, if not from the SDK's default chain: environment, profile, web identity, container,
+    /// instance.
+    pub credentials: Option<SharedCredentialsProvider>,
+}
+
+impl Access {
+    /// The region's own endpoint, the system's certificate authorities, and the default chain of credentials.
+    pub fn of_region(region: impl Into<String>) -> Self {
+        Self { region: region.into(), endpoint: None, ca_bundle: None, credentials: None }
+    }
 }
 
 /// A stream, by either of its two names.
@@ -85,6 +95,9 @@ impl Client {
             .http_client(http)
             .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS))
             .timeout_config(timeouts.build());
+        if let Some(credentials) = access.credentials {
+            loader = loader.credentials_provider(credentials);
+        }
         if let Ok(name) = AppName::new("streamfleet-consumer") {
             loader = loader.app_name(name);
         }

@@ -85,7 +85,11 @@ fn access(class: &StreamClass, args: &ClipArgs) -> anyhow::Result<Access> {
         ),
     };
     let of_the_class = aws.endpoints.as_ref().and_then(|endpoints| endpoints.kinesis_video.clone());
-    Ok(Access { region: aws.region.clone(), endpoint: args.endpoint_url.clone().or(of_the_class), ca_bundle })
+    Ok(Access {
+        endpoint: args.endpoint_url.clone().or(of_the_class),
+        ca_bundle,
+        ..Access::of_region(aws.region.clone())
+    })
 }
 
 /// A file in the making, beside the one that it is to be: it goes when the clip is not finished.
