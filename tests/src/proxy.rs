@@ -1,8 +1,8 @@
 //! A TCP proxy that breaks connections by order. It stands between a producer and the service.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{ReadHalf, WriteHalf};
@@ -23,7 +23,7 @@ pub struct Proxy {
 #[derive(Debug)]
 struct Shared {
     address: SocketAddr,
-    target: SocketAddr,
+    target: OnceLock<SocketAddr>,
     /// Bytes that may still go up before the connection that carries the next one is cut.
     allowance: AtomicI64,
     carried_up: AtomicU64,
@@ -40,12 +40,12 @@ struct Listening {
 }
 
 impl Proxy {
-    /// Forwards connections from a free port of the loopback to `target`.
-    pub async fn start(target: SocketAddr) -> std::io::Result<Self> {
+    /// Listens on a free port of the loopback; connections end at once until [`Proxy::forward_to`] is called.
+    pub async fn start() -> std::io::Result<Self> {
         let listener = TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).await?;
         let shared = Arc::new(Shared {
             address: listener.local_addr()?,
-            target,
+            target: OnceLock::new(),
             allowance: AtomicI64::new(NEVER),
             carried_up: AtomicU64::new(0),
             connections: AtomicU64::new(0),
@@ -55,6 +55,12 @@ impl Proxy {
         });
         let listening = Some(accept(&shared, listener));
         Ok(Self { shared, listening })
+    }
+
+    /// Says where connections go: the service may want to know our address before it has one of its own. The first call
+    /// holds.
+    pub fn forward_to(&self, target: SocketAddr) {
+        self.shared.target.get_or_init(|| target);
     }
 
     /// Where clients connect to.
@@ -148,7 +154,8 @@ struct Broken;
 /// Carries one connection until both sides have ended it, or it is broken.
 async fn carry(shared: Arc<Shared>, mut client: TcpStream) {
     let mut cuts = shared.cuts.subscribe();
-    let Ok(mut target) = TcpStream::connect(shared.target).await else { return };
+    let Some(target) = shared.target.get() else { return };
+    let Ok(mut target) = TcpStream::connect(target).await else { return };
     // What is written is passed on at once: the proxy is to break connections, not to slow them.
     let _ = client.set_nodelay(true);
     let _ = target.set_nodelay(true);
@@ -239,7 +246,9 @@ mod tests {
                 });
             }
         });
-        Proxy::start(target).await.unwrap()
+        let proxy = Proxy::start().await.unwrap();
+        proxy.forward_to(target);
+        proxy
     }
 
     async fn say(stream: &mut TcpStream, bytes: &[u8]) -> std::io::Result<Vec<u8>> {

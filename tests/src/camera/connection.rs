@@ -137,11 +137,13 @@ impl Connection {
             };
             tracing::debug!(connection = self.id, request.method, request.uri, "Request");
             let response = self.answer(&request).encode(&request);
-            if self.stream.write_all(&response).await.is_err() {
-                return Some(EndReason::Failed);
-            }
+            let written = self.stream.write_all(&response).await;
+            // Some clients do not wait for the answer to this one.
             if request.method == "TEARDOWN" && self.has_played && self.player.is_none() {
                 return Some(EndReason::Teardown);
+            }
+            if written.is_err() {
+                return Some(EndReason::Failed);
             }
         }
     }

@@ -1,0 +1,122 @@
+//! Reads a stream's archive without our consumer, for counting what is lost: with the plain SDK, all fragments, those
+//! too that a newer one supersedes.
+
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context as _, Result, ensure};
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_credential_types::Credentials;
+use aws_sdk_kinesisvideo::config::SharedCredentialsProvider;
+use aws_sdk_kinesisvideoarchivedmedia::Client as ArchiveClient;
+use aws_sdk_kinesisvideoarchivedmedia::types::{FragmentSelector, FragmentSelectorType, TimestampRange};
+use streamfleet_media::fragment::{Fragment, FragmentNumber, FragmentReader};
+use streamfleet_media::h264::{nals_avcc, sei};
+
+use crate::camera::picture_digest;
+use crate::journal::ArchivedPicture;
+
+/// The region that everything local is in.
+pub const REGION: &str = "eu-west-1";
+/// What the emulator knows as access key and secret by default.
+pub const KEY: &str = "streamfleet";
+
+/// As many fragments as one recall may hold without coming near the quota of 500 a second.
+const RECALL_AT_ONCE: usize = 100;
+
+/// Configuration for SDK clients of a local service at `endpoint`, over plain HTTP.
+pub async fn sdk_config(endpoint: &str) -> SdkConfig {
+    let credentials = Credentials::new(KEY, KEY, None, None, "local");
+    aws_config::defaults(BehaviorVersion::v2026_01_12())
+        .region(Region::new(REGION))
+        .credentials_provider(SharedCredentialsProvider::new(credentials))
+        .http_client(aws_smithy_http_client::Builder::new().build_http())
+        .endpoint_url(endpoint)
+        .load()
+        .await
+}
+
+/// Makes a stream that keeps its video for a day, and gives its ARN.
+pub async fn create_stream(config: &SdkConfig, name: &str) -> Result<String> {
+    let client = aws_sdk_kinesisvideo::Client::new(config);
+    client.create_stream().stream_name(name).data_retention_in_hours(24).send().await?;
+    loop {
+        let described = client.describe_stream().stream_name(name).send().await?;
+        let stream = described.stream_info().context("the answer has no stream")?;
+        if stream.status().is_some_and(|status| status.as_str() == "ACTIVE") {
+            return Ok(stream.stream_arn().context("the stream has no ARN")?.to_owned());
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// All pictures of a stream, in the order of their fragments' numbers. Each of them must bear the camera's mark.
+///
+/// `endpoint` answers for the archive too, whatever the service advertises.
+pub async fn pictures(config: &SdkConfig, stream: &str) -> Result<Vec<ArchivedPicture>> {
+    let client = ArchiveClient::new(config);
+    let numbers = fragment_numbers(&client, stream).await?;
+    let mut pictures = Vec::new();
+    for numbers in numbers.chunks(RECALL_AT_ONCE) {
+        let fragments = recall(&client, stream, numbers).await?;
+        ensure!(fragments.len() == numbers.len(), "{} of {} fragments came", fragments.len(), numbers.len());
+        for fragment in &fragments {
+            pictures.extend(pictures_of(fragment)?);
+        }
+    }
+    Ok(pictures)
+}
+
+async fn fragment_numbers(client: &ArchiveClient, stream: &str) -> Result<Vec<String>> {
+    let until = SystemTime::now() + Duration::from_secs(3600);
+    let range = TimestampRange::builder()
+        .start_timestamp(SystemTime::UNIX_EPOCH.into())
+        .end_timestamp(until.into())
+        .build()?;
+    let selector = FragmentSelector::builder()
+        .fragment_selector_type(FragmentSelectorType::ServerTimestamp)
+        .timestamp_range(range)
+        .build()?;
+    let mut numbers: Vec<FragmentNumber> = Vec::new();
+    let mut pages =
+        client.list_fragments().stream_name(stream).fragment_selector(selector).into_paginator().send();
+    while let Some(page) = pages.try_next().await? {
+        for fragment in page.fragments() {
+            numbers.push(fragment.fragment_number().context("a fragment has no number")?.parse()?);
+        }
+    }
+    numbers.sort();
+    Ok(numbers.iter().map(ToString::to_string).collect())
+}
+
+async fn recall(client: &ArchiveClient, stream: &str, numbers: &[String]) -> Result<Vec<Fragment>> {
+    let call = client.get_media_for_fragment_list().stream_name(stream).set_fragments(Some(numbers.to_vec()));
+    let body = call.send().await?.payload.collect().await?;
+    let mut reader = FragmentReader::new();
+    reader.push(body.into_bytes());
+    reader.finish();
+    let mut fragments = Vec::new();
+    while let Some(fragment) = reader.next()? {
+        ensure!(!fragment.metadata.is_error(), "the archive says {:?}", fragment.metadata);
+        fragments.push(fragment);
+    }
+    Ok(fragments)
+}
+
+/// The pictures in a fragment, by their marks.
+pub fn pictures_of(fragment: &Fragment) -> Result<Vec<ArchivedPicture>> {
+    let name = fragment.metadata.number.as_ref().context("a fragment has no number")?.to_string();
+    let producer = fragment.metadata.producer_timestamp.context("a fragment has no producer time")? as i64;
+    let began = fragment.timecode.with_context(|| format!("fragment {name} has no cluster"))?;
+    ensure!(fragment.header.timecode_scale == 1_000_000, "fragment {name} does not count in milliseconds");
+    let picture = |frame: &streamfleet_media::mkv::Frame| {
+        let number = sei::picture_number(&frame.payload);
+        Ok(ArchivedPicture {
+            number: number.with_context(|| format!("a picture of fragment {name} has no mark"))?,
+            digest: picture_digest(nals_avcc(&frame.payload)),
+            key: frame.key,
+            unix_ms: producer + frame.timecode - began,
+            fragment: name.clone(),
+        })
+    };
+    fragment.frames.iter().map(picture).collect()
+}
