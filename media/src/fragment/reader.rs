@@ -136,3 +136,120 @@ impl Fragment {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::{BufMut, BytesMut};
+
+    use super::*;
+    use crate::ebml::ReadError;
+    use crate::mkv::{CODEC_H264, Track, write};
+
+    fn document(before: &[(&str, &str)], frames: &[&[u8]], after: &[(&str, &str)]) -> Bytes {
+        let mut out = BytesMut::from(&write::header(&[Track::video(CODEC_H264, Bytes::new(), 640, 360)])[..]);
+        out.put(write::tags(before));
+        if !frames.is_empty() {
+            out.put(write::cluster_start(1000));
+        }
+        for frame in frames {
+            out.put(write::simple_block_prefix(1, 0, true, frame.len()));
+            out.put_slice(frame);
+        }
+        if !after.is_empty() {
+            out.put(write::tags(after));
+        }
+        out.freeze()
+    }
+
+    fn read(documents: &[Bytes]) -> Result<Vec<Fragment>, FragmentError> {
+        let mut reader = FragmentReader::new();
+        documents.iter().for_each(|document| reader.push(document.clone()));
+        reader.finish();
+        let mut fragments = Vec::new();
+        while let Some(fragment) = reader.next()? {
+            fragments.push(fragment);
+        }
+        Ok(fragments)
+    }
+
+    const ARCHIVED: [(&str, &str); 3] = [
+        ("AWS_KINESISVIDEO_FRAGMENT_NUMBER", "12"),
+        ("AWS_KINESISVIDEO_SERVER_SIDE_TIMESTAMP", "2.5"),
+        ("AWS_KINESISVIDEO_PRODUCER_SIDE_TIMESTAMP", "1.5"),
+    ];
+
+    #[test]
+    fn fragments_of_an_archive_end_with_their_document() {
+        let one = document(&ARCHIVED, &[b"a", b"b"], &[]);
+        let fragments = read(&[one.clone(), one]).unwrap();
+        assert_eq!(fragments.len(), 2);
+        for fragment in fragments {
+            assert_eq!(fragment.metadata.number.as_ref().map(ToString::to_string).as_deref(), Some("12"));
+            assert_eq!(
+                (fragment.metadata.server_timestamp, fragment.metadata.producer_timestamp),
+                (Some(2500), Some(1500))
+            );
+            assert_eq!((fragment.frames.len(), fragment.timecode), (2, Some(1000)));
+            assert!(!fragment.metadata.is_complete());
+        }
+    }
+
+    #[test]
+    fn an_error_of_the_service_is_a_fragment_without_media() {
+        let tags = [
+            ("AWS_KINESISVIDEO_FRAGMENT_NUMBER", "12"),
+            ("AWS_KINESISVIDEO_ERROR_ID", "3002"),
+            ("AWS_KINESISVIDEO_ERROR_CODE", "INTERNAL_ERROR"),
+        ];
+        let fragments = read(&[document(&tags, &[], &[])]).unwrap();
+        let metadata = &fragments[0].metadata;
+        assert!(metadata.is_error());
+        assert_eq!((metadata.error_id, metadata.error_code.as_deref()), (Some(3002), Some("INTERNAL_ERROR")));
+        assert!(fragments[0].frames.is_empty());
+    }
+
+    #[test]
+    fn tags_of_the_producer_after_the_cluster_are_the_fragments() {
+        let after = [
+            ("motion", "left"),
+            ("AWS_KINESISVIDEO_MILLIS_BEHIND_NOW", "0"),
+            ("AWS_KINESISVIDEO_CONTINUATION_TOKEN", "12"),
+            ("motion", "right"),
+        ];
+        let fragments =
+            read(&[document(&ARCHIVED, &[b"a"], &after), document(&ARCHIVED, &[b"a"], &[])]).unwrap();
+        let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+        assert_eq!(fragments[0].tags, [("motion", "left"), ("motion", "right")].map(owned));
+        assert!(fragments[0].metadata.is_complete());
+        assert!(fragments[1].tags.is_empty());
+    }
+
+    #[test]
+    fn a_frame_that_is_cut_short_is_an_error() {
+        let whole = document(&ARCHIVED, &[b"abcdef"], &[]);
+        let error = read(&[whole.slice(..whole.len() - 1)]).unwrap_err();
+        assert!(
+            matches!(error, FragmentError::Demux(DemuxError::Read(ReadError::Truncated { .. }))),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_fragment_without_end_is_refused() {
+        let mut reader = FragmentReader { limit: 100_000, ..FragmentReader::new() };
+        reader.push(document(&ARCHIVED, &[b"a"], &[]).slice(..));
+        let block = [&write::simple_block_prefix(1, 0, false, 0)[..]].concat();
+        reader.push(document(&[], &[b"a"], &[]));
+        let error = (0..100_000).find_map(|_| {
+            reader.push(Bytes::from(block.clone()));
+            loop {
+                match reader.next() {
+                    Ok(Some(_)) => {}
+                    Ok(None) => break None,
+                    Err(error) => break Some(error),
+                }
+            }
+        });
+        assert!(matches!(error, Some(FragmentError::TooLarge { limit: 100_000, .. })), "{error:?}");
+    }
+}
