@@ -1,13 +1,16 @@
 //! What tests, demo and development need around the product: a real local cluster, images, the test camera, a proxy
 //! that cuts connections, the journal of pictures, and the foreign clients.
 
+pub mod archive;
 pub mod camera;
 pub mod cluster;
 pub mod demo;
+pub mod e2e;
 pub mod foreign;
 pub mod images;
 pub mod journal;
 pub mod process;
+pub mod programs;
 pub mod proxy;
 pub mod steps;
 pub mod tools;
