@@ -60,13 +60,17 @@ pub fn is_up(layout: Layout, tools: &Tools) -> bool {
 /// An error when this machine is of a kind that the cluster is not made for. cgroup v2 has not been tried: better said
 /// than half working.
 pub fn check_machine() -> Result<()> {
-    if Path::new("/sys/fs/cgroup/cgroup.controllers").exists() {
+    check_cgroups(Path::new("/sys/fs/cgroup"))
+}
+
+fn check_cgroups(root: &Path) -> Result<()> {
+    if root.join("cgroup.controllers").exists() {
         bail!(
             "this machine uses cgroup v2, with which the local cluster is untried.\nWhat to do: boot with \
              systemd.unified_cgroup_hierarchy=0, or use a cluster of your own (see README)"
         );
     }
-    if !Path::new("/sys/fs/cgroup/pids").exists() {
+    if !root.join("pids").exists() {
         bail!("no cgroup v1 controllers are mounted below /sys/fs/cgroup; the local cluster needs them");
     }
     Ok(())
@@ -244,4 +248,19 @@ fn make_cgroup(scope: &str) -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cgroup_v2_is_said_to_be_untried() {
+        let root = std::env::temp_dir().join(format!("streamfleet-cgroup-{}", std::process::id()));
+        fs::create_dir_all(&root).unwrap();
+        fs::write(root.join("cgroup.controllers"), "cpu memory pids").unwrap();
+        let refused = check_cgroups(&root).unwrap_err().to_string();
+        fs::remove_dir_all(&root).unwrap();
+        assert!(refused.contains("cgroup v2") && refused.contains("untried"), "{refused}");
+    }
 }

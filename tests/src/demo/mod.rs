@@ -9,8 +9,10 @@ pub mod observe;
 pub mod site;
 pub mod story;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
@@ -38,12 +40,22 @@ pub struct Stage {
     pub installation: String,
 }
 
+/// What was measured on the way.
+#[derive(Debug, Clone)]
+pub struct Figures {
+    /// From `kubectl apply` to the first PERSISTED, by camera; empty where the cameras were there before.
+    pub first_persisted: BTreeMap<String, Duration>,
+    /// The memory of operator and producers.
+    pub memory: Vec<observe::Memory>,
+}
+
 /// Brings everything up and goes the way once.
 pub fn up(steps: &Steps) -> Result<()> {
     cluster::need_root("the demo")?;
     let stage = prepare(steps)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(perform(&stage, steps)).inspect_err(|_| diagnose(&stage, steps))?;
+    steps.done("the demo has gone its way, and stays up");
     next_commands(&stage, steps)
 }
 
@@ -84,21 +96,20 @@ fn prepare(steps: &Steps) -> Result<Stage> {
 }
 
 /// The way itself.
-pub async fn perform(stage: &Stage, steps: &Steps) -> Result<()> {
+pub async fn perform(stage: &Stage, steps: &Steps) -> Result<Figures> {
     fs::create_dir_all(&stage.folder)?;
     let emulator = site::start_all(stage, steps)?;
     install::install(stage, &emulator, steps)?;
     let applied = install::apply_examples(stage, steps)?;
     let observer = observe::Observer::new(stage).await?;
-    observer.wait_all_ready(&applied, steps).await?;
+    let first_persisted = observer.wait_all_ready(&applied, steps).await?;
     steps.text(install::kvs(stage, &["status", "-n", install::NAMESPACE])?);
-    observer.print_figures(steps).await?;
+    let memory = observer.print_memory(steps).await?;
     story::unplug_and_plug_in(stage, &observer, steps).await?;
     story::delete_a_pod(&observer, steps).await?;
     story::recall_a_clip(stage, steps)?;
     steps.text(install::kvs(stage, &["status", "-n", install::NAMESPACE])?);
-    steps.done("the demo has gone its way, and stays up");
-    Ok(())
+    Ok(Figures { first_persisted, memory })
 }
 
 fn data_dir() -> PathBuf {
@@ -106,7 +117,7 @@ fn data_dir() -> PathBuf {
 }
 
 /// After a failure: the ends of the logs that are likely to say why, and what to do.
-fn diagnose(stage: &Stage, steps: &Steps) {
+pub fn diagnose(stage: &Stage, steps: &Steps) {
     let kubectl =
         |args: &[&str]| crate::process::output(stage.cluster.kubectl().args(args)).unwrap_or_default();
     steps.text("\n--- cameras, pods, events");

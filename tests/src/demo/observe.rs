@@ -192,8 +192,9 @@ impl Observer {
     }
 
     /// Prints the memory figures beside what they may be.
-    pub async fn print_figures(&self, steps: &Steps) -> Result<()> {
-        for figure in self.memory().await? {
+    pub async fn print_memory(&self, steps: &Steps) -> Result<Vec<Memory>> {
+        let figures = self.memory().await?;
+        for figure in &figures {
             let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
             let verdict = if figure.anonymous > figure.limit { "  OVER THE LIMIT" } else { "" };
             steps.text(format!(
@@ -204,7 +205,7 @@ impl Observer {
                 mib(figure.limit)
             ));
         }
-        Ok(())
+        Ok(figures)
     }
 
     fn anonymous(&self, pod: &Pod) -> Result<u64> {

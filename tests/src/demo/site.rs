@@ -17,6 +17,8 @@ use crate::steps::Steps;
 pub const ACCOUNT: &str = "123456789012";
 /// The region of the demo's streams.
 pub const REGION: &str = "eu-west-1";
+/// The name of the emulator's process.
+pub const EMULATOR: &str = "emulator";
 /// Where the emulator serves HTTPS, on the cluster's bridge.
 const EMULATOR_PORT: u16 = 8443;
 const RTSP_PORT: u16 = 554;
@@ -80,7 +82,7 @@ pub fn start_all(stage: &Stage, steps: &Steps) -> Result<Emulator> {
 fn start_emulator(stage: &Stage) -> Result<Emulator> {
     let (data, address) = (stage.folder.join("emulator-data"), stage.cluster.bridge_address());
     let url = format!("https://{address}:{EMULATOR_PORT}");
-    let running = stage.cluster.host_processes().find("emulator");
+    let running = stage.cluster.host_processes().find(EMULATOR);
     if !current(&running) {
         if let Some(old) = running {
             old.stop(Duration::from_secs(5));
@@ -89,7 +91,7 @@ fn start_emulator(stage: &Stage) -> Result<Emulator> {
         let mut command = Command::new(stage.binaries.join("streamfleet-emulator"));
         command.args(["--listen", "127.0.0.1:0", "--listen-tls", &format!("{address}:{EMULATOR_PORT}")]);
         command.args(["--advertise", &url, "--account", ACCOUNT, "--data"]).arg(&data);
-        let process = stage.cluster.start_on_host("emulator", &command)?;
+        let process = stage.cluster.start_on_host(EMULATOR, &command)?;
         wait_for_port(&process, SocketAddr::from((address, EMULATOR_PORT)))?;
     }
     let file = data.join("ca.crt");
@@ -117,7 +119,8 @@ pub fn start_camera(stage: &Stage, camera: CameraSite) -> Result<Recorded> {
         }
         Make::Ours => {
             let mut command = Command::new(stage.binaries.join("streamfleet-camera"));
-            command.args(["--listen", &address.to_string(), "--path", "/live", "--media", "generated"]);
+            command.args(["--listen", &address.to_string(), "--path", "/live"]);
+            command.arg("--cache").arg(crate::tools::cache_dir().join("media"));
             command.arg("--journal").arg(stage.folder.join(format!("{}.journal", camera.name)));
             stage.cluster.start_on_host(camera.name, &command)?
         }

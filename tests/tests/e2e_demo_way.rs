@@ -1,0 +1,119 @@
+//! The way of the demo, on the tests' cluster with development builds: the chart, `examples/` as they are, three cameras,
+//! an unplugged one, a deleted pod, a clip; and once more after everything in Kubernetes was deleted.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use kube::api::ListParams;
+use kube::{Api, ResourceExt as _};
+use streamfleet_crds::VideoStream;
+use streamfleet_tests::cluster::Cluster;
+use streamfleet_tests::cluster::wait::{Look, until};
+use streamfleet_tests::demo::observe::{FIRST_PERSISTED_LIMIT, Observer};
+use streamfleet_tests::demo::{self, Stage, install, site};
+use streamfleet_tests::e2e::OperatorLock;
+use streamfleet_tests::images::own_folder;
+use streamfleet_tests::process::output;
+use streamfleet_tests::steps::Steps;
+use streamfleet_tests::tools::cache_dir;
+
+/// Ends what a test has started outside the cluster, and its operator, on every way out.
+struct Cleanup(Stage);
+
+impl Drop for Cleanup {
+    fn drop(&mut self) {
+        let mut objects = self.0.cluster.kubectl();
+        objects.args(["delete", "namespace", install::NAMESPACE, "--ignore-not-found", "--timeout=60s"]);
+        drop(output(&mut objects));
+        drop(output(self.0.cluster.kubectl().args([
+            "delete",
+            "streamclass",
+            "standard",
+            "--ignore-not-found",
+            "--timeout=20s",
+        ])));
+        drop(install::helm_uninstall(&self.0));
+        for process in self.0.cluster.host_processes().all() {
+            let own = process.name == site::EMULATOR
+                || site::CAMERAS.iter().any(|camera| camera.name == process.name);
+            if own {
+                process.stop(Duration::from_secs(5));
+            }
+        }
+    }
+}
+
+fn stage() -> Result<Stage> {
+    let folder = cache_dir().join("run/e2e-demo-way");
+    if folder.exists() {
+        fs::remove_dir_all(&folder)?;
+    }
+    Ok(Stage {
+        cluster: Cluster::from_env()?,
+        binaries: own_folder()?,
+        folder,
+        installation: "e2e-demo-way".to_owned(),
+    })
+}
+
+/// The ARN of each VideoStream.
+async fn arns(stage: &Stage) -> Result<BTreeMap<String, String>> {
+    let streams: Api<VideoStream> = Api::namespaced(stage.cluster.client().await?, install::NAMESPACE);
+    let listed = streams.list(&ListParams::default()).await?;
+    let arn = |stream: &VideoStream| stream.status.as_ref().and_then(|status| status.stream_arn.clone());
+    listed
+        .items
+        .iter()
+        .map(|stream| {
+            Ok((stream.name_any(), arn(stream).with_context(|| format!("{} has no ARN", stream.name_any()))?))
+        })
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a cluster"]
+async fn the_demo_goes_its_way_and_a_second_one_finds_its_streams_again() {
+    let stage = stage().unwrap();
+    let _lock = OperatorLock::acquire(&stage.cluster).await.unwrap();
+    let cleanup = Cleanup(stage.clone());
+    let steps = Steps::start();
+
+    let figures = match demo::perform(&stage, &steps).await {
+        Ok(figures) => figures,
+        Err(error) => {
+            demo::diagnose(&stage, &steps);
+            panic!("{error:#}");
+        }
+    };
+    assert_eq!(figures.first_persisted.len(), site::CAMERAS.len());
+    for (camera, time) in &figures.first_persisted {
+        assert!(*time <= FIRST_PERSISTED_LIMIT, "{camera} was first stored {time:?} after the apply");
+    }
+    let before = arns(&stage).await.unwrap();
+    assert_eq!(before.len(), site::CAMERAS.len(), "{before:?}");
+
+    // Everything in Kubernetes goes; the streams are retained, and found again by their tags.
+    let mut delete = stage.cluster.kubectl();
+    output(delete.args(["delete", "namespace", install::NAMESPACE, "--timeout=90s"])).unwrap();
+    let emulator = site::start_all(&stage, &steps).unwrap();
+    install::install(&stage, &emulator, &steps).unwrap();
+    let applied = install::apply_examples(&stage, &steps).unwrap();
+    let observer = Observer::new(&stage).await.unwrap();
+    observer.wait_all_ready(&applied, &steps).await.unwrap();
+    assert_eq!(arns(&stage).await.unwrap(), before);
+
+    // A Camera that is deleted takes its producer along.
+    let mut delete = stage.cluster.kubectl();
+    output(delete.args(["-n", install::NAMESPACE, "delete", "camera", "lobby", "--timeout=60s"])).unwrap();
+    until(Duration::from_secs(60), "the deleted camera has no pod", async || {
+        Ok(match observer.producer("lobby").await? {
+            None => Look::Done(()),
+            Some(pod) => Look::NotYet(pod.name_any()),
+        })
+    })
+    .await
+    .unwrap();
+    drop(cleanup);
+}
