@@ -6,7 +6,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 export STREAMFLEET_CACHE ?= $(HOME)/.cache/streamfleet
-export CARGO_TARGET_DIR := $(STREAMFLEET_CACHE)/target
+export CARGO_TARGET_DIR ?= $(STREAMFLEET_CACHE)/target
 # Binaries are static, which needs a named target (.cargo/config.toml).
 TARGET := $(CARGO_TARGET_DIR)/$(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
 DEBUG := $(TARGET)/debug
@@ -28,8 +28,9 @@ help: ## this list
 check: ## what this machine has and lacks
 	@scripts/check-machine
 
-demo: check ## the whole way on this machine: cluster, cameras, stored video, a clip; stays up
-	@echo '== building the binaries (release); the first time takes some minutes'
+demo: ## the whole way on this machine: cluster, cameras, stored video, a clip; stays up
+	@scripts/check-machine demo
+	echo '== building the binaries (release); the first time takes some minutes'
 	cargo build --locked --release --workspace
 	$(RELEASE)/streamfleet-dev demo
 
@@ -40,20 +41,24 @@ demo-down: ## take the demo down; nothing is left but the emulator's data
 	cargo build --locked --release --workspace
 	exec $(RELEASE)/streamfleet-dev demo-down
 
-build: check ## all binaries and tests (development profile)
-	@cargo build --locked --workspace --all-targets
+build: ## all binaries and tests (development profile)
+	@scripts/check-machine build
+	cargo build --locked --workspace --all-targets
 
-release: check ## all binaries (release profile)
-	@cargo build --locked --release --workspace
+release: ## all binaries (release profile)
+	@scripts/check-machine build
+	cargo build --locked --release --workspace
 
-test: check ## every test, those on a real cluster included
-	@scripts/test
+test: ## every test, those on a real cluster included
+	@scripts/check-machine test
+	scripts/test
 
-lint: check ## rustfmt, clippy, docs, helm lint
-	@scripts/lint
+lint: ## rustfmt, clippy, docs, helm lint
+	@scripts/check-machine build
+	scripts/lint
 
-images: build ## build the images and import them into cluster INDEX (default 1), if it is up
-	@$(DEBUG)/streamfleet-dev images --index $(INDEX)
+images: release ## the images, to push to a registry; says where they are
+	@$(RELEASE)/streamfleet-dev images
 
 cluster-up: build ## a Kubernetes of NODES (default 2) nodes on this machine; INDEX (default 1) tells several apart
 	@$(DEBUG)/streamfleet-dev cluster up --index $(INDEX) --nodes $(NODES)

@@ -8,7 +8,7 @@ use clap::{Parser, Subcommand};
 use streamfleet_tests::cluster::layout::{INDEX_MAX, Layout};
 use streamfleet_tests::cluster::{self, Cluster};
 use streamfleet_tests::steps::Steps;
-use streamfleet_tests::tools::Tools;
+use streamfleet_tests::tools::{Tools, need_program};
 use streamfleet_tests::{demo, images};
 
 /// Tools, images, local cluster and demo of Streamfleet.
@@ -26,11 +26,11 @@ enum Subject {
         #[arg(long)]
         only: Option<String>,
     },
-    /// Build the images and import them into the cluster, if it is up.
+    /// Build the images, and say where they are.
     Images {
-        /// Which cluster.
-        #[arg(long, default_value_t = 1)]
-        index: u8,
+        /// Import them into this cluster.
+        #[arg(long)]
+        index: Option<u8>,
         /// The folder with the built binaries (default: the one this program lies in).
         #[arg(long)]
         binaries: Option<PathBuf>,
@@ -114,7 +114,7 @@ fn run_cluster(command: &ClusterCommand, tools: &Tools, steps: &Steps) -> Result
             cluster::need_root("the local cluster")?;
             tools.ensure(steps)?;
             cluster::up(layout, tools, steps)?;
-            build_images(index, None, steps)?;
+            build_images(Some(index), None, steps)?;
             print_env(index, steps)?;
         }
         ClusterCommand::Down { index } => {
@@ -136,20 +136,26 @@ fn layout_or_default(index: u8) -> Layout {
     cluster::load(index).unwrap_or(Layout { index, nodes: 2 })
 }
 
-fn build_images(index: u8, binaries: Option<PathBuf>, steps: &Steps) -> Result<()> {
+fn build_images(index: Option<u8>, binaries: Option<PathBuf>, steps: &Steps) -> Result<()> {
+    need_program("buildah", "as root, `streamfleet-dev tools` or `apt-get install buildah`")?;
     let binaries = match binaries {
         Some(folder) => folder,
         None => images::own_folder()?,
     };
     let built = images::build_all(&binaries)?;
-    if let Ok(cluster) = Cluster::open(index) {
+    if let Some(index) = index {
+        let cluster = Cluster::open(index)?;
         for image in &built {
             cluster.import_image(&image.archive)?;
         }
         steps.done(format!("{} images are on every node of cluster {index}", built.len()));
-    } else {
-        steps.done(format!("{} images are built", built.len()));
+        return Ok(());
     }
+    steps.done("the images are built, as OCI archives:");
+    for image in &built {
+        steps.text(format!("  {}  {}", image.name, image.archive.display()));
+    }
+    steps.text("To push one: buildah pull oci-archive:FILE && buildah push NAME docker://REGISTRY/NAME:TAG");
     Ok(())
 }
 
