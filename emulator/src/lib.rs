@@ -1,1 +1,32 @@
-//! Placeholder.
+//! A local Kinesis Video Streams with STS `GetCallerIdentity`, for development, tests and demos.
+//!
+//! It has the wire behaviour of the service as far as Streamfleet uses it: the control plane, `PutMedia` with
+//! acknowledgements, `GetMedia`, the archive. State is on disk and survives `kill -9`. What is modelled on documents alone
+//! is said in this crate's `README.md`, with the manual of the test hooks under `/_emulator/`.
+//!
+//! The way of a request: [`http`] (listener, TLS, routing, signature, faults) → [`control`], [`put_media`], [`get_media`] or
+//! [`archive`] → [`store`]. What media may be is decided by [`ingest`], a machine without I/O.
+
+mod archive;
+mod auth;
+mod chunk;
+mod clock;
+mod control;
+mod emulator;
+mod endpoint;
+mod error;
+mod get_media;
+pub mod hooks;
+mod http;
+pub mod ingest;
+mod number;
+mod operation;
+mod options;
+mod persist;
+mod put_media;
+mod service;
+mod store;
+mod sts;
+
+pub use emulator::{Emulator, StartError};
+pub use options::{DEFAULT_ACCOUNT, Options};

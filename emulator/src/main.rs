@@ -1,2 +1,115 @@
-//! Placeholder.
-fn main() {}
+//! `streamfleet-emulator`: the flags, the log, the signals.
+
+use std::{io::Write, net::SocketAddr, ops::RangeInclusive, path::PathBuf, time::Duration};
+
+use anyhow::Context;
+use clap::Parser;
+use streamfleet_emulator::{DEFAULT_ACCOUNT, Emulator, Options};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+use url::Url;
+
+/// A local Kinesis Video Streams: control plane, `PutMedia`, `GetMedia`, archive, and STS `GetCallerIdentity`.
+#[derive(Debug, Parser)]
+#[command(name = "streamfleet-emulator", version)]
+struct Args {
+    /// Where plain HTTP is served; port 0 takes a free one (see `addresses.json` in the data folder)
+    #[arg(long, default_value = "127.0.0.1:4580")]
+    listen: SocketAddr,
+    /// Where HTTPS is served; its authority is written to `ca.crt` in the data folder
+    #[arg(long)]
+    listen_tls: Option<SocketAddr>,
+    /// What `GetDataEndpoint` answers, before a base path of its own [default: the HTTPS, else the plain listener]
+    #[arg(long)]
+    advertise: Option<Url>,
+    /// The data folder
+    #[arg(long)]
+    data: PathBuf,
+    /// JSON file of the known keys [default: `streamfleet` / `streamfleet`]
+    #[arg(long)]
+    credentials: Option<PathBuf>,
+    /// Account of the keys that name none
+    #[arg(long, default_value = DEFAULT_ACCOUNT, value_parser = account)]
+    account: String,
+    /// Milliseconds from RECEIVED to PERSISTED, drawn evenly from MIN..MAX
+    #[arg(long, value_name = "MIN..MAX", default_value = "500..1500", value_parser = delay_range)]
+    persist_delay: RangeInclusive<Duration>,
+    /// Milliseconds that a stream stays CREATING, UPDATING and DELETING
+    #[arg(long, value_name = "MS", default_value = "100", value_parser = millis)]
+    state_delay: Duration,
+    /// Seconds after which PutMedia ends with error 4003
+    #[arg(long, value_name = "SECONDS", default_value = "2700", value_parser = seconds)]
+    put_session_limit: Duration,
+    /// Seconds after which GetMedia ends cleanly
+    #[arg(long, value_name = "SECONDS", default_value = "2700", value_parser = seconds)]
+    get_session_limit: Duration,
+    /// Seconds of silence after which PutMedia is closed
+    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
+    idle_limit: Duration,
+}
+
+impl Args {
+    fn into_options(self) -> Options {
+        let defaults = Options::new(&self.data);
+        Options {
+            listen: self.listen,
+            listen_tls: self.listen_tls,
+            advertise: self.advertise,
+            credentials: self.credentials,
+            account: self.account,
+            persist_delay: self.persist_delay,
+            state_delay: self.state_delay,
+            put_session_limit: self.put_session_limit,
+            get_session_limit: self.get_session_limit,
+            idle_limit: self.idle_limit,
+            ..defaults
+        }
+    }
+}
+
+fn account(text: &str) -> Result<String, String> {
+    let is_account = text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit());
+    if is_account { Ok(text.to_owned()) } else { Err("an account id has 12 digits".to_owned()) }
+}
+
+fn millis(text: &str) -> Result<Duration, String> {
+    text.trim_end_matches("ms")
+        .trim()
+        .parse()
+        .map(Duration::from_millis)
+        .map_err(|_| format!("'{text}' is no number of milliseconds"))
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| format!("'{text}' is no number of seconds"))?;
+    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
+}
+
+fn delay_range(text: &str) -> Result<RangeInclusive<Duration>, String> {
+    let (from, to) = text.split_once("..").unwrap_or((text, text));
+    let range = millis(from)?..=millis(to)?;
+    if range.is_empty() { Err(format!("'{text}' begins after its end")) } else { Ok(range) }
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let args = Args::parse();
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    // A second default is impossible here: this is the first thing that touches TLS.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let mut interrupt = signal(SignalKind::interrupt()).context("failed to watch for SIGINT")?;
+    let mut terminate = signal(SignalKind::terminate()).context("failed to watch for SIGTERM")?;
+    let emulator = Emulator::start(args.into_options()).await?;
+    let https = emulator.https_addr().map(|address| format!(", https://{address}")).unwrap_or_default();
+    let mut out = std::io::stdout();
+    writeln!(out, "ready: http://{}{https}, advertising {}", emulator.http_addr(), emulator.advertised())
+        .and_then(|()| out.flush())
+        .context("failed to say that it is ready")?;
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    emulator.shutdown().await;
+    Ok(())
+}

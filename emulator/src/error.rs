@@ -1,0 +1,94 @@
+//! Errors as the service answers them: an HTTP status, a code, and a message.
+//!
+//! Codes and statuses are those of `kvs-facts.md` §1.3; how they are put on the wire is the business of [`crate::http`].
+
+use http::StatusCode;
+
+/// A refusal that a client sees.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+#[error("{code}: {message}")]
+pub struct ServiceError {
+    /// The HTTP status.
+    pub status: StatusCode,
+    /// The code, e.g. `ResourceNotFoundException`.
+    pub code: &'static str,
+    /// For people.
+    pub message: String,
+}
+
+impl ServiceError {
+    fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        Self { status, code, message: message.into() }
+    }
+
+    /// A member is missing or breaks its shape.
+    pub fn invalid_argument(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "InvalidArgumentException", message)
+    }
+
+    /// A `StreamARN` of a tag operation that is no ARN of a stream.
+    pub fn invalid_resource_format(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "InvalidResourceFormatException", message)
+    }
+
+    /// There is no such stream, or it is not in a state in which it can serve.
+    pub fn not_found() -> Self {
+        let message = "The requested stream is not found or not active.";
+        Self::new(StatusCode::NOT_FOUND, "ResourceNotFoundException", message)
+    }
+
+    /// The name is taken, or the stream is not `ACTIVE`.
+    pub fn in_use(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "ResourceInUseException", message)
+    }
+
+    /// `CurrentVersion` is not the stream's version.
+    pub fn version_mismatch() -> Self {
+        let message = "The stream version that you specified is not the latest version.";
+        Self::new(StatusCode::BAD_REQUEST, "VersionMismatchException", message)
+    }
+
+    /// More than 50 tags.
+    pub fn too_many_tags() -> Self {
+        let message = "You have exceeded the limit of tags that you can associate with the resource.";
+        Self::new(StatusCode::BAD_REQUEST, "TagsPerResourceExceededLimitException", message)
+    }
+
+    /// The caller may not touch this resource: it is another account's.
+    pub fn not_authorized(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "NotAuthorizedException", message)
+    }
+
+    /// A second `PutMedia`, or a fourth `GetMedia`, on one stream.
+    pub fn connection_limit(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "ConnectionLimitExceededException", message)
+    }
+
+    /// A data-plane call at an endpoint that `GetDataEndpoint` did not give for it.
+    pub fn invalid_endpoint() -> Self {
+        let message = "The endpoint is not the one for this stream and API; call GetDataEndpoint.";
+        Self::new(StatusCode::BAD_REQUEST, "InvalidEndpointException", message)
+    }
+
+    /// A throttle; the emulator answers it only when a fault asks for it.
+    pub fn client_limit() -> Self {
+        let message = "Limit exceeded on number of requests.";
+        Self::new(StatusCode::BAD_REQUEST, "ClientLimitExceededException", message)
+    }
+
+    /// No operation has this path.
+    pub fn unknown_operation() -> Self {
+        let message = "Unable to determine service/operation name to be authorized";
+        Self::new(StatusCode::NOT_FOUND, "UnknownOperationException", message)
+    }
+
+    /// The emulator itself failed, for example its disk.
+    pub fn internal(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "InternalFailure", message)
+    }
+
+    /// A refusal at the gate: `status` is 400 or 403.
+    pub fn authentication(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        Self::new(status, code, message)
+    }
+}

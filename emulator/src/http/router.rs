@@ -1,0 +1,290 @@
+//! From a request to its operation and back: who calls, what is asked, which faults strike, what is logged.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, Response, StatusCode, header, request::Parts};
+use hyper::body::Incoming;
+use tokio::time::sleep;
+
+use super::{
+    body::{self, Body, Cut},
+    respond,
+};
+use crate::{
+    archive,
+    auth::{self, AuthError, Caller, SignedRequest},
+    clock::now_ms,
+    control,
+    error::ServiceError,
+    get_media,
+    hooks::{
+        self,
+        calls::Call,
+        faults::{Action, Strike},
+    },
+    operation::Operation,
+    put_media,
+    service::{Service, blocking},
+    sts,
+};
+
+type Outcome = Result<Response<Body>, ServiceError>;
+
+/// What a path says.
+struct Target<'a> {
+    operation: Option<Operation>,
+    /// The segment before the operation: the data endpoint's base path.
+    base: &'a str,
+}
+
+/// The body of a request, as far as it is read before the operation begins.
+enum Payload {
+    Whole(Bytes),
+    /// `PutMedia`: read while the answer is written.
+    Upload(Incoming),
+}
+
+/// Answers one request. `with_hooks` on the plain listener.
+pub async fn handle(
+    service: Arc<Service>,
+    with_hooks: bool,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, Cut> {
+    let begun_ms = now_ms();
+    let (parts, incoming) = request.into_parts();
+    if with_hooks && parts.uri.path().starts_with(hooks::PREFIX) {
+        return answer_hook(&service, &parts, incoming).await;
+    }
+    if service.outage.is_on() {
+        return Err(Cut);
+    }
+    let mut target = target(&parts.uri);
+    let payload = if target.operation == Some(Operation::PutMedia) {
+        Payload::Upload(incoming)
+    } else {
+        match body::collect(incoming).await {
+            Ok(Some(bytes)) => Payload::Whole(bytes),
+            Ok(None) => return Err(Cut),
+            Err(error) => {
+                return Ok(respond::error(&error, target.operation, &respond::new_request_id()));
+            }
+        }
+    };
+    if let Payload::Whole(form) = &payload
+        && target.operation.is_none()
+        && sts::asks_for_caller_identity(form)
+    {
+        target.operation = Some(Operation::GetCallerIdentity);
+    }
+    let call = Call {
+        n: 0,
+        ms: 0,
+        begun_ms,
+        operation: target.operation.map_or_else(|| parts.uri.path().to_owned(), |op| op.name().to_owned()),
+        stream: stream_named(&parts.headers, &payload),
+        status: 0,
+        error: None,
+        done: false,
+    };
+    answer(&service, &parts, &target, payload, call).await
+}
+
+/// Carries out the call between the faults that strike it, and logs it.
+async fn answer(
+    service: &Arc<Service>,
+    parts: &Parts,
+    target: &Target<'_>,
+    payload: Payload,
+    mut call: Call,
+) -> Result<Response<Body>, Cut> {
+    let request_id = respond::new_request_id();
+    let strike =
+        target.operation.and_then(|operation| service.faults.strike(operation, call.stream.as_deref()));
+    let outcome = match before_effect(strike).await {
+        Ok(()) => execute(service, parts, target, payload, &request_id).await,
+        Err(Refused::Dropped) => {
+            log(service, call, 0);
+            return Err(Cut);
+        }
+        Err(Refused::Answered(error)) => Err(error),
+    };
+    call.done = outcome.is_ok();
+    let outcome = after_effect(strike, outcome).await;
+    let mut response = match outcome {
+        Ok(Some(response)) => response,
+        Ok(None) => {
+            log(service, call, 0);
+            return Err(Cut);
+        }
+        Err(error) => {
+            call.error = Some(error.code);
+            respond::error(&error, target.operation, &request_id)
+        }
+    };
+    respond::identify(&mut response, &request_id);
+    log(service, call, response.status().as_u16());
+    Ok(response)
+}
+
+fn log(service: &Service, mut call: Call, status: u16) {
+    call.status = status;
+    call.ms = now_ms();
+    tracing::debug!(
+        operation = %call.operation, stream = call.stream.as_deref(), status, error = call.error, done = call.done,
+        "Call"
+    );
+    service.calls.enter(call);
+}
+
+enum Refused {
+    Dropped,
+    Answered(ServiceError),
+}
+
+async fn before_effect(strike: Option<Strike>) -> Result<(), Refused> {
+    let Some(Strike { action, delay }) = strike else { return Ok(()) };
+    match action {
+        Action::Drop => Err(Refused::Dropped),
+        Action::Throttle => Err(Refused::Answered(ServiceError::client_limit())),
+        Action::InternalFailure => Err(Refused::Answered(ServiceError::internal("ordered by a fault"))),
+        Action::Delay => {
+            sleep(delay).await;
+            Ok(())
+        }
+        Action::DropAfterEffect | Action::InternalFailureAfterEffect | Action::DelayAnswer => Ok(()),
+    }
+}
+
+/// The outcome as the client is to see it; `None` when it is to see nothing.
+async fn after_effect(
+    strike: Option<Strike>,
+    outcome: Outcome,
+) -> Result<Option<Response<Body>>, ServiceError> {
+    match strike.map(|strike| (strike.action, strike.delay)) {
+        Some((Action::DropAfterEffect, _)) => Ok(None),
+        Some((Action::InternalFailureAfterEffect, _)) => Err(ServiceError::internal("ordered by a fault")),
+        Some((Action::DelayAnswer, delay)) => {
+            sleep(delay).await;
+            outcome.map(Some)
+        }
+        Some((Action::Drop | Action::Throttle | Action::InternalFailure | Action::Delay, _)) | None => {
+            outcome.map(Some)
+        }
+    }
+}
+
+async fn execute(
+    service: &Arc<Service>,
+    parts: &Parts,
+    target: &Target<'_>,
+    payload: Payload,
+    request_id: &str,
+) -> Outcome {
+    match payload {
+        Payload::Whole(bytes) => {
+            let caller = authenticate(service, parts, target.operation, Some(&bytes))?;
+            let operation = target.operation.ok_or_else(ServiceError::unknown_operation)?;
+            execute_whole(service, caller, (operation, target.base), bytes, request_id).await
+        }
+        Payload::Upload(incoming) => {
+            let expects = parts.headers.contains_key(header::EXPECT);
+            let accepted = authenticate(service, parts, target.operation, None)
+                .and_then(|caller| put_media::accept(service, &caller, target.base, &parts.headers));
+            match accepted {
+                Ok(accepted) => Ok(accepted.start(incoming, expects).await),
+                Err(error) => {
+                    // A client that waits for "100 Continue" sends nothing after a refusal.
+                    if !expects {
+                        tokio::spawn(body::drain(incoming));
+                    }
+                    Err(error)
+                }
+            }
+        }
+    }
+}
+
+async fn execute_whole(
+    service: &Arc<Service>,
+    caller: Caller,
+    (operation, base): (Operation, &str),
+    bytes: Bytes,
+    request_id: &str,
+) -> Outcome {
+    match operation {
+        Operation::GetCallerIdentity => Ok(respond::xml(sts::caller_identity(&caller, request_id))),
+        Operation::GetMedia => get_media::answer(service, &caller, base, &bytes),
+        Operation::ListFragments => {
+            archive::list_fragments(service, &caller, base, &bytes).map(|value| respond::json(&value))
+        }
+        Operation::GetMediaForFragmentList => archive::get_media(service, &caller, base, &bytes),
+        _ => {
+            let work = move |service: &Service| control::answer(service, &caller, operation, &bytes);
+            blocking(service, work).await.map(|value| respond::json(&value))
+        }
+    }
+}
+
+fn authenticate(
+    service: &Service,
+    parts: &Parts,
+    operation: Option<Operation>,
+    body: Option<&[u8]>,
+) -> Result<Caller, ServiceError> {
+    let signed = SignedRequest {
+        method: &parts.method,
+        uri: &parts.uri,
+        headers: &parts.headers,
+        body,
+        service: operation.map_or("kinesisvideo", Operation::signing_name),
+    };
+    let now = jiff::Timestamp::now();
+    auth::verify(&signed, &service.credentials, &service.options.account, now)
+        .map_err(|error| refusal(&error, operation))
+}
+
+/// The error that the operation's service has for a caller who is not believed.
+fn refusal(error: &AuthError, operation: Option<Operation>) -> ServiceError {
+    let status = match error {
+        AuthError::Incomplete(_) => StatusCode::BAD_REQUEST,
+        _ => StatusCode::FORBIDDEN,
+    };
+    let code = match error {
+        _ if operation == Some(Operation::GetCallerIdentity) => sts::auth_code(error),
+        AuthError::Missing => "MissingAuthenticationTokenException",
+        AuthError::Incomplete(_) => "IncompleteSignatureException",
+        AuthError::UnknownKey => "UnrecognizedClientException",
+        AuthError::ExpiredKey => "ExpiredTokenException",
+        AuthError::WrongService(_) | AuthError::Clock { .. } | AuthError::Mismatch => {
+            "InvalidSignatureException"
+        }
+    };
+    ServiceError::authentication(status, code, error.to_string())
+}
+
+/// Paths end in the operation; what comes before is the endpoint's.
+fn target(uri: &http::Uri) -> Target<'_> {
+    let mut segments = uri.path().rsplit('/');
+    let operation = segments.next().and_then(Operation::by_path_segment);
+    Target { operation, base: segments.next().unwrap_or_default() }
+}
+
+fn stream_named(headers: &HeaderMap, payload: &Payload) -> Option<String> {
+    match payload {
+        Payload::Whole(bytes) => control::stream_named(bytes),
+        Payload::Upload(_) => put_media::stream_named(headers),
+    }
+}
+
+async fn answer_hook(
+    service: &Arc<Service>,
+    parts: &Parts,
+    incoming: Incoming,
+) -> Result<Response<Body>, Cut> {
+    let Ok(Some(bytes)) = body::collect(incoming).await else { return Err(Cut) };
+    let method: &Method = &parts.method;
+    let query = parts.uri.query().unwrap_or_default();
+    let (status, value) = hooks::answer(service, method, parts.uri.path(), query, &bytes);
+    Ok(respond::hook(status, &value))
+}

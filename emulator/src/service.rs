@@ -1,0 +1,52 @@
+//! What all requests share.
+
+use std::sync::Arc;
+
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use url::Url;
+
+use crate::{
+    auth::Credentials,
+    error::ServiceError,
+    hooks::{
+        calls::Calls,
+        faults::{Faults, Outage},
+    },
+    options::Options,
+    store::Catalog,
+};
+
+/// What all requests share.
+#[derive(Debug)]
+pub struct Service {
+    /// How it is set up.
+    pub options: Options,
+    /// What `GetDataEndpoint` answers, without a slash at its end.
+    pub advertise: Url,
+    /// The streams.
+    pub catalog: Catalog,
+    /// The known keys.
+    pub credentials: Credentials,
+    /// The log of calls.
+    pub calls: Calls,
+    /// Faults in force.
+    pub faults: Faults,
+    /// Whether nothing is answered.
+    pub outage: Outage,
+    /// Cancelled when the emulator is to end.
+    pub shutdown: CancellationToken,
+    /// Work that must be done before the process may end: storing received fragments.
+    pub tasks: TaskTracker,
+}
+
+/// Runs work that blocks on the disk off the threads that serve connections.
+pub async fn blocking<T, F>(service: &Arc<Service>, work: F) -> Result<T, ServiceError>
+where
+    T: Send + 'static,
+    F: FnOnce(&Service) -> Result<T, ServiceError> + Send + 'static,
+{
+    let service = service.clone();
+    tokio::task::spawn_blocking(move || work(&service))
+        .await
+        .unwrap_or_else(|_| Err(ServiceError::internal("the operation panicked")))
+}
