@@ -1,0 +1,186 @@
+//! The status of all feeds, as `/status` tells it. Each feed writes its own; readers wait for changes.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use streamfleet_contract::{
+    Backlog, Feed, FeedStatus, GapReason, SCHEMA_VERSION, SourceReason, SourceState, SourceStatus, Status,
+    UploadReason, UploadState, UploadStatus,
+};
+use tokio::sync::watch;
+
+/// All feeds' status. Its generation grows with changes that somebody should hear of; times and counters are none.
+#[derive(Debug)]
+pub struct Board {
+    instance: String,
+    generation: watch::Sender<u64>,
+    feeds: Mutex<Vec<FeedStatus>>,
+}
+
+impl Board {
+    /// An empty board. `instance` differs for each start of a process.
+    pub fn new(instance: String) -> Arc<Self> {
+        Arc::new(Self { instance, generation: watch::Sender::new(1), feeds: Mutex::default() })
+    }
+
+    /// The instance.
+    pub fn instance(&self) -> &str {
+        &self.instance
+    }
+
+    /// Adds a feed, at its beginning.
+    pub fn add(self: &Arc<Self>, feed: &Feed, now_ms: i64) -> Post {
+        let mut feeds = self.lock();
+        feeds.retain(|status| status.id != feed.id);
+        feeds.push(beginning(feed, now_ms));
+        drop(feeds);
+        self.changed();
+        Post { board: Arc::clone(self), id: feed.id.clone() }
+    }
+
+    /// Takes a feed off.
+    pub fn remove(&self, id: &str) {
+        self.lock().retain(|status| status.id != id);
+        self.changed();
+    }
+
+    /// The document.
+    pub fn status(&self) -> Status {
+        // The generation first: what changes between is told again, not lost.
+        let generation = *self.generation.borrow();
+        Status {
+            schema_version: SCHEMA_VERSION,
+            instance: self.instance.clone(),
+            generation,
+            feeds: self.lock().clone(),
+        }
+    }
+
+    /// Follows the generation.
+    pub fn generation(&self) -> watch::Receiver<u64> {
+        self.generation.subscribe()
+    }
+
+    fn changed(&self) {
+        self.generation.send_modify(|generation| *generation += 1);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<FeedStatus>> {
+        self.feeds.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A feed's place on the board.
+#[derive(Debug, Clone)]
+pub struct Post {
+    board: Arc<Board>,
+    id: String,
+}
+
+impl Post {
+    /// Changes the feed's status; readers hear of it where it is a change that they should hear of.
+    pub fn update(&self, change: impl FnOnce(&mut FeedStatus)) {
+        let mut feeds = self.board.lock();
+        let Some(status) = feeds.iter_mut().find(|status| status.id == self.id) else { return };
+        let before = Notable::of(status);
+        change(status);
+        let changed = before != Notable::of(status);
+        drop(feeds);
+        if changed {
+            self.board.changed();
+        }
+    }
+
+    /// The feed's status now.
+    pub fn read(&self) -> Option<FeedStatus> {
+        self.board.lock().iter().find(|status| status.id == self.id).cloned()
+    }
+}
+
+/// What of a status is worth telling: states, reasons, codec, gaps.
+#[derive(PartialEq, Eq)]
+struct Notable {
+    revision: String,
+    source: (SourceState, SourceReason),
+    upload: (UploadState, UploadReason),
+    media: Option<(String, u32, u32)>,
+    gap: Option<(u64, bool, GapReason)>,
+}
+
+impl Notable {
+    fn of(status: &FeedStatus) -> Self {
+        Self {
+            revision: status.revision.clone(),
+            source: (status.source.state, status.source.reason),
+            upload: (status.upload.state, status.upload.reason),
+            media: status.media.as_ref().map(|media| (media.codec.clone(), media.width, media.height)),
+            gap: status.gaps.last().map(|gap| (gap.sequence, gap.end_ms.is_none(), gap.reason)),
+        }
+    }
+}
+
+fn beginning(feed: &Feed, now_ms: i64) -> FeedStatus {
+    FeedStatus {
+        id: feed.id.clone(),
+        revision: feed.revision.clone(),
+        source: SourceStatus {
+            state: SourceState::Connecting,
+            reason: SourceReason::Connecting,
+            message: String::new(),
+            since_ms: now_ms,
+        },
+        upload: UploadStatus {
+            state: UploadState::Waiting,
+            reason: UploadReason::NoMedia,
+            message: String::new(),
+            since_ms: now_ms,
+        },
+        media: None,
+        received: None,
+        stored: None,
+        backlog: Backlog::default(),
+        source_reconnects: 0,
+        upload_sessions: 0,
+        gaps: Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use streamfleet_contract::Mark;
+
+    use super::*;
+
+    fn feed() -> Feed {
+        serde_json::from_value(serde_json::json!({
+            "id": "a", "source": {"rtsp": {"url": "rtsp://door.example/live"}},
+            "stream": {"arn": "arn:aws:kinesisvideo:eu-west-1:1:stream/x/1", "region": "eu-west-1"}
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn readers_hear_of_states_and_not_of_times_and_counters() {
+        let board = Board::new("i".to_owned());
+        let post = board.add(&feed(), 0);
+        let before = board.status().generation;
+        post.update(|status| {
+            status.received = Some(Mark { media_ms: 1, wall_ms: 2 });
+            status.source_reconnects += 1;
+            status.upload.message = "12 s behind".to_owned();
+        });
+        assert_eq!(board.status().generation, before);
+        post.update(|status| status.source.reason = SourceReason::Silent);
+        assert_eq!(board.status().generation, before + 1);
+    }
+
+    #[test]
+    fn a_feed_that_is_taken_off_is_gone_and_what_it_still_says_is_nothing() {
+        let board = Board::new("i".to_owned());
+        let post = board.add(&feed(), 0);
+        board.remove("a");
+        let generation = board.status().generation;
+        post.update(|status| status.source.reason = SourceReason::Silent);
+        assert_eq!(board.status().feeds, []);
+        assert_eq!(board.status().generation, generation);
+    }
+}

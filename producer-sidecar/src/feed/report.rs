@@ -1,0 +1,208 @@
+//! What a feed tells: status, metrics, and a line in the log where something changes.
+
+use std::time::Duration;
+
+use streamfleet_contract::{
+    Backlog, FeedStatus, GapReason, Mark, SourceReason, SourceState, UploadReason, UploadState,
+};
+use streamfleet_media::ack::AckKind;
+
+use super::upload_state::{Evidence, judge};
+use super::{Driver, limit_detail};
+use crate::buffer::Limit;
+use crate::clock::Now;
+use crate::session::Report;
+
+/// A feed that keeps up may be this far behind, beside twice its fragment length.
+const BACKLOG_USUAL_MS: i64 = 15_000;
+
+impl Driver {
+    pub(super) fn on_report(&mut self, report: Report) {
+        let now = self.ctx.clock.now();
+        match report {
+            Report::Opened => {}
+            Report::Acknowledged(kind, error, latency) => {
+                self.ctx.metrics.acknowledged(word(&kind));
+                if let Some(error) = error {
+                    self.ctx.metrics.error(error.code());
+                }
+                if kind == AckKind::Persisted {
+                    self.ctx.metrics.stored(latency, now.wall_ms);
+                }
+            }
+            Report::Stored { last_ms, .. } => {
+                if self.trouble.take().is_some() {
+                    tracing::info!(feed = self.feed.name, "Storing again");
+                }
+                self.last_stored = Some(now.mono);
+                let media_ms = self.stored.map_or(last_ms, |mark| mark.media_ms.max(last_ms));
+                self.stored = Some(Mark { media_ms, wall_ms: now.wall_ms });
+                self.judge(now);
+            }
+            Report::Gap { start_ms, end_ms, reason, detail } => {
+                let length_ms = self.gaps.record(start_ms, end_ms, reason, &detail);
+                self.ctx.metrics.gap(gap_word(reason), length_ms);
+                tracing::warn!(
+                    feed = self.feed.name,
+                    ?reason,
+                    detail,
+                    start_ms,
+                    length_ms,
+                    "Video was given up"
+                );
+                self.publish_gaps();
+            }
+            Report::Trouble(reason, message) => {
+                if self.trouble.as_ref().is_none_or(|(before, _)| *before != reason) {
+                    tracing::warn!(feed = self.feed.name, ?reason, message, "Video cannot be stored for now");
+                }
+                self.trouble = Some((reason, message));
+                self.judge(now);
+            }
+        }
+    }
+
+    pub(super) fn note_source_state(
+        &mut self,
+        state: SourceState,
+        reason: SourceReason,
+        message: &str,
+        now: Now,
+    ) {
+        let mut changed = false;
+        self.ctx.post.update(|status| {
+            changed = (status.source.state, status.source.reason) != (state, reason);
+            if changed {
+                status.source.since_ms = now.wall_ms;
+            }
+            status.source.state = state;
+            status.source.reason = reason;
+            message.clone_into(&mut status.source.message);
+        });
+        if !changed {
+            return;
+        }
+        match state {
+            SourceState::Failed => tracing::warn!(feed = self.feed.name, ?reason, message, "Camera lost"),
+            SourceState::Connecting | SourceState::Streaming => {
+                tracing::info!(
+                    feed = self.feed.name,
+                    ?reason,
+                    "Camera {}",
+                    if state == SourceState::Streaming { "streams" } else { "is being connected" }
+                );
+            }
+        }
+        self.judge(now);
+    }
+
+    pub(super) fn open_camera_gap(&mut self, start_ms: i64) {
+        self.gaps.open(start_ms, GapReason::CameraLost, "");
+        self.publish_gaps();
+    }
+
+    pub(super) fn open_refused_gap(&mut self, start_ms: i64, limit: Limit) {
+        tracing::warn!(
+            feed = self.feed.name,
+            "Video is given up up to the next key frame: {}",
+            limit_detail(limit)
+        );
+        self.gaps.open(start_ms, GapReason::Refused, limit_detail(limit));
+        self.publish_gaps();
+    }
+
+    pub(super) fn close_gaps(&mut self, end_ms: i64) {
+        let closed = self.gaps.close(end_ms);
+        if closed.is_empty() {
+            return;
+        }
+        for (reason, length_ms) in closed {
+            self.ctx.metrics.gap(gap_word(reason), length_ms);
+        }
+        self.publish_gaps();
+    }
+
+    fn publish_gaps(&self) {
+        let gaps = self.gaps.to_vec();
+        self.ctx.post.update(|status| status.gaps = gaps);
+    }
+
+    pub(super) fn judge_if_due(&mut self, now: Now) {
+        if now.mono.saturating_sub(self.judged_at) >= super::JUDGE_EVERY {
+            self.judge(now);
+        }
+    }
+
+    fn judge(&mut self, now: Now) {
+        self.judged_at = now.mono;
+        let (gops, backlog_ms) = self.session.backlog();
+        let (state, reason, message) = judge(&Evidence {
+            now: now.mono,
+            first_picture: self.first_picture,
+            last_stored: self.last_stored,
+            offline_after: Duration::from_secs(u64::from(self.feed.offline_after_seconds)),
+            source_streams: self.source_streams,
+            something_waits: gops > 0,
+            backlog_ms,
+            backlog_usual_ms: BACKLOG_USUAL_MS + i64::from(self.feed.fragment.target_seconds) * 2_000,
+            accepted: self.session.is_accepted(),
+            trouble: self.trouble.clone(),
+        });
+        self.ctx.metrics.buffered(self.buffer.bytes(), backlog_ms);
+        let backlog = Backlog {
+            bytes: self.buffer.bytes(),
+            gops: gops as u64,
+            milliseconds: u64::try_from(backlog_ms).unwrap_or(0),
+        };
+        let (received, stored, codec) = (self.received, self.stored, self.codec.clone());
+        let media = codec.map(|codec| self.meter.media(&codec));
+        let mut changed = false;
+        self.ctx.post.update(|status| {
+            status.backlog = backlog;
+            status.received = received;
+            status.stored = stored;
+            status.media = media;
+            changed = set_upload(status, state, reason, message, now.wall_ms);
+        });
+        if changed {
+            tracing::info!(feed = self.feed.name, ?state, ?reason, "Upload state changed");
+        }
+    }
+}
+
+fn set_upload(
+    status: &mut FeedStatus,
+    state: UploadState,
+    reason: UploadReason,
+    message: String,
+    wall_ms: i64,
+) -> bool {
+    let changed = (status.upload.state, status.upload.reason) != (state, reason);
+    if changed {
+        status.upload.since_ms = wall_ms;
+    }
+    status.upload.state = state;
+    status.upload.reason = reason;
+    status.upload.message = message;
+    changed
+}
+
+fn word(kind: &AckKind) -> &'static str {
+    match kind {
+        AckKind::Buffering => "buffering",
+        AckKind::Received => "received",
+        AckKind::Persisted => "persisted",
+        AckKind::Error => "error",
+        AckKind::Idle => "idle",
+        // Not the service's own word: labels are bounded.
+        AckKind::Unknown(_) => "unknown",
+    }
+}
+
+fn gap_word(reason: GapReason) -> &'static str {
+    match reason {
+        GapReason::CameraLost => "camera_lost",
+        GapReason::BufferOverflow => "buffer_overflow",
+        GapReason::Refused => "refused",
+    }
+}

@@ -1,0 +1,133 @@
+//! Whether a feed's video is being stored, and if not, why: judged from evidence, by the passing of time too.
+
+use std::time::Duration;
+
+use streamfleet_contract::{UploadReason, UploadState};
+
+/// What is known about an upload.
+#[derive(Debug, Clone)]
+pub struct Evidence {
+    /// Monotonic time.
+    pub now: Duration,
+    /// When the first picture came.
+    pub first_picture: Option<Duration>,
+    /// When a fragment was last said to be stored.
+    pub last_stored: Option<Duration>,
+    /// How long "lately" is.
+    pub offline_after: Duration,
+    /// Whether the camera sends.
+    pub source_streams: bool,
+    /// Whether anything waits to be stored.
+    pub something_waits: bool,
+    /// From the oldest picture that waits to the newest.
+    pub backlog_ms: i64,
+    /// The backlog of a feed that keeps up is below this.
+    pub backlog_usual_ms: i64,
+    /// Whether the service has accepted the session that is under way.
+    pub accepted: bool,
+    /// What was last reported to be wrong since a fragment was stored.
+    pub trouble: Option<(UploadReason, String)>,
+}
+
+/// State, reason and message.
+pub fn judge(evidence: &Evidence) -> (UploadState, UploadReason, String) {
+    let is_recent = |at: Duration| evidence.now.saturating_sub(at) <= evidence.offline_after;
+    if evidence.last_stored.is_some_and(is_recent) {
+        return if evidence.backlog_ms > evidence.backlog_usual_ms {
+            let behind = format!("{} s behind", evidence.backlog_ms / 1_000);
+            (UploadState::Storing, UploadReason::CatchingUp, behind)
+        } else {
+            (UploadState::Storing, UploadReason::Persisting, String::new())
+        };
+    }
+    let Some(first_picture) = evidence.first_picture else {
+        return (UploadState::Waiting, UploadReason::NoMedia, String::new());
+    };
+    match &evidence.trouble {
+        Some((UploadReason::Opening, _)) | None => {}
+        Some((reason, message)) if evidence.something_waits => {
+            return (UploadState::Failed, *reason, message.clone());
+        }
+        Some(_) => {}
+    }
+    if !evidence.source_streams && !evidence.something_waits {
+        return (UploadState::Failed, UploadReason::SourceLost, String::new());
+    }
+    let message = evidence.trouble.as_ref().map(|(_, message)| message.clone()).unwrap_or_default();
+    if evidence.last_stored.is_none() && is_recent(first_picture) {
+        return (UploadState::Waiting, UploadReason::Opening, message);
+    }
+    let reason = if evidence.accepted { UploadReason::NoPersistedAcks } else { UploadReason::Opening };
+    (UploadState::Failed, reason, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn evidence() -> Evidence {
+        Evidence {
+            now: Duration::from_secs(1_000),
+            first_picture: Some(Duration::from_secs(900)),
+            last_stored: Some(Duration::from_secs(999)),
+            offline_after: Duration::from_secs(30),
+            source_streams: true,
+            something_waits: true,
+            backlog_ms: 3_000,
+            backlog_usual_ms: 20_000,
+            accepted: true,
+            trouble: None,
+        }
+    }
+
+    fn verdict(evidence: &Evidence) -> (UploadState, UploadReason) {
+        let (state, reason, _) = judge(evidence);
+        (state, reason)
+    }
+
+    #[test]
+    fn storing_ends_when_nothing_was_stored_for_the_configured_time() {
+        let mut evidence = evidence();
+        assert_eq!(verdict(&evidence), (UploadState::Storing, UploadReason::Persisting));
+        evidence.now = Duration::from_secs(1_029);
+        assert_eq!(verdict(&evidence), (UploadState::Storing, UploadReason::Persisting));
+        evidence.now = Duration::from_secs(1_030);
+        assert_eq!(verdict(&evidence), (UploadState::Failed, UploadReason::NoPersistedAcks));
+    }
+
+    #[test]
+    fn a_camera_that_is_away_is_the_reason_only_when_all_it_sent_is_stored() {
+        let mut evidence = Evidence {
+            now: Duration::from_secs(2_000),
+            source_streams: false,
+            something_waits: false,
+            accepted: false,
+            ..evidence()
+        };
+        assert_eq!(verdict(&evidence), (UploadState::Failed, UploadReason::SourceLost));
+        evidence.trouble = Some((UploadReason::EndpointUnreachable, "x".to_owned()));
+        assert_eq!(verdict(&evidence), (UploadState::Failed, UploadReason::SourceLost));
+        evidence.something_waits = true;
+        assert_eq!(verdict(&evidence), (UploadState::Failed, UploadReason::EndpointUnreachable));
+    }
+
+    #[test]
+    fn a_feed_that_has_never_stored_fails_at_once_when_it_is_refused_and_waits_while_it_opens() {
+        let mut evidence = Evidence { last_stored: None, first_picture: None, accepted: false, ..evidence() };
+        assert_eq!(verdict(&evidence), (UploadState::Waiting, UploadReason::NoMedia));
+        evidence.first_picture = Some(Duration::from_secs(995));
+        assert_eq!(verdict(&evidence), (UploadState::Waiting, UploadReason::Opening));
+        evidence.trouble = Some((UploadReason::Opening, "another connection".to_owned()));
+        assert_eq!(verdict(&evidence), (UploadState::Waiting, UploadReason::Opening));
+        evidence.trouble = Some((UploadReason::AwsCredentialsRefused, String::new()));
+        assert_eq!(verdict(&evidence), (UploadState::Failed, UploadReason::AwsCredentialsRefused));
+    }
+
+    #[test]
+    fn a_long_backlog_is_catching_up() {
+        let evidence = Evidence { backlog_ms: 61_000, ..evidence() };
+        let (state, reason, message) = judge(&evidence);
+        assert_eq!((state, reason), (UploadState::Storing, UploadReason::CatchingUp));
+        assert_eq!(message, "61 s behind");
+    }
+}

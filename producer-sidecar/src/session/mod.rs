@@ -1,0 +1,574 @@
+//! The upload session: decides what is sent, when, in which `PutMedia` session, and what may be let go. A pure state
+//! machine: it does no I/O, reads no clock, and holds no media.
+//!
+//! In: what came from the camera ([`Input::Began`] and its kin), what the uploads report ([`Input::Opened`],
+//! [`Input::Ack`], [`Input::Closed`]), and the time. Out: [`Output`]s to carry out, and, when an upload can take
+//! something, the next [`Piece`] by [`Session::pull`]. [`Session::wake_at`] says when to call [`Session::wake`].
+//!
+//! Invariants, held by the simulation in `simulation.rs`:
+//! - A group of pictures leaves by [`Output::Free`] only when the service has said that it is stored, or with a
+//!   [`Report::Gap`] for it.
+//! - Within a session, fragments rise in time, each later than every block before it.
+//! - After any end the next session begins with the first group that is not stored.
+//! - One session at a time: the service takes one connection for each stream.
+
+mod acks;
+mod attempt;
+mod plan;
+mod queue;
+pub mod retry;
+#[cfg(test)]
+mod simulation;
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use streamfleet_contract::{GapReason, StoredAt, UploadReason};
+use streamfleet_media::ack::{Ack, AckKind, ErrorId};
+
+use self::attempt::{Attempt, Body};
+use self::plan::Step;
+use self::queue::Queue;
+use self::retry::{Cause, Retry};
+use crate::buffer::{CodecId, GopId};
+use crate::clock::Now;
+
+/// Names a `PutMedia` session within a feed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionId(pub u64);
+
+/// How a feed is cut and stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settings {
+    /// A fragment ends at the first key frame after this time.
+    pub target_ms: i64,
+    /// Which acknowledgement frees.
+    pub stored_at: StoredAt,
+}
+
+/// What happens to a session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Input {
+    /// A group began with a key frame of `bytes` at `time_ms`.
+    Began {
+        /// The group.
+        gop: GopId,
+        /// Its codec parameters.
+        codec: CodecId,
+        /// The key frame's time.
+        time_ms: i64,
+        /// The key frame's size.
+        bytes: u64,
+    },
+    /// A unit was added to a group.
+    Extended {
+        /// The group.
+        gop: GopId,
+        /// The unit's time.
+        time_ms: i64,
+        /// The unit's size.
+        bytes: u64,
+    },
+    /// No more units come for a group.
+    Completed(GopId),
+    /// The camera is away: nothing comes until the next [`Input::Began`].
+    SourceEnded,
+    /// The service accepted a session.
+    Opened(SessionId),
+    /// The service acknowledged a fragment, or refused one.
+    Ack(SessionId, Ack),
+    /// A session is over; nothing comes of it any more.
+    Closed(SessionId, Ending),
+    /// The process stops: everything is to be stored as soon as it can be.
+    Drain,
+}
+
+/// How a session ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ending {
+    /// The service ended it in good order.
+    Finished,
+    /// The connection broke.
+    Broken(String),
+    /// It was refused, or never began.
+    Refused(Refusal, String),
+}
+
+/// Why a session was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Refusal {
+    /// No connection, or no trust in the other side.
+    Unreachable,
+    /// No AWS credentials were found.
+    CredentialsMissing,
+    /// AWS refuses the credentials or what they may do.
+    CredentialsRefused,
+    /// Our clock was wrong; the difference is known now.
+    ClockCorrected,
+    /// No such stream.
+    StreamNotFound,
+    /// Another connection feeds the stream.
+    ConnectionLimit,
+    /// Too many calls.
+    Throttled,
+    /// Anything else.
+    Other,
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Output {
+    /// Open a session; its body is pulled.
+    Open(SessionId),
+    /// End the session's body, go on reading acknowledgements.
+    Finish(SessionId),
+    /// Drop the session's connection. No [`Input::Closed`] is expected, and none does harm.
+    Abort(SessionId),
+    /// Let go of a group's bytes.
+    Free(GopId),
+    /// Say something.
+    Report(Report),
+}
+
+/// What people and metrics are told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Report {
+    /// A session was accepted.
+    Opened,
+    /// An acknowledgement came, with its error if it is one; the latency is counted from the fragment's end where that is
+    /// known.
+    Acknowledged(AckKind, Option<ErrorId>, Option<Duration>),
+    /// A fragment is stored.
+    Stored {
+        /// The time of its first picture.
+        start_ms: i64,
+        /// The time of its last picture.
+        last_ms: i64,
+    },
+    /// A stretch of video will not be stored.
+    Gap {
+        /// Its start.
+        start_ms: i64,
+        /// Its end.
+        end_ms: i64,
+        /// Its cause.
+        reason: GapReason,
+        /// More about it.
+        detail: String,
+    },
+    /// Something keeps video from being stored.
+    Trouble(UploadReason, String),
+}
+
+/// Something to write, in this order: a header, then fragments, each with its units.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Piece {
+    /// The document's header, with the parameters of this group.
+    Header(GopId),
+    /// The beginning of a fragment at this time.
+    Cluster(i64),
+    /// A unit of a group.
+    Unit {
+        /// The group.
+        gop: GopId,
+        /// The unit's index in it.
+        index: usize,
+        /// The time of its cluster.
+        cluster_ms: i64,
+    },
+}
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub struct Session {
+    settings: Settings,
+    queue: Queue,
+    attempt: Option<Attempt>,
+    /// When the next session may be opened.
+    not_before: Duration,
+    last_open: Option<Duration>,
+    next_id: u64,
+    retry: Retry,
+    rotation_jitter: Duration,
+    outputs: VecDeque<Output>,
+    /// Since when the camera is away.
+    source_ended: Option<Duration>,
+    draining: bool,
+    /// When the newest fragments were begun, for the service's limit on their rate.
+    begun_at: VecDeque<Duration>,
+    /// The longest and the largest group seen lately: how much the next one may add.
+    longest_gop_ms: i64,
+    largest_gop_bytes: u64,
+    /// How long PERSISTED may be outstanding.
+    storage_patience: Duration,
+    /// Fragments refused in a row, without one stored between.
+    refused_in_a_row: u32,
+    /// Up to which group fragments are sent one for each session, because one of them makes the service fail without
+    /// naming it; and the group that failed alone, with how often.
+    isolate_until: Option<GopId>,
+    failed_alone: Option<(GopId, u32)>,
+    /// Since when the service has said that another connection holds the stream.
+    held_since: Option<Duration>,
+    last_own_session: Option<Duration>,
+}
+
+/// A finished session may take this long without a sign of life before it is dropped.
+const FINISH_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long an upload may take nothing.
+const TAKE_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long a fragment may be on the way without any acknowledgement.
+const SEEN_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long a fragment may be whole without being stored, at first; doubles each time, up to the second.
+const STORAGE_PATIENCE: Duration = Duration::from_secs(30);
+const STORAGE_PATIENCE_MAX: Duration = Duration::from_secs(240);
+
+/// How long the open fragment waits for a camera that is away: a short interruption does not cost a session.
+const SOURCE_PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long the stream must have been held by somebody else before that is said: our own last session may linger.
+const HELD_ELSEWHERE_AFTER: Duration = Duration::from_secs(45);
+
+/// So many fragments refused in a row, and it is not the fragments: everything is kept.
+const REFUSED_IN_A_ROW_MAX: u32 = 3;
+
+impl Session {
+    /// A session with nothing to send.
+    pub fn new(settings: Settings, seed: u64) -> Self {
+        let mut random = fastrand::Rng::with_seed(seed);
+        Self {
+            settings,
+            queue: Queue::default(),
+            attempt: None,
+            not_before: Duration::ZERO,
+            last_open: None,
+            next_id: 1,
+            rotation_jitter: Duration::from_secs(random.u64(0..90)),
+            retry: Retry::new(random.u64(..)),
+            outputs: VecDeque::new(),
+            source_ended: None,
+            draining: false,
+            begun_at: VecDeque::new(),
+            longest_gop_ms: 0,
+            largest_gop_bytes: 0,
+            storage_patience: STORAGE_PATIENCE,
+            refused_in_a_row: 0,
+            isolate_until: None,
+            failed_alone: None,
+            held_since: None,
+            last_own_session: None,
+        }
+    }
+
+    /// Changes how the feed is cut and stored, from the next fragment on.
+    pub fn set_settings(&mut self, settings: Settings) {
+        self.settings = settings;
+    }
+
+    /// Takes note of what happened.
+    pub fn handle(&mut self, input: Input, now: Now) {
+        let had_piece = self.attempt.as_ref().is_some_and(|attempt| self.has_piece(attempt.id, now));
+        match input {
+            Input::Began { gop, codec, time_ms, bytes } => {
+                self.source_ended = None;
+                self.queue.begin(gop, codec, time_ms, bytes);
+            }
+            Input::Extended { gop, time_ms, bytes } => self.queue.extend(gop, time_ms, bytes),
+            Input::Completed(gop) => self.on_completed(gop),
+            Input::SourceEnded => _ = self.source_ended.get_or_insert(now.mono),
+            Input::Opened(id) => self.on_opened(id, now),
+            Input::Ack(id, ack) => self.on_ack(id, &ack, now),
+            Input::Closed(id, ending) => self.on_closed(id, ending, now),
+            Input::Drain => self.draining = true,
+        }
+        if !had_piece && let Some(attempt) = &mut self.attempt {
+            // There was nothing to take until now.
+            attempt.taken_at = now.mono;
+        }
+        self.wake(now);
+    }
+
+    /// Does what is due. To be called at [`Session::wake_at`]; at any other time it does no harm.
+    pub fn wake(&mut self, now: Now) {
+        self.open_if_due(now);
+        self.end_body_if_due(now);
+        self.abort_if_stalled(now);
+    }
+
+    /// The next thing to be done.
+    pub fn output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// Whether [`Session::pull`] would give something to this session.
+    pub fn has_piece(&self, id: SessionId, now: Now) -> bool {
+        self.attempt.as_ref().is_some_and(|attempt| attempt.id == id)
+            && matches!(
+                self.next_step(now),
+                Step::Header(..)
+                    | Step::Begin(..)
+                    | Step::Continue(..)
+                    | Step::Unit
+                    | Step::End
+                    | Step::Split(..)
+            )
+    }
+
+    /// The next thing to write in a session that can take something.
+    pub fn pull(&mut self, id: SessionId, now: Now) -> Option<Piece> {
+        if self.attempt.as_ref().is_none_or(|attempt| attempt.id != id) {
+            return None;
+        }
+        let piece = self.advance(now);
+        if let Some(attempt) = &mut self.attempt {
+            attempt.taken_at = now.mono;
+        }
+        piece
+    }
+
+    /// When [`Session::wake`] is next due.
+    pub fn wake_at(&self, now: Now) -> Option<Duration> {
+        let mut times = Vec::with_capacity(4);
+        match &self.attempt {
+            None if !self.queue.is_empty() => times.push(self.opening_time()),
+            None => {}
+            Some(attempt) => {
+                times.extend(self.stall_times(attempt, now).map(|(at, _)| at));
+                if attempt.is_open() {
+                    times.extend(
+                        self.source_ended.map(|since| since + SOURCE_PATIENCE).filter(|&at| at > now.mono),
+                    );
+                    times.extend(self.pace_time(now));
+                }
+            }
+        }
+        times.into_iter().min()
+    }
+
+    /// Whether everything is stored and no session is under way.
+    pub fn is_drained(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// Whether a session stands that the service has accepted.
+    pub fn is_accepted(&self) -> bool {
+        self.attempt.as_ref().is_some_and(|attempt| attempt.accepted_at.is_some())
+    }
+
+    /// How much waits: groups, and the time from the oldest picture to the newest.
+    pub fn backlog(&self) -> (usize, i64) {
+        (self.queue.iter().count(), self.queue.span_ms())
+    }
+
+    /// Gives up groups until about `bytes` are free, oldest first; those on their way to the service last. The gaps
+    /// are reported at once, for those on their way when it turns out that they were not stored.
+    pub fn shed(&mut self, bytes: u64) {
+        let mut missing = bytes;
+        while missing > 0 {
+            let cursor = self.attempt.as_ref().and_then(|attempt| attempt.cursor).map(|cursor| cursor.gop);
+            let waiting = self.queue.iter().find(|gop| !gop.in_flight && !gop.dropped);
+            let sent =
+                || self.queue.iter().find(|gop| gop.in_flight && !gop.dropped && Some(gop.id) != cursor);
+            let Some((id, size)) = waiting.or_else(sent).map(|gop| (gop.id, gop.bytes)) else { return };
+            self.drop_gop(id);
+            missing = missing.saturating_sub(size.max(1));
+        }
+    }
+
+    fn drop_gop(&mut self, id: GopId) {
+        let Some(gop) = self.queue.get_mut(id) else { return };
+        if gop.in_flight && gop.complete {
+            gop.dropped = true;
+        } else if let Some(gop) = self.queue.remove(id) {
+            self.report_gap(gop.start_ms, gop.end_ms, GapReason::BufferOverflow, String::new());
+        }
+        self.outputs.push_back(Output::Free(id));
+    }
+
+    fn on_completed(&mut self, id: GopId) {
+        self.queue.complete(id);
+        if let Some(gop) = self.queue.get(id) {
+            // A slow decay, so that a single long group is not remembered for ever.
+            self.longest_gop_ms = (gop.end_ms - gop.start_ms).max(self.longest_gop_ms * 15 / 16);
+            self.largest_gop_bytes = gop.bytes.max(self.largest_gop_bytes / 16 * 15);
+        }
+    }
+
+    fn on_opened(&mut self, id: SessionId, now: Now) {
+        if let Some(attempt) = self.attempt.as_mut().filter(|attempt| attempt.id == id) {
+            attempt.accepted_at = Some(now.mono);
+            attempt.acknowledged_at = now.mono;
+            self.held_since = None;
+            self.outputs.push_back(Output::Report(Report::Opened));
+        }
+    }
+
+    fn on_closed(&mut self, id: SessionId, ending: Ending, now: Now) {
+        if self.attempt.as_ref().is_none_or(|attempt| attempt.id != id) {
+            return;
+        }
+        match ending {
+            Ending::Finished => self.end_attempt(None, now),
+            Ending::Broken(message) => {
+                self.trouble(UploadReason::EndpointUnreachable, message);
+                self.end_attempt(Some(Cause::Failure), now);
+            }
+            Ending::Refused(refusal, message) => {
+                let reason = self.refusal_reason(refusal, now);
+                self.trouble(reason, message);
+                self.end_attempt(Some(Cause::Refused(refusal)), now);
+            }
+        }
+    }
+
+    fn refusal_reason(&mut self, refusal: Refusal, now: Now) -> UploadReason {
+        match refusal {
+            Refusal::Unreachable | Refusal::Other => UploadReason::EndpointUnreachable,
+            Refusal::CredentialsMissing => UploadReason::AwsCredentialsMissing,
+            Refusal::CredentialsRefused => UploadReason::AwsCredentialsRefused,
+            Refusal::ClockCorrected => UploadReason::Opening,
+            Refusal::StreamNotFound => UploadReason::StreamNotFound,
+            Refusal::Throttled => UploadReason::Throttled,
+            Refusal::ConnectionLimit => {
+                let first = *self.held_since.get_or_insert(now.mono);
+                let since = self.last_own_session.map_or(first, |last| last.max(first));
+                if now.mono.saturating_sub(since) >= HELD_ELSEWHERE_AFTER {
+                    UploadReason::StreamHeldElsewhere
+                } else {
+                    UploadReason::Opening
+                }
+            }
+        }
+    }
+
+    /// Ends the session: what is not stored waits again. A cause makes the next one wait, save after a session that
+    /// stored something and was not refused: then it comes at once, and so does it after a good end.
+    fn end_attempt(&mut self, cause: Option<Cause>, now: Now) {
+        let Some(attempt) = self.attempt.take() else { return };
+        if attempt.accepted_at.is_some() {
+            self.last_own_session = Some(now.mono);
+        }
+        for id in attempt.fragments.iter().flat_map(|fragment| &fragment.gops) {
+            if let Some(gop) = self.queue.get_mut(*id) {
+                gop.in_flight = false;
+            }
+        }
+        let lost: Vec<GopId> = self.queue.iter().filter(|gop| gop.dropped).map(|gop| gop.id).collect();
+        for id in lost {
+            if let Some(gop) = self.queue.remove(id) {
+                self.report_gap(gop.start_ms, gop.end_ms, GapReason::BufferOverflow, String::new());
+            }
+        }
+        let wait = match cause {
+            None if attempt.fragments.is_empty() || attempt.stored_any => Duration::ZERO,
+            None => self.retry.wait(Cause::Failure),
+            Some(Cause::Failure) if attempt.stored_any => Duration::ZERO,
+            // The difference of the clocks is known now: nothing to wait for, once.
+            Some(Cause::Refused(Refusal::ClockCorrected)) if self.retry.failures() == 0 => {
+                self.retry.wait(Cause::Failure);
+                Duration::ZERO
+            }
+            Some(cause) => self.retry.wait(cause),
+        };
+        self.not_before = now.mono + wait;
+    }
+
+    fn opening_time(&self) -> Duration {
+        let spaced = self.last_open.map_or(Duration::ZERO, |last| last + retry::SPACING_MIN);
+        self.not_before.max(spaced)
+    }
+
+    fn open_if_due(&mut self, now: Now) {
+        if self.attempt.is_some() || self.queue.is_empty() || now.mono < self.opening_time() {
+            return;
+        }
+        let id = SessionId(self.next_id);
+        self.next_id += 1;
+        self.last_open = Some(now.mono);
+        self.attempt = Some(Attempt::new(id, now.mono));
+        self.outputs.push_back(Output::Open(id));
+    }
+
+    fn end_body_if_due(&mut self, now: Now) {
+        if matches!(self.next_step(now), Step::End) {
+            self.end_body(now);
+        }
+    }
+
+    fn end_body(&mut self, now: Now) {
+        let Some(attempt) = self.attempt.as_mut().filter(|attempt| attempt.is_open()) else { return };
+        attempt.close_fragment(now.mono);
+        attempt.body = Body::Ended { at: now.mono };
+        attempt.acknowledged_at = now.mono;
+        self.outputs.push_back(Output::Finish(attempt.id));
+    }
+
+    /// The moments at which the session counts as stalled, and what that is called.
+    fn stall_times<'a>(
+        &'a self,
+        attempt: &'a Attempt,
+        now: Now,
+    ) -> impl Iterator<Item = (Duration, (UploadReason, &'static str))> + 'a {
+        let unreachable = UploadReason::EndpointUnreachable;
+        let finished = match attempt.body {
+            Body::Ended { at } => Some((
+                at.max(attempt.acknowledged_at) + FINISH_PATIENCE,
+                (UploadReason::NoPersistedAcks, "the finished session did not end"),
+            )),
+            Body::Open => None,
+        };
+        let taking = self
+            .has_piece(attempt.id, now)
+            .then_some((attempt.taken_at + TAKE_PATIENCE, (unreachable, "the service takes no data")));
+        let unseen = attempt.fragments.iter().find(|fragment| !fragment.seen).zip(attempt.accepted_at).map(
+            |(fragment, accepted_at)| {
+                (
+                    fragment.begun_at.max(accepted_at) + SEEN_PATIENCE,
+                    (UploadReason::NoPersistedAcks, "no acknowledgement of a fragment on its way"),
+                )
+            },
+        );
+        let unstored = attempt.fragments.iter().find_map(|fragment| fragment.closed_at).map(|at| {
+            (at + self.storage_patience, (UploadReason::NoPersistedAcks, "no acknowledgement of storage"))
+        });
+        [finished, taking, unseen, unstored].into_iter().flatten()
+    }
+
+    fn abort_if_stalled(&mut self, now: Now) {
+        let Some(attempt) = &self.attempt else { return };
+        let Some((_, (reason, message))) =
+            self.stall_times(attempt, now).filter(|(at, _)| *at <= now.mono).min_by_key(|(at, _)| *at)
+        else {
+            return;
+        };
+        let id = attempt.id;
+        let all_stored = attempt.fragments.is_empty();
+        if attempt
+            .fragments
+            .iter()
+            .any(|fragment| fragment.closed_at.is_some_and(|at| at + self.storage_patience <= now.mono))
+        {
+            self.storage_patience = (self.storage_patience * 2).min(STORAGE_PATIENCE_MAX);
+        }
+        self.outputs.push_back(Output::Abort(id));
+        if all_stored {
+            self.end_attempt(None, now);
+        } else {
+            self.trouble(reason, message.to_owned());
+            self.end_attempt(Some(Cause::Failure), now);
+        }
+        self.open_if_due(now);
+    }
+
+    fn report_gap(&mut self, start_ms: i64, end_ms: i64, reason: GapReason, detail: String) {
+        self.outputs.push_back(Output::Report(Report::Gap { start_ms, end_ms, reason, detail }));
+    }
+
+    fn trouble(&mut self, reason: UploadReason, message: String) {
+        self.outputs.push_back(Output::Report(Report::Trouble(reason, message)));
+    }
+}

@@ -1,0 +1,274 @@
+//! One connection to an RTSP server, over TCP, by retina: from DESCRIBE to its end, and why it ended.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::StreamExt as _;
+use retina::client::{
+    Credentials as RtspCredentials, Demuxed, PlayOptions, Session, SessionOptions, SetupOptions,
+};
+use retina::codec::{CodecItem, FrameFormat, ParametersRef, VideoFrame};
+use streamfleet_contract::SourceReason;
+use tokio::time::timeout;
+use url::Url;
+
+use super::credentials::Credentials;
+use super::slices::Frame;
+use crate::unit::{Codec, CodecParameters};
+
+/// How long a camera may take to answer a request.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a playing camera may send no picture.
+pub const SILENCE_MAX: Duration = Duration::from_secs(10);
+
+/// Text of foreign errors is cut to this many characters.
+const MESSAGE_CHARS_MAX: usize = 200;
+
+/// Why a connection could not be made, or ended. The message is for people and free of secrets.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct SourceError {
+    /// The kind, as status says it.
+    pub reason: SourceReason,
+    /// What happened.
+    pub message: String,
+}
+
+impl SourceError {
+    pub(super) fn new(reason: SourceReason, message: impl Into<String>) -> Self {
+        Self { reason, message: message.into() }
+    }
+}
+
+/// A connection that plays.
+pub struct Connection {
+    demuxed: Demuxed,
+    stream: usize,
+    parameters: Option<CodecParameters>,
+    password: Option<String>,
+}
+
+impl Connection {
+    /// Connects, logs in, chooses the video stream and starts it.
+    pub async fn open(url: &str, credentials: Option<Credentials>) -> Result<Self, SourceError> {
+        let url = parse_url(url)?;
+        resolve(&url).await?;
+        let password = credentials.as_ref().map(|credentials| credentials.password.clone());
+        let describe = |error| classify(&error, password.as_deref());
+        let options = SessionOptions::default()
+            .user_agent(format!("streamfleet-producer/{}", env!("CARGO_PKG_VERSION")))
+            .creds(credentials.map(|c| RtspCredentials { username: c.username, password: c.password }));
+        let mut session = timeout(ANSWER_TIMEOUT, Session::describe(url, options))
+            .await
+            .map_err(|_| silent_request("DESCRIBE"))?
+            .map_err(describe)?;
+        let stream = choose_stream(session.streams().iter().map(|s| (s.media(), s.encoding_name())))?;
+        let setup = SetupOptions::default().frame_format(FrameFormat::MP4);
+        timeout(ANSWER_TIMEOUT, session.setup(stream, setup))
+            .await
+            .map_err(|_| silent_request("SETUP"))?
+            .map_err(describe)?;
+        let session = timeout(ANSWER_TIMEOUT, session.play(PlayOptions::default()))
+            .await
+            .map_err(|_| silent_request("PLAY"))?
+            .map_err(describe)?;
+        let demuxed = session.demuxed().map_err(describe)?;
+        Ok(Self { demuxed, stream, parameters: None, password })
+    }
+
+    /// The next frame; an error says why there is none, and ends the connection.
+    pub async fn next(&mut self) -> Result<Frame, SourceError> {
+        loop {
+            let item = timeout(SILENCE_MAX, self.next_video()).await.map_err(|_| {
+                SourceError::new(SourceReason::Silent, format!("no picture for {SILENCE_MAX:?}"))
+            })??;
+            if let Some(frame) = self.convert(item)? {
+                return Ok(frame);
+            }
+        }
+    }
+
+    async fn next_video(&mut self) -> Result<VideoFrame, SourceError> {
+        loop {
+            match self.demuxed.next().await {
+                Some(Ok(CodecItem::VideoFrame(frame))) => return Ok(frame),
+                Some(Ok(_)) => {}
+                Some(Err(error)) => return Err(classify(&error, self.password.as_deref())),
+                None => {
+                    return Err(SourceError::new(
+                        SourceReason::Disconnected,
+                        "the camera ended the connection",
+                    ));
+                }
+            }
+        }
+    }
+
+    /// None for frames that come before the parameters that they need.
+    fn convert(&mut self, frame: VideoFrame) -> Result<Option<Frame>, SourceError> {
+        let mut changed = None;
+        if self.parameters.is_none() || frame.has_new_parameters() {
+            let current = self.read_parameters();
+            if current.is_some() && current != self.parameters {
+                changed.clone_from(&current);
+                self.parameters = current;
+            }
+        }
+        if self.parameters.is_none() {
+            return Ok(None);
+        }
+        let timestamp = frame.timestamp();
+        Ok(Some(Frame {
+            ticks: timestamp.timestamp(),
+            rate: timestamp.clock_rate().get(),
+            key: frame.is_random_access_point(),
+            data: Bytes::from(frame.into_data()),
+            parameters: changed,
+        }))
+    }
+
+    fn read_parameters(&self) -> Option<CodecParameters> {
+        let ParametersRef::Video(video) = self.demuxed.streams().get(self.stream)?.parameters()? else {
+            return None;
+        };
+        let (width, height) = video.pixel_dimensions();
+        Some(CodecParameters {
+            codec: Codec::H264,
+            private: Bytes::copy_from_slice(video.extra_data()),
+            width,
+            height,
+        })
+    }
+}
+
+fn parse_url(url: &str) -> Result<Url, SourceError> {
+    // The parser's error does not quote its input.
+    Url::parse(url).map_err(|error| {
+        SourceError::new(SourceReason::Refused, format!("the camera's URL is invalid: {error}"))
+    })
+}
+
+async fn resolve(url: &Url) -> Result<(), SourceError> {
+    let Some(host) = url.host_str() else {
+        return Err(SourceError::new(SourceReason::HostNotFound, "the camera's URL names no host"));
+    };
+    let name = host.trim_matches(['[', ']']).to_owned();
+    let port = url.port().unwrap_or(554);
+    let found = match timeout(ANSWER_TIMEOUT, tokio::net::lookup_host((name, port))).await {
+        Ok(Ok(mut addresses)) => addresses.next().is_some(),
+        Ok(Err(_)) | Err(_) => false,
+    };
+    if found {
+        Ok(())
+    } else {
+        Err(SourceError::new(SourceReason::HostNotFound, format!("no address for \"{host}\"")))
+    }
+}
+
+/// The first H.264 video stream among `(media, encoding)` as the camera describes them.
+fn choose_stream<'a>(streams: impl Iterator<Item = (&'a str, &'a str)>) -> Result<usize, SourceError> {
+    let mut others = Vec::new();
+    for (index, (media, encoding)) in streams.enumerate() {
+        if !media.eq_ignore_ascii_case("video") {
+            continue;
+        }
+        if encoding.eq_ignore_ascii_case("h264") {
+            return Ok(index);
+        }
+        others.push(codec_name(encoding));
+    }
+    if others.is_empty() {
+        return Err(SourceError::new(SourceReason::NoVideo, "the camera offers no video"));
+    }
+    let message = format!("the camera's video is {}: set the camera to H.264", others.join(", "));
+    Err(SourceError::new(SourceReason::UnsupportedCodec, message))
+}
+
+/// The names that people know; anything else as the camera calls it, cut short.
+fn codec_name(encoding: &str) -> String {
+    match encoding.to_ascii_lowercase().as_str() {
+        "h265" | "hevc" => "H.265".to_owned(),
+        "jpeg" => "MJPEG".to_owned(),
+        "mp4v-es" => "MPEG-4 Part 2".to_owned(),
+        other => other.chars().filter(|c| c.is_ascii_graphic()).take(32).collect(),
+    }
+}
+
+fn silent_request(method: &str) -> SourceError {
+    SourceError::new(SourceReason::Unreachable, format!("no answer to {method} for {ANSWER_TIMEOUT:?}"))
+}
+
+/// retina's errors have a status and a text, but no kinds: the beginnings of its texts are matched
+/// (retina 0.4.21, `src/error.rs`). What matches nothing is a fault in what the camera sent.
+fn classify(error: &retina::Error, password: Option<&str>) -> SourceError {
+    let text = clean(&error.to_string(), password);
+    match error.status_code() {
+        Some(401) => {
+            let message = match password {
+                Some(_) => "the camera refuses the user name or password",
+                None => "the camera asks for a user name and password, and none are configured",
+            };
+            SourceError::new(SourceReason::AuthenticationFailed, message)
+        }
+        Some(status) if (200..300).contains(&status) => SourceError::new(SourceReason::InvalidMedia, text),
+        Some(status) => {
+            SourceError::new(SourceReason::Refused, format!("the camera answers with status {status}"))
+        }
+        None if text.starts_with("Unable to connect") || text.starts_with("Timeout") => {
+            SourceError::new(SourceReason::Unreachable, text)
+        }
+        None if text.starts_with("Error reading from") || text.starts_with("Error writing to") => {
+            SourceError::new(SourceReason::Disconnected, text)
+        }
+        None => SourceError::new(SourceReason::InvalidMedia, text),
+    }
+}
+
+/// The first line, without control characters and without the password, of bounded length.
+fn clean(text: &str, password: Option<&str>) -> String {
+    let line = text.lines().next().unwrap_or_default();
+    let line = match password {
+        Some(password) if !password.is_empty() => line.replace(password, "***"),
+        _ => line.to_owned(),
+    };
+    line.chars().filter(|c| !c.is_control()).take(MESSAGE_CHARS_MAX).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_h264_stream_is_chosen_among_others() {
+        let streams = [("audio", "mpeg4-generic"), ("video", "h265"), ("video", "H264")];
+        assert_eq!(choose_stream(streams.into_iter()), Ok(2));
+    }
+
+    #[test]
+    fn a_codec_that_is_not_carried_is_named() {
+        let error = choose_stream([("video", "h265"), ("video", "jpeg")].into_iter()).unwrap_err();
+        assert_eq!(error.reason, SourceReason::UnsupportedCodec);
+        assert!(error.message.contains("H.265, MJPEG"), "{error}");
+        let error = choose_stream([("audio", "pcma")].into_iter()).unwrap_err();
+        assert_eq!(error.reason, SourceReason::NoVideo);
+    }
+
+    #[test]
+    fn foreign_text_loses_passwords_further_lines_and_length() {
+        let text = format!("bad hunter2 \u{7}here{}\nconn: secret", "x".repeat(500));
+        let cleaned = clean(&text, Some("hunter2"));
+        assert!(cleaned.starts_with("bad *** here"), "{cleaned}");
+        assert_eq!(cleaned.chars().count(), MESSAGE_CHARS_MAX);
+        assert!(!cleaned.contains("secret"));
+    }
+
+    #[tokio::test]
+    async fn a_host_without_an_address_and_a_closed_port_are_told_apart() {
+        let error = Connection::open("rtsp://no-such-host.invalid/x", None).await.err().unwrap();
+        assert_eq!(error.reason, SourceReason::HostNotFound);
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let error = Connection::open(&format!("rtsp://127.0.0.1:{port}/x"), None).await.err().unwrap();
+        assert_eq!(error.reason, SourceReason::Unreachable);
+    }
+}

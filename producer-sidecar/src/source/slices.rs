@@ -1,0 +1,86 @@
+//! Joins the slices of a picture that came as several frames.
+//!
+//! RFC 6184 §5.1 lets the marker bit end an access unit, not a slice; live555 and some cameras set it on every slice,
+//! and the depacketizer then yields one frame for each. Frames with the same RTP timestamp are one picture. So a
+//! frame can only be given out when the next one, or the connection's end, has come.
+
+use bytes::Bytes;
+
+use crate::unit::CodecParameters;
+
+/// A frame as the depacketizer yields it: a picture or a slice of one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Frame {
+    /// Ticks of the media clock.
+    pub ticks: i64,
+    /// Ticks a second.
+    pub rate: u32,
+    /// Whether it is an IDR picture or a slice of one.
+    pub key: bool,
+    /// NAL units with length prefixes.
+    pub data: Bytes,
+    /// Parameters that are new with this frame.
+    pub parameters: Option<CodecParameters>,
+}
+
+/// Holds the newest picture until it is known to be whole.
+#[derive(Debug, Default)]
+pub struct SliceJoiner {
+    held: Option<Frame>,
+}
+
+impl SliceJoiner {
+    /// Takes a frame; gives the picture before it, which is whole now.
+    pub fn push(&mut self, frame: Frame) -> Option<Frame> {
+        match &mut self.held {
+            Some(held) if held.ticks == frame.ticks => {
+                join(held, frame);
+                None
+            }
+            _ => self.held.replace(frame),
+        }
+    }
+
+    /// Gives what is held: nothing comes after it.
+    pub fn finish(&mut self) -> Option<Frame> {
+        self.held.take()
+    }
+}
+
+fn join(held: &mut Frame, next: Frame) {
+    let mut data = Vec::with_capacity(held.data.len() + next.data.len());
+    data.extend_from_slice(&held.data);
+    data.extend_from_slice(&next.data);
+    held.data = data.into();
+    held.key |= next.key;
+    if next.parameters.is_some() {
+        held.parameters = next.parameters;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(ticks: i64, key: bool, data: &'static [u8]) -> Frame {
+        Frame { ticks, rate: 90_000, key, data: Bytes::from_static(data), parameters: None }
+    }
+
+    #[test]
+    fn frames_with_one_timestamp_become_one_picture_in_order() {
+        let mut joiner = SliceJoiner::default();
+        assert_eq!(joiner.push(frame(0, true, b"a")), None);
+        assert_eq!(joiner.push(frame(0, true, b"b")), None);
+        assert_eq!(joiner.push(frame(3_600, false, b"c")), Some(frame(0, true, b"ab")));
+        assert_eq!(joiner.finish(), Some(frame(3_600, false, b"c")));
+        assert_eq!(joiner.finish(), None);
+    }
+
+    #[test]
+    fn single_slice_pictures_pass_unchanged() {
+        let mut joiner = SliceJoiner::default();
+        let given: Vec<_> = (0..4).filter_map(|n| joiner.push(frame(n * 3_600, n == 0, b"x"))).collect();
+        assert_eq!(given.len(), 3);
+        assert!(given[0].key && !given[1].key);
+    }
+}
