@@ -1,0 +1,242 @@
+//! The emulator as a process, with keys of its own, the hooks that it has for tests, and its control plane as AWS sees it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use aws_sdk_kinesisvideo::Client;
+use aws_sdk_kinesisvideo::config::{BehaviorVersion, Credentials, Region};
+use serde::Deserialize;
+
+use super::daemon::Daemon;
+use super::http;
+use crate::cluster::wait::{Look, until};
+use crate::images::own_folder;
+
+/// The account that the keys are of.
+pub const ACCOUNT: &str = "123456789012";
+/// The region of all classes in tests.
+pub const REGION: &str = "eu-west-1";
+
+/// It answers within so long after its start.
+const START_MAX: Duration = Duration::from_secs(30);
+
+/// What a client needs to be let in.
+#[derive(Clone)]
+pub struct Keys {
+    /// The access key's id, which is no secret.
+    pub id: String,
+    /// The secret key.
+    pub secret: String,
+    /// The token that goes with them.
+    pub token: String,
+}
+
+impl Keys {
+    /// Keys that cannot be taken for anything else in a log.
+    pub fn unmistakable() -> Self {
+        let random = |length| std::iter::repeat_with(fastrand::alphanumeric).take(length).collect::<String>();
+        Self {
+            id: format!("AKIA{}", random(16).to_uppercase()),
+            secret: format!("Planted/Secret+Key/{}", random(21)),
+            token: format!("PlantedSessionToken/{}==", random(60)),
+        }
+    }
+
+    /// As a shared credentials file.
+    pub fn shared_file(&self) -> String {
+        let Self { id, secret, token } = self;
+        format!(
+            "[default]\naws_access_key_id = {id}\naws_secret_access_key = {secret}\naws_session_token = {token}\n"
+        )
+    }
+
+    /// The same key id and token with a secret key that is not the right one.
+    pub fn with_secret(&self, secret: &str) -> Self {
+        Self { secret: secret.to_owned(), ..self.clone() }
+    }
+}
+
+/// A call as the emulator has it in its log.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Call {
+    /// Counts from 1.
+    pub n: u64,
+    /// When it was answered, in milliseconds of the Unix epoch.
+    pub ms: u64,
+    /// The operation.
+    pub operation: String,
+    /// The stream's name, when the request names one.
+    pub stream: Option<String>,
+    /// The HTTP status; 0 when a fault dropped the connection.
+    pub status: u16,
+    /// Whether it was carried out.
+    pub done: bool,
+}
+
+/// A stream as its owner finds it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundStream {
+    /// Its ARN.
+    pub arn: String,
+    /// How many hours it keeps video.
+    pub retention_hours: i32,
+    /// Its tags.
+    pub tags: BTreeMap<String, String>,
+}
+
+/// A running emulator. It ends when this is dropped.
+pub struct Emulator {
+    process: Daemon,
+    hooks: SocketAddr,
+    addresses: Addresses,
+    data: PathBuf,
+    /// The keys that it knows.
+    pub keys: Keys,
+    client: Client,
+}
+
+/// The endpoints, as URLs.
+#[derive(Debug, Deserialize)]
+struct Addresses {
+    http: String,
+    https: String,
+}
+
+impl Emulator {
+    /// Starts one that pods reach by TLS at this address, with its state and log in `folder`.
+    pub async fn start(folder: &Path, address: Ipv4Addr) -> Result<Self> {
+        let (data, keys) = (folder.join("emulator"), Keys::unmistakable());
+        fs::create_dir_all(&data)?;
+        let known = folder.join("emulator-keys.json");
+        let key = serde_json::json!({
+            "accessKeyId": keys.id, "secretAccessKey": keys.secret, "sessionToken": keys.token, "user": "tests",
+        });
+        fs::write(&known, serde_json::json!({ "keys": [key] }).to_string())?;
+        let mut command = Command::new(own_folder()?.join("streamfleet-emulator"));
+        command.args(["--listen", "127.0.0.1:0", "--listen-tls", &format!("{address}:0")]);
+        command.args(["--account", ACCOUNT]);
+        command.arg("--data").arg(&data).arg("--credentials").arg(&known);
+        let mut process = Daemon::start("the emulator", &mut command, &folder.join("emulator.log"))?;
+        let addresses = wait_ready(&mut process, &data.join("addresses.json")).await?;
+        let hooks = socket_address(&addresses.http)?;
+        let client = client(&addresses.http, &keys);
+        Ok(Self { process, hooks, addresses, data, keys, client })
+    }
+
+    /// Where its endpoints are, for classes.
+    pub fn url(&self) -> &str {
+        &self.addresses.https
+    }
+
+    /// The authority that its certificate is of, in PEM.
+    pub fn authority(&self) -> Result<String> {
+        let path = self.data.join("ca.crt");
+        fs::read_to_string(&path).with_context(|| format!("failed to read {}", path.display()))
+    }
+
+    /// Where the hooks are.
+    pub fn hooks(&self) -> SocketAddr {
+        self.hooks
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    /// Its control plane, called with its own keys.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// The calls after number `since`, oldest first.
+    pub async fn calls(&self, since: u64) -> Result<Vec<Call>> {
+        let answer = http::get(self.hooks, &format!("/_emulator/calls?since={since}")).await?;
+        serde_json::from_slice(&answer).context("failed to read the log of calls")
+    }
+
+    /// Orders a fault.
+    pub async fn fault(&self, order: &serde_json::Value) -> Result<()> {
+        http::request(self.hooks, "POST", "/_emulator/faults", &order.to_string()).await.map(drop)
+    }
+
+    /// Ends all faults.
+    pub async fn clear_faults(&self) -> Result<()> {
+        http::request(self.hooks, "DELETE", "/_emulator/faults", "").await.map(drop)
+    }
+
+    /// The names of all streams that there are. Not a call: it is in no log, and no fault strikes it.
+    pub async fn stream_names(&self) -> Result<BTreeSet<String>> {
+        #[derive(Deserialize)]
+        struct Connections {
+            stream: String,
+        }
+        let answer = http::get(self.hooks, "/_emulator/connections").await?;
+        let all: Vec<Connections> = serde_json::from_slice(&answer)?;
+        Ok(all.into_iter().map(|connections| connections.stream).collect())
+    }
+
+    /// A stream by its name, `None` when there is none.
+    pub async fn find(&self, name: &str) -> Result<Option<FoundStream>> {
+        let described = match self.client.describe_stream().stream_name(name).send().await {
+            Ok(described) => described,
+            Err(error)
+                if error.as_service_error().is_some_and(|error| error.is_resource_not_found_exception()) =>
+            {
+                return Ok(None);
+            }
+            Err(error) => return Err(error).with_context(|| format!("failed to describe {name}")),
+        };
+        let info = described.stream_info.context("a described stream has an info")?;
+        let listed = self.client.list_tags_for_stream().stream_name(name).send().await?;
+        Ok(Some(FoundStream {
+            arn: info.stream_arn.context("a stream has an ARN")?,
+            retention_hours: info.data_retention_in_hours.unwrap_or_default(),
+            tags: listed.tags.unwrap_or_default().into_iter().collect(),
+        }))
+    }
+}
+
+/// A port that nobody has at the moment.
+pub fn free_port(address: Ipv4Addr) -> Result<SocketAddr> {
+    let listener =
+        TcpListener::bind((address, 0)).with_context(|| format!("failed to listen on {address}"))?;
+    Ok(listener.local_addr()?)
+}
+
+async fn wait_ready(process: &mut Daemon, file: &Path) -> Result<Addresses> {
+    let process = tokio::sync::Mutex::new(process);
+    until(START_MAX, "the emulator answers", async || {
+        if let Err(error) = process.lock().await.check() {
+            return Ok(Look::Done(Err(error)));
+        }
+        let found: Addresses = serde_json::from_slice(&fs::read(file)?)?;
+        http::get(socket_address(&found.http)?, "/_emulator/health").await?;
+        Ok(Look::Done(Ok(found)))
+    })
+    .await?
+}
+
+/// The address in `http://ADDRESS:PORT`.
+fn socket_address(url: &str) -> Result<SocketAddr> {
+    let address = url.split_once("://").map_or(url, |(_, rest)| rest).trim_end_matches('/');
+    address.parse().with_context(|| format!("{url:?} holds no address"))
+}
+
+fn client(endpoint: &str, keys: &Keys) -> Client {
+    let credentials = Credentials::new(&keys.id, &keys.secret, Some(keys.token.clone()), None, "tests");
+    let config = aws_sdk_kinesisvideo::Config::builder()
+        .behavior_version(BehaviorVersion::v2026_01_12())
+        .region(Region::new(REGION))
+        .endpoint_url(endpoint)
+        .http_client(aws_smithy_http_client::Builder::new().build_http())
+        .credentials_provider(credentials)
+        .build();
+    Client::from_conf(config)
+}

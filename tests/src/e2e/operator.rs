@@ -1,0 +1,113 @@
+//! The operator as a process of this machine, with the administrator's kubeconfig.
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+use std::time::Duration;
+
+use anyhow::Result;
+
+use super::daemon::Daemon;
+use super::emulator::{Keys, free_port};
+use super::http;
+use crate::cluster::Cluster;
+use crate::cluster::wait::{Look, until};
+use crate::images::{PRODUCER, own_folder};
+
+/// It is ready within so long after its start, on a machine with much else to do.
+const START_MAX: Duration = Duration::from_secs(60);
+/// After SIGTERM it has so long to end.
+const STOP_MAX: Duration = Duration::from_secs(20);
+
+/// How an operator is started, again and again.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    kubeconfig: PathBuf,
+    credentials: PathBuf,
+    installation: String,
+    log: PathBuf,
+}
+
+impl Setup {
+    /// With these AWS keys; its files are in `folder`.
+    pub fn new(cluster: &Cluster, folder: &Path, installation: &str, keys: &Keys) -> Result<Self> {
+        let setup = Self {
+            kubeconfig: cluster.kubeconfig(),
+            credentials: folder.join("operator-credentials"),
+            installation: installation.to_owned(),
+            log: folder.join("operator.log"),
+        };
+        setup.use_keys(keys)?;
+        Ok(setup)
+    }
+
+    /// Writes other AWS keys where operators read theirs.
+    pub fn use_keys(&self, keys: &Keys) -> Result<()> {
+        Ok(fs::write(&self.credentials, keys.shared_file())?)
+    }
+
+    /// The log of all operators that were started so.
+    pub fn log(&self) -> &Path {
+        &self.log
+    }
+
+    /// Starts one; does not wait until it is ready.
+    pub fn start(&self) -> Result<Operator> {
+        let admin = free_port(Ipv4Addr::LOCALHOST)?;
+        let mut command = Command::new(own_folder()?.join("streamfleet-operator"));
+        command
+            .arg("run")
+            .env("KUBECONFIG", &self.kubeconfig)
+            .env("AWS_SHARED_CREDENTIALS_FILE", &self.credentials)
+            .env("AWS_EC2_METADATA_DISABLED", "true")
+            .env("STREAMFLEET_INSTALLATION", &self.installation)
+            .env("STREAMFLEET_PRODUCER_IMAGE", PRODUCER)
+            .env("STREAMFLEET_ADMIN_LISTEN", admin.to_string())
+            .env("STREAMFLEET_LOG", "info,streamfleet_operator=debug");
+        Ok(Operator { process: Daemon::start("the operator", &mut command, &self.log)?, admin })
+    }
+}
+
+/// A running operator. Killed when dropped.
+#[derive(Debug)]
+pub struct Operator {
+    process: Daemon,
+    admin: SocketAddr,
+}
+
+impl Operator {
+    /// Where health and metrics are served.
+    pub fn admin(&self) -> SocketAddr {
+        self.admin
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    /// Waits until it says that it is ready.
+    pub async fn ready(&mut self) -> Result<()> {
+        let admin = self.admin;
+        let process = tokio::sync::Mutex::new(&mut self.process);
+        until(START_MAX, "the operator is ready", async || {
+            if let Err(error) = process.lock().await.check() {
+                return Ok(Look::Done(Err(error)));
+            }
+            http::get(admin, "/readyz").await?;
+            Ok(Look::Done(Ok(())))
+        })
+        .await?
+    }
+
+    /// SIGKILL; it has ended when this returns.
+    pub fn kill(self) -> Result<ExitStatus> {
+        self.process.kill()
+    }
+
+    /// SIGTERM, as the kubelet does it.
+    pub fn stop(self) -> Result<ExitStatus> {
+        self.process.stop(STOP_MAX)
+    }
+}

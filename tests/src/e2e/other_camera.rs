@@ -1,0 +1,51 @@
+//! Cameras with codecs that the producer does not carry, by gst-rtsp-server.
+
+use std::fs;
+use std::net::Ipv4Addr;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::Result;
+
+use super::daemon::Daemon;
+use super::emulator::free_port;
+use crate::cluster::wait::{Look, until};
+
+const SCRIPT: &str = include_str!("other_camera.py");
+
+/// It listens within so long.
+const START_MAX: Duration = Duration::from_secs(30);
+
+/// A running camera. It ends when this is dropped.
+#[derive(Debug)]
+pub struct OtherCamera {
+    process: Daemon,
+    /// Where its stream is.
+    pub url: String,
+}
+
+impl OtherCamera {
+    /// Starts one with `h265` or `mjpeg`; its files are in `folder`.
+    pub async fn start(folder: &Path, address: Ipv4Addr, codec: &str) -> Result<Self> {
+        let script = folder.join("other_camera.py");
+        fs::write(&script, SCRIPT)?;
+        let listen = free_port(address)?;
+        // The system's Python has the bindings; another one in PATH may not.
+        let mut command = Command::new("/usr/bin/python3");
+        command.arg(script).arg(listen.to_string()).arg(codec);
+        let name = format!("the {codec} camera");
+        let process = Daemon::start(&name, &mut command, &folder.join(format!("camera-{codec}.log")))?;
+        let camera = tokio::sync::Mutex::new(Self { process, url: format!("rtsp://{listen}/live") });
+        until(START_MAX, &format!("{name} listens"), async || {
+            let process = &mut camera.lock().await.process;
+            if let Err(error) = process.check() {
+                return Ok(Look::Done(Err(error)));
+            }
+            let said = process.said();
+            Ok(if said.contains("ready") { Look::Done(Ok(())) } else { Look::NotYet(said) })
+        })
+        .await??;
+        Ok(camera.into_inner())
+    }
+}
