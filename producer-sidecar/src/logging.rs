@@ -1,5 +1,5 @@
-//! Log lines go to standard error. Foreign crates never log below `info`: their debug lines hold requests and what was
-//! read from files, and so might hold secrets.
+//! Log lines go to standard error. Foreign crates log errors alone: their other lines hold requests, answers and what
+//! was read from files, and so might hold secrets.
 
 use tracing::{Level, Metadata};
 use tracing_subscriber::filter::{EnvFilter, FilterFn};
@@ -23,11 +23,11 @@ pub fn init(filter: &str, json: bool) -> Result<(), LoggingError> {
     let filter = EnvFilter::builder().parse(filter)?;
     let lines = fmt::layer().with_writer(std::io::stderr).with_ansi(false);
     let lines = if json { lines.json().flatten_event(true).boxed() } else { lines.boxed() };
-    let lines = lines.with_filter(filter).with_filter(FilterFn::new(is_ours_or_notable));
+    let lines = lines.with_filter(filter).with_filter(FilterFn::new(is_ours_or_error));
     tracing_subscriber::registry().with(lines).try_init()?;
     Ok(())
 }
 
-fn is_ours_or_notable(metadata: &Metadata<'_>) -> bool {
-    metadata.target().starts_with("streamfleet") || *metadata.level() <= Level::INFO
+fn is_ours_or_error(metadata: &Metadata<'_>) -> bool {
+    metadata.target().starts_with("streamfleet") || *metadata.level() <= Level::ERROR
 }

@@ -54,7 +54,12 @@ impl Driver {
             }
             Report::Trouble(reason, message) => {
                 if self.trouble.as_ref().is_none_or(|(before, _)| *before != reason) {
-                    tracing::warn!(feed = self.feed.name, ?reason, message, "Video cannot be stored for now");
+                    tracing::warn!(
+                        feed = self.feed.name,
+                        ?reason,
+                        detail = message,
+                        "Video cannot be stored for now"
+                    );
                 }
                 self.trouble = Some((reason, message));
                 self.judge(now);
@@ -83,7 +88,9 @@ impl Driver {
             return;
         }
         match state {
-            SourceState::Failed => tracing::warn!(feed = self.feed.name, ?reason, message, "Camera lost"),
+            SourceState::Failed => {
+                tracing::warn!(feed = self.feed.name, ?reason, detail = message, "Camera lost")
+            }
             SourceState::Connecting | SourceState::Streaming => {
                 tracing::info!(
                     feed = self.feed.name,

@@ -45,15 +45,15 @@ struct State {
 }
 
 impl Identity {
-    /// Credentials that are good for some minutes.
-    pub async fn credentials(&self) -> Result<Credentials, Judgement> {
+    /// Credentials that are good for some minutes. The region says where a role is assumed, if one is.
+    pub async fn credentials(&self, region: &str) -> Result<Credentials, Judgement> {
         let mut state = self.state.lock().await;
         if let Some(current) = state.current.as_ref().filter(|current| is_fresh(current)) {
             return Ok(current.clone());
         }
         let provider = match state.provider.take() {
             Some(provider) => provider,
-            None => load_provider().await.ok_or_else(|| missing("no provider is configured"))?,
+            None => load_provider(region).await.ok_or_else(|| missing("no provider is configured"))?,
         };
         // The error is not shown: a provider's may quote what it has read.
         let found = provider.provide_credentials().await;
@@ -85,7 +85,7 @@ fn is_fresh(credentials: &Credentials) -> bool {
     credentials.expiry().is_none_or(|expiry| expiry > SystemTime::now() + EXPIRY_MARGIN)
 }
 
-async fn load_provider() -> Option<SharedCredentialsProvider> {
+async fn load_provider(region: &str) -> Option<SharedCredentialsProvider> {
     let config =
         aws_config::defaults(BehaviorVersion::v2026_01_12()).http_client(http_client(&[])).load().await;
     config.credentials_provider()

@@ -146,7 +146,7 @@ impl Uploader {
         chunks: mpsc::Receiver<Chunk>,
         events: &mpsc::Sender<(SessionId, UploadEvent)>,
     ) -> Result<Ending, Judgement> {
-        let credentials = self.shared.identity.credentials().await?;
+        let credentials = self.shared.identity.credentials(&self.stream.region).await?;
         let outcome = self.run_as(id, &credentials, chunks, events).await;
         if let Err(Judgement { refusal: Refusal::CredentialsRefused, .. }) = &outcome {
             self.shared.identity.refused(&credentials).await;

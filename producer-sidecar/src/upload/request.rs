@@ -11,8 +11,8 @@ use aws_sigv4::sign::v4;
 use http::Request;
 use url::Url;
 
-/// The path, on the endpoint that GetDataEndpoint names.
-const PATH: &str = "/putMedia";
+/// What is appended to the endpoint that GetDataEndpoint names, which may have a path of its own.
+const OPERATION: &str = "/putMedia";
 
 /// The name that signatures carry for all KVS APIs.
 const SIGNING_NAME: &str = "kinesisvideo";
@@ -42,6 +42,8 @@ pub struct Address {
     pub tls: bool,
     /// The Host header.
     pub authority: String,
+    /// The path of `PutMedia` on it.
+    pub path: String,
 }
 
 impl Address {
@@ -56,7 +58,8 @@ impl Address {
         let shown = url.host_str().ok_or(RequestError::Endpoint)?;
         let authority = url.port().map_or_else(|| shown.to_owned(), |port| format!("{shown}:{port}"));
         let port = url.port_or_known_default().ok_or(RequestError::Endpoint)?;
-        Ok(Self { host: shown.trim_matches(['[', ']']).to_owned(), port, tls, authority })
+        let path = format!("{}{OPERATION}", url.path().trim_end_matches('/'));
+        Ok(Self { host: shown.trim_matches(['[', ']']).to_owned(), port, tls, authority, path })
     }
 }
 
@@ -77,7 +80,7 @@ pub fn put_media<B>(
         ("x-amzn-producer-start-timestamp", start.as_str()),
         ("x-amzn-fragment-acknowledgment-required", "1"),
     ];
-    let mut request = Request::post(PATH);
+    let mut request = Request::post(&address.path);
     for (name, value) in headers {
         request = request.header(name, value);
     }
@@ -93,7 +96,7 @@ pub fn put_media<B>(
         .map_err(|_| RequestError::Sign)?
         .into();
     let scheme = if address.tls { "https" } else { "http" };
-    let url = format!("{scheme}://{}{PATH}", address.authority);
+    let url = format!("{scheme}://{}{}", address.authority, address.path);
     let signable = SignableRequest::new("POST", url, headers.into_iter(), SignableBody::Bytes(&[]))
         .map_err(|_| RequestError::Sign)?;
     let (instructions, _) = sign(signable, &parameters).map_err(|_| RequestError::Sign)?.into_parts();
@@ -111,9 +114,10 @@ mod tests {
     fn addresses_keep_an_unusual_port_in_the_host_header() {
         let address = Address::parse("https://s-1.kinesisvideo.eu-west-1.amazonaws.com").unwrap();
         assert_eq!((address.port, address.tls), (443, true));
-        assert_eq!(address.authority, address.host);
+        assert_eq!((&address.authority, address.path.as_str()), (&address.host, "/putMedia"));
         let address = Address::parse("http://[::1]:8081/").unwrap();
         assert_eq!((address.host.as_str(), address.authority.as_str()), ("::1", "[::1]:8081"));
+        assert_eq!(Address::parse("http://h/base/x/").unwrap().path, "/base/x/putMedia");
         assert!(Address::parse("ftp://x").is_err());
     }
 
