@@ -1,1 +1,28 @@
-//! Placeholder.
+//! The operator: controllers that turn `StreamClass`, `VideoStream` and Camera objects into KVS streams and producer pods.
+//!
+//! A reconcile is gather (effects) → validate (pure) → plan and build (pure) → apply (effects) → status (one write, none when
+//! nothing changed). Each kind has a folder; what they share is beside them. [`aws`] holds the few calls and the view of the
+//! fleet, [`watch`] the caches of the cluster, [`feeds`] what the producers say.
+//!
+//! RBAC, all of it: `streamclasses`, `videostreams`, `cameras`: get, list, watch, patch; their `/status`: patch;
+//! `videostreams`: also create; their `/finalizers`: update. `namespaces`: get, list, watch. `configmaps`: create, patch, get.
+//! `deployments`: create, patch, delete, get, list, watch. `pods`: get, list, watch, patch. `events.k8s.io/events`: create, patch.
+//! No Secrets.
+
+mod admin;
+mod apply;
+pub mod args;
+pub mod aws;
+mod backoff;
+pub mod camera;
+mod conditions;
+mod context;
+mod events;
+mod feeds;
+pub mod labels;
+mod metrics;
+pub mod run;
+mod stream_class;
+pub mod telemetry;
+mod video_stream;
+mod watch;

@@ -1,0 +1,67 @@
+//! What a delay or a retry should be: per object, exponential, with jitter.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+/// The first delay after a failure.
+const FIRST: Duration = Duration::from_secs(1);
+/// The longest delay after failures.
+const LONGEST: Duration = Duration::from_secs(300);
+
+/// How often a reconcile has failed in a row, by object.
+#[derive(Debug, Default)]
+pub struct Backoff {
+    failures: Mutex<HashMap<String, u32>>,
+}
+
+impl Backoff {
+    /// Counts a failure of this object and says how long to wait.
+    pub fn failed(&self, uid: &str) -> Duration {
+        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = failures.entry(uid.to_owned()).or_default();
+        let delay = delay(*count, fastrand::f64());
+        *count = count.saturating_add(1);
+        delay
+    }
+
+    /// Forgets the failures of this object.
+    pub fn succeeded(&self, uid: &str) {
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
+    }
+}
+
+/// The delay after `failures` earlier failures; `jitter` from 0 to 1 shortens it by up to half, so that objects that fail
+/// together do not come back together.
+fn delay(failures: u32, jitter: f64) -> Duration {
+    let full = FIRST.saturating_mul(2_u32.saturating_pow(failures.min(16))).min(LONGEST);
+    full.mul_f64(1.0 - jitter / 2.0)
+}
+
+/// This duration, longer or shorter by up to a tenth.
+pub fn jittered(duration: Duration) -> Duration {
+    duration.mul_f64(0.9 + fastrand::f64() / 5.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn delays_double_up_to_the_longest() {
+        let delays: Vec<u64> = (0..11).map(|failures| delay(failures, 0.0).as_secs()).collect();
+        assert_eq!(delays, [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]);
+        assert_eq!(delay(u32::MAX, 1.0), Duration::from_secs(150));
+    }
+
+    #[test]
+    fn each_object_has_its_own_count_and_success_clears_it() {
+        let backoff = Backoff::default();
+        backoff.failed("a");
+        backoff.failed("a");
+        assert!(backoff.failed("a") >= Duration::from_secs(2));
+        assert!(backoff.failed("b") <= Duration::from_secs(1));
+        backoff.succeeded("a");
+        assert!(backoff.failed("a") <= Duration::from_secs(1));
+    }
+}

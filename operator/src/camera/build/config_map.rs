@@ -1,0 +1,69 @@
+//! The configuration of a producer, as the file that it reads.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::ResourceExt;
+use streamfleet_contract::{
+    Configuration, CredentialFiles, Feed, Fragment, Process, RtspSource, SCHEMA_VERSION, Source, StoredAt,
+    Stream,
+};
+
+use super::deployment::{CONFIG_FOLDER, credentials_folder};
+use super::{BuildError, ProducerPlan};
+use crate::labels;
+
+/// The file with the feeds.
+pub const FEEDS_FILE: &str = "feeds.yaml";
+/// The file with the certificate authorities of the class.
+const CA_FILE: &str = "ca.crt";
+
+/// The `ConfigMap`.
+pub fn config_map(plan: &ProducerPlan<'_>, feed: Feed) -> Result<ConfigMap, BuildError> {
+    let configuration =
+        Configuration { schema_version: SCHEMA_VERSION, process: Process::default(), feeds: vec![feed] };
+    let text = serde_saphyr::to_string(&configuration).map_err(BuildError::Configuration)?;
+    let mut data = BTreeMap::from([(FEEDS_FILE.to_owned(), text)]);
+    if let Some(bundle) = &plan.place.ca_bundle {
+        data.insert(CA_FILE.to_owned(), bundle.clone());
+    }
+    let name = labels::producer_name(&plan.camera.name_any());
+    Ok(ConfigMap {
+        metadata: labels::owned_by_camera(plan.camera, name),
+        data: Some(data),
+        ..ConfigMap::default()
+    })
+}
+
+/// The one feed of a Camera. Its revision is a hash of all the rest, the certificate authorities included.
+pub fn feed(plan: &ProducerPlan<'_>) -> Result<Feed, BuildError> {
+    let camera = plan.camera;
+    let source = camera.spec.source.rtsp.as_ref().ok_or(BuildError::NoSource)?;
+    let id = camera.uid().unwrap_or_default();
+    let credentials = camera.spec.credentials_ref.as_ref().map(|_| CredentialFiles {
+        username_file: format!("{}/username", credentials_folder(&id)),
+        password_file: format!("{}/password", credentials_folder(&id)),
+    });
+    let mut feed = Feed {
+        name: format!("{}/{}", camera.namespace().unwrap_or_default(), camera.name_any()),
+        revision: String::new(),
+        source: Source::Rtsp(RtspSource { url: source.url.clone() }),
+        credentials,
+        stream: Stream {
+            arn: plan.stream_arn.to_owned(),
+            region: plan.place.region.clone(),
+            endpoint: plan.place.kinesis_video.clone(),
+            ca_file: plan.place.ca_bundle.as_ref().map(|_| format!("{CONFIG_FOLDER}/{CA_FILE}")),
+        },
+        stored_at: if plan.keeps_nothing { StoredAt::Received } else { StoredAt::Persisted },
+        fragment: Fragment {
+            target_seconds: u32::try_from(camera.spec.fragment.target_seconds).unwrap_or(2),
+        },
+        offline_after_seconds: u32::try_from(camera.spec.offline_after_seconds).unwrap_or(30),
+        id,
+    };
+    let mut text = serde_json::to_string(&feed).map_err(BuildError::Revision)?;
+    text.push_str(plan.place.ca_bundle.as_deref().unwrap_or_default());
+    feed.revision = format!("{:016x}", labels::stable_hash(text.as_bytes()));
+    Ok(feed)
+}

@@ -1,0 +1,427 @@
+//! The Camera controller: a producer pod for each Camera, and what that pod says in the Camera's status.
+
+pub mod build;
+mod claim;
+mod pods;
+mod status;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use kube::api::{Patch, PatchParams};
+use kube::runtime::controller::Action;
+use kube::runtime::reflector::ObjectRef;
+use kube::{Api, Resource, ResourceExt};
+use serde_json::json;
+use streamfleet_contract::{Feed, StoredAt};
+use streamfleet_crds::{
+    Camera, CameraReason as Reason, CameraStatus, ConditionType, StreamClass, StreamTemplate, VideoStream,
+};
+
+use crate::backoff::jittered;
+use crate::conditions::Truth;
+use crate::context::Context;
+use crate::events::{Note, turned};
+use crate::feeds::{Report, Target};
+use crate::labels::{self, REVISION_ANNOTATION};
+use crate::stream_class::verified_place;
+use crate::{apply, run};
+
+use build::{BuildError, ProducerPlan};
+use claim::Claim;
+use pods::ProducerState;
+use status::{Facts, Situation};
+
+/// How often a Camera is looked at though nothing says that it has changed: then its times are written too.
+const LOOK_EVERY: Duration = Duration::from_secs(600);
+/// How soon it is looked again where something is about to turn.
+const LOOK_SOON: Duration = Duration::from_millis(500);
+/// How soon it is looked again where it waits for something else whose change is seen anyway.
+const LOOK_LATER: Duration = Duration::from_secs(60);
+
+/// What went wrong in a pass.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The `VideoStream` of the template could not be applied.
+    #[error("failed to apply the VideoStream")]
+    ApplyVideoStream(#[source] kube::Error),
+    /// The stream could not be claimed.
+    #[error("failed to claim the stream")]
+    Claim(#[source] kube::Error),
+    /// An object could not be built.
+    #[error("failed to build the producer")]
+    Build(#[source] BuildError),
+    /// The `ConfigMap` could not be applied.
+    #[error("failed to apply the ConfigMap")]
+    ApplyConfigMap(#[source] kube::Error),
+    /// The `Deployment` could not be applied.
+    #[error("failed to apply the Deployment")]
+    ApplyDeployment(#[source] kube::Error),
+    /// The `Deployment` could not be deleted.
+    #[error("failed to delete the Deployment")]
+    DeleteDeployment(#[source] kube::Error),
+    /// A pod could not be told to look at its configuration.
+    #[error("failed to annotate the producer pod")]
+    AnnotatePod(#[source] kube::Error),
+    /// The status could not be written.
+    #[error("failed to write the status")]
+    WriteStatus(#[source] kube::Error),
+}
+
+impl run::Classified for Error {
+    fn class(&self) -> &'static str {
+        match self {
+            Self::Build(_) => "build",
+            _ => "api_server",
+        }
+    }
+}
+
+/// One pass.
+pub async fn reconcile(camera: Arc<Camera>, ctx: Arc<Context>) -> Result<Action, Error> {
+    let pass = Pass::new(&camera, &ctx);
+    if camera.metadata.deletion_timestamp.is_some() {
+        // What belongs to it goes by its owner reference, its claim by the VideoStream's controller.
+        ctx.feeds.forget(&pass.uid);
+        return Ok(Action::await_change());
+    }
+    let grant = match pass.grant().await? {
+        Ok(grant) => grant,
+        Err(held) => return pass.hold(held).await,
+    };
+    let (deployment, feed) = pass.apply_producer(&grant).await?;
+    let pod = pass.pod();
+    let producer = pods::state(pod.as_deref(), deployment.as_ref());
+    let situation = pass.ask(&producer);
+    if let (Some(pod), Situation::Fed(status)) = (&pod, &situation)
+        && let Some(feed) = &feed
+        && status.revision != feed.revision
+    {
+        pass.nudge(pod, &feed.revision).await?;
+    }
+    let facts = pass.facts(Some(&grant), pod.as_deref());
+    pass.write(&situation, &facts).await
+}
+
+/// Why a Camera gets no producer.
+struct Held {
+    reason: Reason,
+    message: String,
+    /// Whether a producer that runs is stopped.
+    stops: bool,
+    again: Duration,
+}
+
+impl Held {
+    fn new(reason: Reason, message: impl Into<String>) -> Self {
+        Self { reason, message: message.into(), stops: false, again: LOOK_LATER }
+    }
+
+    fn stopping(self) -> Self {
+        Self { stops: true, ..self }
+    }
+
+    fn soon(self) -> Self {
+        Self { again: LOOK_SOON, ..self }
+    }
+}
+
+/// The stream that a Camera may write.
+struct Grant {
+    stream: Arc<VideoStream>,
+    class: Arc<StreamClass>,
+    arn: String,
+    keeps_nothing: bool,
+}
+
+/// What every step of a pass needs.
+struct Pass<'a> {
+    camera: &'a Camera,
+    ctx: &'a Context,
+    namespace: String,
+    name: String,
+    uid: String,
+}
+
+impl<'a> Pass<'a> {
+    fn new(camera: &'a Camera, ctx: &'a Context) -> Self {
+        Self {
+            camera,
+            ctx,
+            namespace: camera.namespace().unwrap_or_default(),
+            name: camera.name_any(),
+            uid: camera.uid().unwrap_or_default(),
+        }
+    }
+
+    /// The stream that the Camera may write: there, claimed, made.
+    async fn grant(&self) -> Result<Result<Grant, Held>, Error> {
+        let stream = match self.video_stream().await? {
+            Ok(stream) => stream,
+            Err(held) => return Ok(Err(held)),
+        };
+        if stream.metadata.deletion_timestamp.is_some() {
+            let message = format!("VideoStream {} is being deleted", stream.name_any());
+            return Ok(Err(Held::new(Reason::VideoStreamNotReady, message).stopping()));
+        }
+        let api: Api<VideoStream> = Api::namespaced(self.ctx.cluster.client.clone(), &self.namespace);
+        match claim::claim(&api, self.camera, &stream).await.map_err(Error::Claim)? {
+            Claim::Held => {}
+            Claim::Other(holder) => {
+                let message = format!(
+                    "Camera {holder} writes VideoStream {}: a stream takes one writer. Give this Camera a stream of its own, or \
+                     delete the other",
+                    stream.name_any()
+                );
+                return Ok(Err(Held::new(Reason::StreamClaimed, message).stopping()));
+            }
+            Claim::Later => {
+                let message = format!("VideoStream {} is being claimed", stream.name_any());
+                return Ok(Err(Held::new(Reason::VideoStreamNotReady, message).soon()));
+            }
+        }
+        Ok(self.made(stream))
+    }
+
+    /// Whether the stream is there in KVS, and known to be this `VideoStream`'s.
+    fn made(&self, stream: Arc<VideoStream>) -> Result<Grant, Held> {
+        let status = stream.status.clone().unwrap_or_default();
+        let is_owned = streamfleet_crds::types::is_true(&status.conditions, ConditionType::Owned.as_str());
+        let is_usable = matches!(status.aws_status.as_deref(), Some("ACTIVE" | "UPDATING"));
+        let class = self.ctx.cluster.caches.classes.get(&ObjectRef::new(&stream.spec.stream_class_name));
+        match (status.stream_arn, class) {
+            (Some(arn), Some(class)) if is_owned && is_usable => {
+                Ok(Grant { arn, class, keeps_nothing: status.retention_hours == Some(0), stream })
+            }
+            (_, _) => {
+                let ready = streamfleet_crds::types::find_condition(
+                    &status.conditions,
+                    ConditionType::Ready.as_str(),
+                );
+                let why = ready.map_or("it was not looked at yet", |ready| &ready.message);
+                let message = format!("VideoStream {} is not ready: {why}", stream.name_any());
+                Err(Held::new(Reason::VideoStreamNotReady, message))
+            }
+        }
+    }
+
+    async fn video_stream(&self) -> Result<Result<Arc<VideoStream>, Held>, Error> {
+        let name = self.camera.video_stream_name();
+        let cached = self.ctx.cluster.caches.streams.get(&ObjectRef::new(name).within(&self.namespace));
+        let Some(template) = &self.camera.spec.stream_template else {
+            let message = || {
+                format!(
+                    "There is no VideoStream {name} in namespace {}: make it, or name another in spec.streamRef.name",
+                    self.namespace
+                )
+            };
+            return Ok(cached.ok_or_else(|| Held::new(Reason::VideoStreamNotFound, message()).stopping()));
+        };
+        self.apply_template(template, cached).await
+    }
+
+    async fn apply_template(
+        &self,
+        template: &StreamTemplate,
+        cached: Option<Arc<VideoStream>>,
+    ) -> Result<Result<Arc<VideoStream>, Held>, Error> {
+        if let Some(cached) = &cached
+            && !cached.owner_references().iter().any(|owner| owner.uid == self.uid)
+        {
+            let message = if cached.metadata.deletion_timestamp.is_some() {
+                format!("VideoStream {} of an earlier Camera of this name is being deleted", self.name)
+            } else {
+                format!(
+                    "A VideoStream {} exists that is not this Camera's: name it in spec.streamRef of a new Camera, or delete it \
+                     (its stream is kept unless its deletionPolicy is Delete)",
+                    self.name
+                )
+            };
+            return Ok(Err(Held::new(Reason::VideoStreamNotOwned, message)));
+        }
+        if let Some(cached) = cached.as_ref().filter(|cached| cached.spec == template.spec) {
+            return Ok(Ok(cached.clone()));
+        }
+        let api: Api<VideoStream> = Api::namespaced(self.ctx.cluster.client.clone(), &self.namespace);
+        let wanted = build::video_stream(self.camera, &template.spec);
+        match api.patch(&self.name, &apply::apply_params(), &Patch::Apply(&wanted)).await {
+            Ok(applied) => Ok(Ok(Arc::new(applied))),
+            // One of another owner, which the cache does not have yet.
+            Err(kube::Error::Api(status)) if status.is_invalid() => {
+                let message = format!("VideoStream {} is refused: {}", self.name, status.message);
+                Ok(Err(Held::new(Reason::VideoStreamNotOwned, message)))
+            }
+            Err(error) => Err(Error::ApplyVideoStream(error)),
+        }
+    }
+
+    /// Applies the producer's objects, the configuration before the pod that reads it. While the class is not verified in its
+    /// present form, what is there is left as it is.
+    async fn apply_producer(&self, grant: &Grant) -> Result<(Option<Deployment>, Option<Feed>), Error> {
+        let reference = ObjectRef::new(&labels::producer_name(&self.name)).within(&self.namespace);
+        let present = self.ctx.cluster.caches.deployments.get(&reference);
+        let Some(place) = verified_place(&grant.class) else {
+            return Ok((present.as_deref().cloned(), None));
+        };
+        let plan = ProducerPlan {
+            camera: self.camera,
+            stream_arn: &grant.arn,
+            keeps_nothing: grant.keeps_nothing,
+            place: &place,
+            producer: &grant.class.spec.producer,
+            default_image: &self.ctx.settings.producer_image,
+        };
+        let feed = build::feed(&plan).map_err(Error::Build)?;
+        let config_map = build::config_map(&plan, feed.clone()).map_err(Error::Build)?;
+        let deployment = build::deployment(&plan);
+
+        let deployments: Api<Deployment> = Api::namespaced(self.ctx.cluster.client.clone(), &self.namespace);
+        if let Some(present) = present.filter(|present| !self.is_mine(&**present)) {
+            // Of an earlier Camera of this name; its selector could not be changed.
+            apply::delete(&deployments, &present.name_any(), present.uid().as_deref())
+                .await
+                .map_err(Error::DeleteDeployment)?;
+            return Ok((None, Some(feed)));
+        }
+        let config_maps: Api<ConfigMap> = Api::namespaced(self.ctx.cluster.client.clone(), &self.namespace);
+        apply::child(&config_maps, &config_map).await.map_err(Error::ApplyConfigMap)?;
+        let applied = apply::child(&deployments, &deployment).await.map_err(Error::ApplyDeployment)?;
+        Ok((Some(applied), Some(feed)))
+    }
+
+    fn is_mine<K: Resource>(&self, object: &K) -> bool {
+        object.owner_references().iter().any(|owner| owner.uid == self.uid)
+    }
+
+    fn pod(&self) -> Option<Arc<Pod>> {
+        let all = self.ctx.cluster.caches.producer_pods(&self.namespace, &self.name);
+        let name = pods::current(all.iter().map(|pod| &**pod), &self.uid)?.name_any();
+        all.into_iter().find(|pod| pod.name_any() == name)
+    }
+
+    /// What the producer says.
+    fn ask(&self, producer: &ProducerState) -> Situation {
+        match producer {
+            ProducerState::Down { reason, message } => {
+                self.ctx.feeds.forget(&self.uid);
+                Situation::Down { reason: *reason, message: message.clone() }
+            }
+            ProducerState::Running { pod_uid, address } => {
+                let target = Target {
+                    namespace: self.namespace.clone(),
+                    camera: self.name.clone(),
+                    camera_uid: self.uid.clone(),
+                    pod_uid: pod_uid.clone(),
+                    address: address.clone(),
+                };
+                match self.ctx.feeds.report(&target) {
+                    Report::Pending | Report::Answered { feed: None } => Situation::Unheard,
+                    Report::Unreachable => Situation::Unreachable,
+                    Report::Answered { feed: Some(feed) } => Situation::Fed(feed),
+                }
+            }
+        }
+    }
+
+    /// Changes an annotation of the pod, so that the kubelet brings its files up to date at once.
+    async fn nudge(&self, pod: &Pod, revision: &str) -> Result<(), Error> {
+        if pod.annotations().get(REVISION_ANNOTATION).is_some_and(|present| present == revision) {
+            return Ok(());
+        }
+        let api: Api<Pod> = Api::namespaced(self.ctx.cluster.client.clone(), &self.namespace);
+        let patch = json!({ "metadata": { "annotations": { REVISION_ANNOTATION: revision } } });
+        match api.patch(&pod.name_any(), &PatchParams::default(), &Patch::Merge(&patch)).await {
+            Ok(_) => Ok(()),
+            Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+            Err(error) => Err(Error::AnnotatePod(error)),
+        }
+    }
+
+    /// Says why there is no producer, and stops one that should not run.
+    async fn hold(&self, held: Held) -> Result<Action, Error> {
+        let reference = ObjectRef::new(&labels::producer_name(&self.name)).within(&self.namespace);
+        let deployment = self.ctx.cluster.caches.deployments.get(&reference);
+        if let Some(deployment) = deployment.filter(|deployment| held.stops && self.is_mine(&**deployment)) {
+            let api: Api<Deployment> = Api::namespaced(self.ctx.cluster.client.clone(), &self.namespace);
+            apply::delete(&api, &deployment.name_any(), deployment.uid().as_deref())
+                .await
+                .map_err(Error::DeleteDeployment)?;
+        }
+        if held.stops {
+            self.ctx.feeds.forget(&self.uid);
+        }
+        let pod = self.pod();
+        let situation = match pod.as_deref().map(|pod| pods::state(Some(pod), None)) {
+            // What runs goes on while its stream's class is being looked at.
+            Some(producer @ ProducerState::Running { .. }) if !held.stops => self.ask(&producer),
+            _ => Situation::Held { reason: held.reason, message: held.message },
+        };
+        let facts = self.facts(None, pod.as_deref());
+        self.write(&situation, &facts).await?;
+        Ok(Action::requeue(jittered(held.again)))
+    }
+
+    fn facts(&self, grant: Option<&Grant>, pod: Option<&Pod>) -> Facts {
+        let status = grant.and_then(|grant| grant.stream.status.as_ref());
+        Facts {
+            stream_name: status.and_then(|status| status.stream_name.clone()),
+            producer: pod.map(pods::place),
+            has_credentials: self.camera.spec.credentials_ref.is_some(),
+            stored_at: if grant.is_some_and(|grant| grant.keeps_nothing) {
+                StoredAt::Received
+            } else {
+                StoredAt::Persisted
+            },
+            offline_after: SignedDuration::from_secs(i64::from(self.camera.spec.offline_after_seconds)),
+        }
+    }
+
+    /// Writes the status where that is worth it, and tells about what turned.
+    async fn write(&self, situation: &Situation, facts: &Facts) -> Result<Action, Error> {
+        let before = self.camera.status.clone().unwrap_or_default();
+        let now = Timestamp::now();
+        let decision = status::decide(&before, situation, facts, self.camera.metadata.generation, now);
+        if status::is_worth_writing(&before, &decision.status) {
+            let api: Api<Camera> = Api::namespaced(self.ctx.cluster.client.clone(), &self.namespace);
+            apply::status(&api, &self.name, &decision.status).await.map_err(Error::WriteStatus)?;
+            let notes = notes(&before, &decision.status);
+            self.ctx.cluster.events.publish(&self.camera.object_ref(&()), &notes).await;
+        }
+        let soon = decision.ready_until.map(|until| {
+            let left = until.duration_since(now).unsigned_abs();
+            left + Duration::from_millis(500)
+        });
+        Ok(Action::requeue(soon.map_or_else(|| jittered(LOOK_EVERY), |soon| soon.min(LOOK_EVERY))))
+    }
+}
+
+/// What to tell about conditions that have turned: `Ready`, and `Reachable`, which turns earlier.
+fn notes(before: &CameraStatus, after: &CameraStatus) -> Vec<Note> {
+    let mut told = HashSet::new();
+    let mut notes = Vec::new();
+    for type_ in [ConditionType::Ready, ConditionType::Reachable] {
+        let Some(condition) = turned(&before.conditions, &after.conditions, type_.as_str()) else { continue };
+        let Some(reason) = Reason::ALL.iter().find(|reason| reason.as_str() == condition.reason) else {
+            continue;
+        };
+        // Being on the way to something is no news.
+        let is_news = condition.status != Truth::Unknown.as_str()
+            && !matches!(reason, Reason::Connected | Reason::ProducerStarting | Reason::Connecting);
+        if is_news && told.insert(*reason) {
+            let warning = condition.status != Truth::True.as_str();
+            notes.push(Note {
+                warning,
+                reason: reason.as_str(),
+                action: "Observe",
+                text: condition.message.clone(),
+            });
+        }
+    }
+    notes
+}

@@ -1,0 +1,55 @@
+//! What every controller works with.
+
+use std::sync::Arc;
+
+use kube::Client;
+
+use crate::args::Settings;
+use crate::aws::Clouds;
+use crate::aws::observer::Observer;
+use crate::backoff::Backoff;
+use crate::events::Events;
+use crate::feeds::Feeds;
+use crate::metrics::Metrics;
+use crate::watch::Caches;
+
+/// What every controller works with.
+pub struct Context {
+    /// The cluster: calls, events, and what is known of it.
+    pub cluster: Cluster,
+    /// AWS: calls, and what is known of it.
+    pub aws: AwsSide,
+    /// What the producers say about their feeds.
+    pub feeds: Arc<Feeds>,
+    /// The settings; `installation` is set.
+    pub settings: Settings,
+    /// How often reconciles have failed in a row.
+    pub backoff: Backoff,
+    /// The metrics of the process.
+    pub metrics: Arc<Metrics>,
+}
+
+/// The side of the cluster.
+pub struct Cluster {
+    /// Calls to the API server.
+    pub client: Client,
+    /// Events on objects.
+    pub events: Events,
+    /// What is known of the cluster.
+    pub caches: Caches,
+}
+
+/// The side of AWS.
+pub struct AwsSide {
+    /// Calls.
+    pub clouds: Arc<dyn Clouds>,
+    /// What is known.
+    pub observer: Arc<Observer>,
+}
+
+impl Context {
+    /// Whose the streams are.
+    pub fn installation(&self) -> &str {
+        self.settings.installation.as_deref().unwrap_or_default()
+    }
+}

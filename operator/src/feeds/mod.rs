@@ -1,0 +1,145 @@
+//! What the producers say about their feeds: one long poll for each pod, and the last answer of each.
+
+mod poll;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use kube::runtime::reflector::{ObjectRef, Store};
+use streamfleet_contract::{FeedStatus, Status};
+use streamfleet_crds::Camera;
+use tokio::sync::mpsc::UnboundedSender;
+use tokio_util::task::AbortOnDropHandle;
+
+/// After so many polls in a row without an answer, a pod counts as unreachable.
+const TRIES: u32 = 3;
+/// How long it is waited between polls of a pod that does not answer.
+const RETRY: Duration = Duration::from_secs(1);
+/// The longest wait between polls of a pod that does not answer.
+const RETRY_MAX: Duration = Duration::from_secs(10);
+
+/// A pod that is polled.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Target {
+    /// The namespace of the Camera and its pod.
+    pub namespace: String,
+    /// The name of the Camera.
+    pub camera: String,
+    /// The UID of the Camera, which is the id of its feed.
+    pub camera_uid: String,
+    /// The UID of the pod.
+    pub pod_uid: String,
+    /// The address of the pod.
+    pub address: String,
+}
+
+/// What is known from a pod.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Report {
+    /// It was not heard yet, and may still be.
+    Pending,
+    /// It does not answer.
+    Unreachable,
+    /// It answered.
+    Answered {
+        /// What it says about the feed; `None` where it does not have it (yet).
+        feed: Option<Box<FeedStatus>>,
+    },
+}
+
+/// The polls and the last answers.
+pub struct Feeds {
+    cameras: Store<Camera>,
+    trigger: UnboundedSender<ObjectRef<Camera>>,
+    polls: Mutex<HashMap<String, Poll>>,
+    client: poll::HttpClient,
+}
+
+struct Poll {
+    target: Target,
+    report: Report,
+    /// Dropped with the entry, and so is the poll.
+    _task: AbortOnDropHandle<()>,
+}
+
+impl Feeds {
+    /// No polls yet. Changes are told to `trigger`; a poll ends when its Camera is no longer in `cameras`.
+    pub fn new(cameras: Store<Camera>, trigger: UnboundedSender<ObjectRef<Camera>>) -> Self {
+        Self { cameras, trigger, polls: Mutex::default(), client: poll::client() }
+    }
+
+    /// What is known from this pod. Starts to poll it where that is not done yet.
+    pub fn report(self: &Arc<Self>, target: &Target) -> Report {
+        let mut polls = self.polls.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(poll) = polls.get(&target.camera_uid)
+            && poll.target == *target
+        {
+            return poll.report.clone();
+        }
+        let task = AbortOnDropHandle::new(tokio::spawn(follow(self.clone(), target.clone())));
+        let poll = Poll { target: target.clone(), report: Report::Pending, _task: task };
+        polls.insert(target.camera_uid.clone(), poll);
+        Report::Pending
+    }
+
+    /// Stops to poll for this Camera.
+    pub fn forget(&self, camera_uid: &str) {
+        self.polls.lock().unwrap_or_else(PoisonError::into_inner).remove(camera_uid);
+    }
+
+    fn has(&self, target: &Target) -> bool {
+        let reference = ObjectRef::new(&target.camera).within(&target.namespace);
+        let camera = self.cameras.get(&reference);
+        camera.is_some_and(|camera| camera.metadata.uid.as_ref() == Some(&target.camera_uid))
+    }
+
+    /// Keeps a report, and tells the controller where it matters.
+    fn keep(&self, target: &Target, report: Report, is_news: bool) {
+        {
+            let mut polls = self.polls.lock().unwrap_or_else(PoisonError::into_inner);
+            let Some(poll) = polls.get_mut(&target.camera_uid).filter(|poll| poll.target == *target) else {
+                return;
+            };
+            poll.report = report;
+        }
+        if is_news {
+            let _ = self.trigger.send(ObjectRef::new(&target.camera).within(&target.namespace));
+        }
+    }
+}
+
+/// Polls a pod until its Camera is gone.
+async fn follow(feeds: Arc<Feeds>, target: Target) {
+    let mut seen: Option<(String, u64)> = None;
+    let mut failures: u32 = 0;
+    while feeds.has(&target) {
+        match poll::status(&feeds.client, &target.address, seen.as_ref()).await {
+            Ok(status) => {
+                let now = (status.instance.clone(), status.generation);
+                let is_news = failures >= TRIES || seen.as_ref() != Some(&now);
+                failures = 0;
+                seen = Some(now);
+                feeds.keep(&target, Report::Answered { feed: feed_of(status, &target) }, is_news);
+            }
+            Err(error) => {
+                failures = failures.saturating_add(1);
+                seen = None;
+                tracing::debug!(camera = target.camera, address = target.address, failures, error = %error, "Producer does not answer");
+                if failures == TRIES {
+                    feeds.keep(&target, Report::Unreachable, true);
+                }
+                let pause = RETRY.saturating_mul(failures).min(RETRY_MAX);
+                tokio::time::sleep(crate::backoff::jittered(pause)).await;
+            }
+        }
+    }
+    feeds.forget(&target.camera_uid);
+}
+
+/// The feed of this Camera, without its list of gaps, which is for others.
+fn feed_of(status: Status, target: &Target) -> Option<Box<FeedStatus>> {
+    let mut feed = status.feeds.into_iter().find(|feed| feed.id == target.camera_uid)?;
+    feed.gaps = Vec::new();
+    Some(Box::new(feed))
+}

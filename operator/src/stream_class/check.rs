@@ -1,0 +1,159 @@
+//! What STS's answer means for a `StreamClass`. Pure.
+
+use streamfleet_crds::types::find_condition;
+use streamfleet_crds::{Aws, ConditionType, StreamClass, StreamClassReason};
+
+use crate::aws::{AwsError, Caller, ErrorKind, Place};
+use crate::conditions::{Truth, Verdict};
+
+/// The conditions of a class.
+pub fn verdicts(
+    aws: &Aws,
+    answer: &Result<Caller, AwsError>,
+    is_deleting: bool,
+    in_use: usize,
+) -> Vec<Verdict> {
+    let (status, reason, message) = caller_verified(aws, answer);
+    let caller = Verdict::new(ConditionType::CallerVerified, status, reason.as_str(), message.clone());
+    let ready = if is_deleting {
+        let message = format!(
+            "The class is to be deleted, but {in_use} VideoStream(s) still refer to it; it goes when they have gone"
+        );
+        Verdict::new(ConditionType::Ready, Truth::False, StreamClassReason::StillReferenced.as_str(), message)
+    } else {
+        // A class whose caller cannot be told is not Ready.
+        let status = if status == Truth::True { Truth::True } else { Truth::False };
+        Verdict::new(ConditionType::Ready, status, reason.as_str(), message)
+    };
+    vec![ready, caller]
+}
+
+fn caller_verified(aws: &Aws, answer: &Result<Caller, AwsError>) -> (Truth, StreamClassReason, String) {
+    match answer {
+        Ok(caller) if caller.account == aws.account_id => (
+            Truth::True,
+            StreamClassReason::CallerVerified,
+            format!("AWS knows the operator as {} of account {}", caller.arn, caller.account),
+        ),
+        Ok(caller) => (
+            Truth::False,
+            StreamClassReason::AccountMismatch,
+            format!(
+                "The operator's AWS credentials are of account {}, and the class names account {}: give the operator \
+                 credentials of that account, or make a StreamClass for this one",
+                caller.account, aws.account_id
+            ),
+        ),
+        Err(error) => {
+            let (status, reason, advice) = refusal(error.kind);
+            (status, reason, format!("{advice} ({error})"))
+        }
+    }
+}
+
+fn refusal(kind: ErrorKind) -> (Truth, StreamClassReason, &'static str) {
+    match kind {
+        ErrorKind::NoCredentials => (
+            Truth::False,
+            StreamClassReason::CredentialsMissing,
+            "The operator has no AWS credentials: give its service account a role, or set the chart's \
+             aws.credentialsSecretName",
+        ),
+        ErrorKind::Denied => (
+            Truth::False,
+            StreamClassReason::CredentialsRefused,
+            "AWS refuses the operator's credentials: renew them, or the Secret that they come from",
+        ),
+        ErrorKind::Unreachable => (
+            Truth::Unknown,
+            StreamClassReason::EndpointUnreachable,
+            "STS cannot be reached: check spec.aws.endpoints.sts, spec.aws.caBundle and the way out of the cluster",
+        ),
+        ErrorKind::InvalidCaBundle => (
+            Truth::False,
+            StreamClassReason::InvalidCaBundle,
+            "spec.aws.caBundle cannot be used: it must hold certificates in PEM",
+        ),
+        ErrorKind::InUse
+        | ErrorKind::VersionMismatch
+        | ErrorKind::NotFound
+        | ErrorKind::Throttled
+        | ErrorKind::Quota
+        | ErrorKind::Other => {
+            (Truth::Unknown, StreamClassReason::AwsError, "STS did not answer the question")
+        }
+    }
+}
+
+/// Where the streams of a class are made; `None` until STS has confirmed the account for the spec as it is now.
+pub fn verified_place(class: &StreamClass) -> Option<Place> {
+    let status = class.status.as_ref()?;
+    let verified = find_condition(&status.conditions, ConditionType::CallerVerified.as_str())?;
+    let is_current = verified.observed_generation == class.metadata.generation;
+    (verified.status == Truth::True.as_str() && is_current).then(|| Place::from(&class.spec.aws))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn aws() -> Aws {
+        serde_json::from_value(serde_json::json!({"region": "eu-west-1", "accountID": "123456789012"}))
+            .unwrap()
+    }
+
+    fn error(kind: ErrorKind) -> Result<Caller, AwsError> {
+        Err(AwsError { operation: "GetCallerIdentity", kind, message: "text".to_owned() })
+    }
+
+    fn caller(account: &str) -> Result<Caller, AwsError> {
+        Ok(Caller { account: account.to_owned(), arn: "arn:aws:iam::1:user/x".to_owned() })
+    }
+
+    #[test]
+    fn each_answer_has_its_reason() {
+        let table = [
+            (caller("123456789012"), "True", "CallerVerified"),
+            (caller("210987654321"), "False", "AccountMismatch"),
+            (error(ErrorKind::NoCredentials), "False", "CredentialsMissing"),
+            (error(ErrorKind::Denied), "False", "CredentialsRefused"),
+            (error(ErrorKind::Unreachable), "Unknown", "EndpointUnreachable"),
+            (error(ErrorKind::InvalidCaBundle), "False", "InvalidCaBundle"),
+            (error(ErrorKind::Throttled), "Unknown", "AwsError"),
+        ];
+        for (answer, status, reason) in table {
+            let verdicts = verdicts(&aws(), &answer, false, 0);
+            assert_eq!((verdicts[1].status.as_str(), verdicts[1].reason), (status, reason), "{answer:?}");
+            let ready = if status == "True" { Truth::True } else { Truth::False };
+            assert_eq!(verdicts[0].status, ready, "{answer:?}");
+        }
+    }
+
+    #[test]
+    fn another_account_is_named_beside_the_expected_one() {
+        let verdicts = verdicts(&aws(), &caller("210987654321"), false, 0);
+        assert!(verdicts[1].message.contains("210987654321") && verdicts[1].message.contains("123456789012"));
+    }
+
+    #[test]
+    fn a_class_in_use_says_why_it_does_not_go() {
+        let verdicts = verdicts(&aws(), &caller("123456789012"), true, 3);
+        assert_eq!(verdicts[0].reason, "StillReferenced");
+        assert!(verdicts[0].message.contains("3 VideoStream"));
+        assert_eq!(verdicts[1].status, Truth::True, "the streams' own deletion still needs the class");
+    }
+
+    #[test]
+    fn a_changed_class_is_used_only_once_it_is_verified_again() {
+        let mut class =
+            StreamClass::new("x", serde_json::from_value(serde_json::json!({"aws": aws()})).unwrap());
+        class.metadata.generation = Some(1);
+        assert!(verified_place(&class).is_none());
+        let verdicts = verdicts(&aws(), &caller("123456789012"), false, 0);
+        let conditions = crate::conditions::merge(&[], &verdicts, Some(1), jiff::Timestamp::UNIX_EPOCH);
+        class.status = Some(streamfleet_crds::StreamClassStatus { conditions, ..Default::default() });
+        assert!(verified_place(&class).is_some());
+        class.metadata.generation = Some(2);
+        assert!(verified_place(&class).is_none());
+    }
+}

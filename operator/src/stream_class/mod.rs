@@ -1,0 +1,138 @@
+//! The `StreamClass` controller: whose are the operator's credentials, and is the class still in use.
+
+mod check;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use kube::runtime::controller::Action;
+use kube::{Api, Resource, ResourceExt};
+use streamfleet_crds::{ConditionType, FINALIZER, StreamClass, StreamClassReason, StreamClassStatus};
+
+use crate::aws::{AwsError, Caller, ErrorKind, Place};
+use crate::backoff::jittered;
+use crate::conditions::merge;
+use crate::context::Context;
+use crate::events::{Note, turned};
+use crate::{apply, conditions};
+
+pub use check::verified_place;
+
+/// How often the caller is asked for where it was the right one.
+const CHECK_EVERY: Duration = Duration::from_secs(600);
+/// How soon it is asked for again where it was not.
+const CHECK_AGAIN: Duration = Duration::from_secs(10);
+
+/// What went wrong in a pass.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The finalizer could not be put on.
+    #[error("failed to put the finalizer on")]
+    AddFinalizer(#[source] kube::Error),
+    /// The finalizer could not be taken off.
+    #[error("failed to take the finalizer off")]
+    RemoveFinalizer(#[source] kube::Error),
+    /// The status could not be written.
+    #[error("failed to write the status")]
+    WriteStatus(#[source] kube::Error),
+}
+
+impl crate::run::Classified for Error {
+    fn class(&self) -> &'static str {
+        "api_server"
+    }
+}
+
+/// The last answer of STS for each place, so that the many passes of a class make one call.
+#[derive(Default)]
+pub struct Checks {
+    answers: Mutex<HashMap<Place, (Instant, Result<Caller, AwsError>)>>,
+}
+
+impl Checks {
+    async fn caller(&self, ctx: &Context, place: &Place) -> Result<Caller, AwsError> {
+        if let Some(answer) = self.recent(place) {
+            return answer;
+        }
+        let answer = ask(ctx, place).await;
+        if matches!(&answer, Err(error) if matches!(error.kind, ErrorKind::Denied | ErrorKind::NoCredentials))
+        {
+            // The credentials may be in a file that changes: the next client reads it anew.
+            ctx.aws.clouds.forget(place);
+        }
+        let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        answers.retain(|_, (at, _)| at.elapsed() < CHECK_EVERY);
+        answers.insert(place.clone(), (Instant::now(), answer.clone()));
+        answer
+    }
+
+    fn recent(&self, place: &Place) -> Option<Result<Caller, AwsError>> {
+        let answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        let (at, answer) = answers.get(place)?;
+        let is_right = answer.as_ref().is_ok_and(|caller| caller.account == place.account);
+        // A little less than the requeue, so that the pass that comes for it asks.
+        let valid = if is_right { CHECK_EVERY } else { CHECK_AGAIN }.mul_f64(0.8);
+        (at.elapsed() < valid).then(|| answer.clone())
+    }
+}
+
+async fn ask(ctx: &Context, place: &Place) -> Result<Caller, AwsError> {
+    ctx.aws.clouds.cloud(place).await?.caller().await
+}
+
+/// One pass.
+pub async fn reconcile(class: Arc<StreamClass>, ctx: Arc<Context>, checks: &Checks) -> Result<Action, Error> {
+    let api: Api<StreamClass> = Api::all(ctx.cluster.client.clone());
+    let name = class.name_any();
+    let in_use =
+        ctx.cluster.caches.streams.state_filter(|stream| stream.spec.stream_class_name == name).len();
+    let has_finalizer = class.finalizers().iter().any(|finalizer| finalizer == FINALIZER);
+
+    if class.metadata.deletion_timestamp.is_some() {
+        if !has_finalizer {
+            return Ok(Action::await_change());
+        }
+        if in_use == 0 {
+            apply::remove_finalizer(&api, &*class, FINALIZER).await.map_err(Error::RemoveFinalizer)?;
+            return Ok(Action::await_change());
+        }
+    } else if !has_finalizer {
+        apply::add_finalizer(&api, &*class, FINALIZER).await.map_err(Error::AddFinalizer)?;
+    }
+
+    let place = Place::from(&class.spec.aws);
+    let answer = checks.caller(&ctx, &place).await;
+    let verdicts =
+        check::verdicts(&class.spec.aws, &answer, class.metadata.deletion_timestamp.is_some(), in_use);
+    let is_right = verdicts.iter().all(|verdict| verdict.status == conditions::Truth::True);
+
+    let before = class.status.clone().unwrap_or_default();
+    let after = StreamClassStatus {
+        observed_generation: class.metadata.generation,
+        conditions: merge(&before.conditions, &verdicts, class.metadata.generation, Timestamp::now()),
+        caller_arn: answer.ok().map(|caller| caller.arn),
+        streams: i64::try_from(in_use).ok(),
+    };
+    if after != before {
+        apply::status(&api, &name, &after).await.map_err(Error::WriteStatus)?;
+        tell(&ctx, &class, &before, &after).await;
+    }
+    Ok(Action::requeue(jittered(if is_right { CHECK_EVERY } else { CHECK_AGAIN })))
+}
+
+async fn tell(ctx: &Context, class: &StreamClass, before: &StreamClassStatus, after: &StreamClassStatus) {
+    let Some(condition) = turned(&before.conditions, &after.conditions, ConditionType::Ready.as_str()) else {
+        return;
+    };
+    let reason = StreamClassReason::ALL.iter().find(|reason| reason.as_str() == condition.reason);
+    let Some(reason) = reason else { return };
+    let note = Note {
+        warning: condition.status != conditions::Truth::True.as_str(),
+        reason: reason.as_str(),
+        action: "VerifyCaller",
+        text: condition.message.clone(),
+    };
+    ctx.cluster.events.publish(&class.object_ref(&()), &[note]).await;
+}

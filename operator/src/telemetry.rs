@@ -1,0 +1,29 @@
+//! Log lines.
+
+use tracing_subscriber::EnvFilter;
+
+use crate::args::{LogFormat, Settings};
+
+/// Why logging could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// `--log` is not a filter.
+    #[error("failed to read the log filter")]
+    Filter(#[source] tracing_subscriber::filter::ParseError),
+    /// Logging was started before.
+    #[error("failed to install the log writer")]
+    Install(#[source] tracing_subscriber::util::TryInitError),
+}
+
+/// Writes log lines to standard error from now on.
+pub fn start(settings: &Settings) -> Result<(), Error> {
+    use tracing_subscriber::util::SubscriberInitExt as _;
+
+    let filter = EnvFilter::try_new(&settings.log).map_err(Error::Filter)?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match settings.log_format {
+        LogFormat::Text => builder.with_ansi(false).finish().try_init(),
+        LogFormat::Json => builder.json().flatten_event(true).finish().try_init(),
+    }
+    .map_err(Error::Install)
+}

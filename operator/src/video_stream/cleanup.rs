@@ -1,0 +1,205 @@
+//! What happens when a `VideoStream` is deleted: first its writer's pod is stopped, then the KVS stream is kept or deleted.
+//! Every step can be repeated, and already gone is a success.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use kube::ResourceExt;
+use kube::runtime::controller::Action;
+use streamfleet_crds::{
+    ConditionType, DeletionPolicy, FINALIZER, VideoStreamReason as Reason, VideoStreamStatus,
+};
+
+use super::plan::Observed;
+use super::validate::{deletion_policy, owner, stream_name};
+use super::{Error, Pass, writer};
+use crate::apply;
+use crate::aws::{AwsError, ErrorKind, Owner, Place, StreamState, describe_owner};
+use crate::conditions::{Truth, Verdict, merge};
+use crate::events::Note;
+use crate::stream_class::verified_place;
+
+/// How soon it is looked whether a pod or stream has gone.
+const LOOK_SOON: Duration = Duration::from_millis(500);
+/// How often it is tried again where something outside stands in the way.
+const LOOK_LATER: Duration = Duration::from_secs(15);
+
+/// What is to be done next about a stream that is to be deleted.
+#[derive(Debug, PartialEq, Eq)]
+enum Step {
+    /// There is nothing (more) of ours: the object may go. The note says what became of the stream.
+    Finish(Option<&'static str>, String),
+    /// Write down which stream it is, before it is deleted.
+    Record(String),
+    /// Delete it.
+    Delete { arn: String, version: String },
+    /// Wait until the service is done with it.
+    Wait,
+}
+
+/// One pass of an object that is to be deleted.
+pub async fn run(pass: &Pass<'_>) -> Result<Action, Error> {
+    if !pass.stream.finalizers().iter().any(|finalizer| finalizer == FINALIZER) {
+        return Ok(Action::await_change());
+    }
+    if let Some(writer) = pass.stream.writer()
+        && !writer::stop(pass, writer).await?
+    {
+        say(pass, Reason::Deleting, "The producer that writes the stream is being stopped").await?;
+        return Ok(Action::requeue(LOOK_SOON));
+    }
+    if deletion_policy(pass.stream, pass.class.as_deref()) == DeletionPolicy::Retain {
+        let text = pass.stream.stream_arn().map_or_else(String::new, |arn| format!("Stream {arn} is kept"));
+        return finish(pass, Some("StreamRetained"), text).await;
+    }
+    delete(pass).await
+}
+
+async fn delete(pass: &Pass<'_>) -> Result<Action, Error> {
+    let Some((place, name)) = locate(pass) else {
+        if pass.stream.stream_arn().is_none() && pass.class.is_none() {
+            // Nothing was ever made: nothing is made without a class.
+            return finish(pass, None, String::new()).await;
+        }
+        let message = format!(
+            "The stream cannot be deleted while StreamClass {} is not there and Ready; to let the object go and keep the \
+             stream, set spec.deletionPolicy to Retain",
+            pass.stream.spec.stream_class_name
+        );
+        say(pass, Reason::StreamClassNotReady, &message).await?;
+        return Ok(Action::requeue(LOOK_LATER));
+    };
+    match delete_at(pass, &place, &name).await {
+        Ok(action) => Ok(action),
+        Err(Error::Aws(error)) if matches!(error.kind, ErrorKind::InUse | ErrorKind::VersionMismatch) => {
+            Ok(Action::requeue(LOOK_SOON))
+        }
+        Err(Error::Aws(error)) => {
+            let reason = match error.kind {
+                ErrorKind::Denied | ErrorKind::NoCredentials => Reason::AwsAccessDenied,
+                ErrorKind::Throttled => Reason::AwsThrottled,
+                ErrorKind::Unreachable => Reason::AwsUnreachable,
+                _ => Reason::AwsError,
+            };
+            let message = format!(
+                "The stream cannot be deleted ({error}); to let the object go and keep the stream, set \
+                 spec.deletionPolicy to Retain"
+            );
+            say(pass, reason, &message).await?;
+            Err(Error::Aws(error))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Where the stream is. A class that STS has not confirmed in its present form is not used.
+fn locate(pass: &Pass<'_>) -> Option<(Place, String)> {
+    let class = pass.class.as_deref()?;
+    let recorded = pass.stream.status.as_ref().and_then(|status| status.stream_name.clone());
+    Some((verified_place(class)?, recorded.unwrap_or_else(|| stream_name(pass.stream, class))))
+}
+
+async fn delete_at(pass: &Pass<'_>, place: &Place, name: &str) -> Result<Action, Error> {
+    let owner = owner(pass.stream, pass.ctx.installation());
+    let mut arn = pass.stream.stream_arn().map(ToOwned::to_owned);
+    // At most: record, delete, look.
+    for _ in 0..3 {
+        let observed = read(pass, place, name, arn.as_deref()).await.map_err(Error::Aws)?;
+        match next(arn.as_deref(), &owner, observed.as_ref()) {
+            Step::Finish(reason, text) => return finish(pass, reason, text).await,
+            Step::Record(found) => {
+                let status = VideoStreamStatus {
+                    stream_arn: Some(found.clone()),
+                    stream_name: Some(name.to_owned()),
+                    writer: None,
+                    ..pass.before()
+                };
+                apply::status(&pass.api, &pass.stream.name_any(), &status)
+                    .await
+                    .map_err(Error::WriteStatus)?;
+                arn = Some(found);
+            }
+            Step::Delete { arn, version } => {
+                let cloud = pass.ctx.aws.clouds.cloud(place).await.map_err(Error::Aws)?;
+                cloud.delete_stream(&arn, &version).await.map_err(Error::Aws)?;
+                tracing::info!(stream = name, arn, "Stream is deleted");
+                let note = Note::normal(
+                    "StreamDeleted",
+                    "DeleteStream",
+                    format!("Stream {arn} and its footage were deleted"),
+                );
+                let about = kube::Resource::object_ref(pass.stream, &());
+                pass.ctx.cluster.events.publish(&about, &[note]).await;
+            }
+            Step::Wait => break,
+        }
+    }
+    Ok(Action::requeue(LOOK_SOON))
+}
+
+/// A fresh read: nothing is destroyed on the word of a cache.
+async fn read(
+    pass: &Pass<'_>,
+    place: &Place,
+    name: &str,
+    arn: Option<&str>,
+) -> Result<Option<Observed>, AwsError> {
+    let Some(info) = pass.ctx.aws.observer.fresh(place, name, arn).await? else { return Ok(None) };
+    if info.state == StreamState::Deleting {
+        return Ok(Some(Observed { info, tags: std::collections::BTreeMap::default() }));
+    }
+    match pass.ctx.aws.observer.tags(place, &info.arn).await {
+        Ok(tags) => Ok(Some(Observed { info, tags })),
+        Err(error) if error.kind == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Decides.
+fn next(recorded: Option<&str>, owner: &Owner, observed: Option<&Observed>) -> Step {
+    let Some(observed) = observed else { return Step::Finish(None, String::new()) };
+    let info = &observed.info;
+    if recorded.is_some_and(|arn| arn != info.arn) {
+        let text = format!("Stream {} is another one than this object's, and is left alone", info.arn);
+        return Step::Finish(Some("StreamRetained"), text);
+    }
+    if info.state == StreamState::Deleting {
+        // Whoever deletes it. Without a record it is not known to be ours, and there is nothing left to do.
+        return if recorded.is_some() { Step::Wait } else { Step::Finish(None, String::new()) };
+    }
+    if !owner.owns(&observed.tags) {
+        let text = format!("Stream {} is not deleted: {}", info.arn, describe_owner(&observed.tags));
+        return Step::Finish(Some("StreamRetained"), text);
+    }
+    if recorded.is_none() {
+        return Step::Record(info.arn.clone());
+    }
+    match info.state {
+        StreamState::Active => Step::Delete { arn: info.arn.clone(), version: info.version.clone() },
+        StreamState::Creating | StreamState::Updating | StreamState::Deleting => Step::Wait,
+    }
+}
+
+async fn finish(pass: &Pass<'_>, reason: Option<&'static str>, text: String) -> Result<Action, Error> {
+    if let Some(reason) = reason.filter(|_| !text.is_empty()) {
+        let about = kube::Resource::object_ref(pass.stream, &());
+        pass.ctx.cluster.events.publish(&about, &[Note::normal(reason, "Delete", text)]).await;
+    }
+    if let Some(arn) = pass.stream.stream_arn() {
+        pass.ctx.aws.observer.forget_tags(arn);
+    }
+    apply::remove_finalizer(&pass.api, pass.stream, FINALIZER).await.map_err(Error::RemoveFinalizer)?;
+    Ok(Action::await_change())
+}
+
+/// Says in the status what the deletion waits for.
+async fn say(pass: &Pass<'_>, reason: Reason, message: &str) -> Result<(), Error> {
+    let before = pass.before();
+    let mut after = VideoStreamStatus { writer: None, ..before.clone() };
+    let verdict = [Verdict::new(ConditionType::Ready, Truth::False, reason.as_str(), message)];
+    let ready = merge(&before.conditions, &verdict, pass.stream.metadata.generation, Timestamp::now());
+    after.conditions.retain(|condition| condition.type_ != ConditionType::Ready.as_str());
+    after.conditions.extend(ready);
+    after.conditions.sort_by_key(|condition| condition.type_ != ConditionType::Ready.as_str());
+    pass.write_status(&after, &[]).await
+}

@@ -1,0 +1,194 @@
+//! What has to be done so that a stream becomes what its object asks for. Pure: a table of what is wanted, what is recorded
+//! and what is, with what follows.
+
+use std::collections::BTreeMap;
+
+use streamfleet_crds::{PendingChange, RetentionDecreasePolicy, ownership_tags};
+
+use super::validate::Desired;
+use crate::aws::{NewStream, RetentionChange, StreamInfo, StreamState, describe_owner};
+
+/// What the service says about a stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Observed {
+    /// Its description.
+    pub info: StreamInfo,
+    /// Its tags.
+    pub tags: BTreeMap<String, String>,
+}
+
+/// What the object's status has recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Recorded<'a> {
+    /// The ARN of its stream.
+    pub arn: Option<&'a str>,
+    /// The keys of the tags that it has put on the stream.
+    pub managed_tags: &'a [String],
+}
+
+/// A call that changes something.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StreamAction {
+    /// Make the stream.
+    Create(NewStream),
+    /// Change its retention, under the version that was read.
+    ChangeRetention {
+        /// The version that the change is computed from.
+        version: String,
+        /// What it is.
+        from: i32,
+        /// What it becomes.
+        to: i32,
+    },
+    /// Put tags on it.
+    Tag(BTreeMap<String, String>),
+    /// Take tags off it.
+    Untag(Vec<String>),
+}
+
+/// Whose a stream is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ownership {
+    /// There is no stream yet.
+    Nobody,
+    /// This object's.
+    Ours,
+    /// Somebody else's; the text says whose.
+    Other(String),
+    /// Another stream of the same name as this object's.
+    Replaced {
+        /// The ARN in the object's status.
+        recorded: String,
+        /// The ARN of the stream that is there.
+        found: String,
+    },
+}
+
+/// What follows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// Whose the stream is.
+    pub ownership: Ownership,
+    /// The recorded stream is gone: the record has to be cleared before another is made.
+    pub is_lost: bool,
+    /// The calls, in order; at most one of them rests on the version that was read.
+    pub actions: Vec<StreamAction>,
+    /// What the stream does not have yet, or will not get.
+    pub pending: Vec<PendingChange>,
+}
+
+/// Decides.
+pub fn plan(desired: &Desired, recorded: Recorded<'_>, observed: Option<&Observed>) -> Plan {
+    let Some(observed) = observed else {
+        return plan_without_stream(desired, recorded);
+    };
+    let ownership = ownership(desired, recorded, observed);
+    if ownership != Ownership::Ours || observed.info.state == StreamState::Deleting {
+        return Plan { ownership, is_lost: false, actions: Vec::new(), pending: Vec::new() };
+    }
+    let mut actions = Vec::new();
+    let mut pending = Vec::new();
+    // The versioned change goes first: whether tagging gives a stream a new version is not documented.
+    plan_retention(desired, &observed.info, &mut actions, &mut pending);
+    plan_tags(desired, recorded, &observed.tags, &mut actions, &mut pending);
+    if observed.info.state != StreamState::Active {
+        actions.clear();
+    }
+    Plan { ownership, is_lost: false, actions, pending }
+}
+
+fn plan_without_stream(desired: &Desired, recorded: Recorded<'_>) -> Plan {
+    let mut tags = desired.tags.clone();
+    tags.extend(desired.owner.tags());
+    let create = StreamAction::Create(NewStream {
+        name: desired.name.clone(),
+        retention_hours: desired.retention_hours,
+        tags,
+    });
+    let is_lost = recorded.arn.is_some();
+    // With the old ARN still on record, a crash after the call would leave a stream that looks like somebody else's.
+    let actions = if is_lost { Vec::new() } else { vec![create] };
+    Plan { ownership: Ownership::Nobody, is_lost, actions, pending: Vec::new() }
+}
+
+fn ownership(desired: &Desired, recorded: Recorded<'_>, observed: &Observed) -> Ownership {
+    match recorded.arn {
+        Some(arn) if arn != observed.info.arn => {
+            Ownership::Replaced { recorded: arn.to_owned(), found: observed.info.arn.clone() }
+        }
+        // Its own stream, whose tags somebody took away: they are put back.
+        Some(_) if !observed.tags.contains_key(ownership_tags::INSTALLATION) => Ownership::Ours,
+        Some(_) | None if desired.owner.owns(&observed.tags) => Ownership::Ours,
+        Some(_) | None => Ownership::Other(describe_owner(&observed.tags)),
+    }
+}
+
+/// Every decrease, whatever caused it, comes through here.
+fn plan_retention(
+    desired: &Desired,
+    info: &StreamInfo,
+    actions: &mut Vec<StreamAction>,
+    pending: &mut Vec<PendingChange>,
+) {
+    let (from, to) = (info.retention_hours, desired.retention_hours);
+    if from == to {
+        return;
+    }
+    let is_blocked = to < from && desired.decrease == RetentionDecreasePolicy::Deny;
+    pending.push(PendingChange {
+        field: "retentionHours".to_owned(),
+        from: from.to_string(),
+        to: to.to_string(),
+        blocked: is_blocked,
+    });
+    if !is_blocked {
+        actions.push(StreamAction::ChangeRetention { version: info.version.clone(), from, to });
+    }
+}
+
+fn plan_tags(
+    desired: &Desired,
+    recorded: Recorded<'_>,
+    tags: &BTreeMap<String, String>,
+    actions: &mut Vec<StreamAction>,
+    pending: &mut Vec<PendingChange>,
+) {
+    let mut wanted = desired.tags.clone();
+    wanted.extend(desired.owner.tags());
+    let gone: Vec<String> = recorded
+        .managed_tags
+        .iter()
+        .filter(|key| !wanted.contains_key(*key) && tags.contains_key(*key))
+        .cloned()
+        .collect();
+    wanted.retain(|key, value| tags.get(key) != Some(value));
+    for (key, value) in &wanted {
+        pending.push(pending_tag(key, tags.get(key), Some(value)));
+    }
+    for key in &gone {
+        pending.push(pending_tag(key, tags.get(key), None));
+    }
+    // First off, then on: a stream holds at most 50.
+    if !gone.is_empty() {
+        actions.push(StreamAction::Untag(gone));
+    }
+    if !wanted.is_empty() {
+        actions.push(StreamAction::Tag(wanted));
+    }
+}
+
+fn pending_tag(key: &str, from: Option<&String>, to: Option<&String>) -> PendingChange {
+    PendingChange {
+        field: format!("tags[{key}]"),
+        from: from.cloned().unwrap_or_default(),
+        to: to.cloned().unwrap_or_default(),
+        blocked: false,
+    }
+}
+
+impl StreamAction {
+    /// The change of retention as the service takes it: a difference.
+    pub fn retention_change(from: i32, to: i32) -> RetentionChange {
+        if to > from { RetentionChange::Increase(to - from) } else { RetentionChange::Decrease(from - to) }
+    }
+}
