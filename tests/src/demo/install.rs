@@ -80,6 +80,7 @@ pub fn write_environment(stage: &Stage) -> Result<PathBuf> {
     let folder = |file: PathBuf| file.parent().map(|folder| folder.display().to_string()).unwrap_or_default();
     let path =
         [folder(tools.kubernetes("kubectl")), folder(tools.helm()), stage.binaries.display().to_string()];
+    fs::create_dir_all(&stage.folder)?;
     let file = stage.folder.join("env");
     let text = format!(
         "export KUBECONFIG={}\nexport PATH={}:$PATH\nexport AWS_SHARED_CREDENTIALS_FILE={}\n",

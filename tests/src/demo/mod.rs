@@ -92,7 +92,11 @@ fn prepare(steps: &Steps) -> Result<Stage> {
         cluster.import_image(&image.archive)?;
     }
     steps.done("images are on the nodes");
-    Ok(Stage { cluster, binaries, folder: cache_dir().join("demo"), installation: "demo".to_owned() })
+    let stage =
+        Stage { cluster, binaries, folder: cache_dir().join("demo"), installation: "demo".to_owned() };
+    // Early, so that somebody can look around after a failure too.
+    install::write_environment(&stage)?;
+    Ok(stage)
 }
 
 /// The way itself.

@@ -155,14 +155,14 @@ impl Tools {
         let building = self.folder(".building");
         fs::create_dir_all(&building)?;
         let mut command = Command::new("go");
-        command.env("CGO_ENABLED", "0").env("GOFLAGS", "-mod=mod");
+        command.env("CGO_ENABLED", "0").env_remove("GOFLAGS");
         match &program.source {
             GoSource::Kubernetes => {
                 let version = "k8s.io/component-base/version";
                 let flags = format!(
                     "-s -w -X {version}.gitVersion={KUBERNETES} -X {version}.gitMajor=1 -X {version}.gitMinor=34"
                 );
-                command.env("GOFLAGS", "-mod=readonly").current_dir(repository().join("tests/cluster/tools"));
+                command.current_dir(repository().join("tests/cluster/tools"));
                 command
                     .args(["build", "-trimpath", "-ldflags", &flags, "-o"])
                     .arg(building.join(program.name));
