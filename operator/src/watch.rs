@@ -195,8 +195,11 @@ async fn follow<K>(
             }
             watcher::Event::Init | watcher::Event::InitApply(_) => writer.apply_watcher_event(&event),
             watcher::Event::InitDone => {
-                let mut before: HashMap<_, _> =
-                    reader.state().into_iter().map(|object| (ObjectRef::from_obj(&*object), object)).collect();
+                let mut before: HashMap<_, _> = reader
+                    .state()
+                    .into_iter()
+                    .map(|object| (ObjectRef::from_obj(&*object), object))
+                    .collect();
                 writer.apply_watcher_event(&event);
                 for object in reader.state() {
                     let old = before.remove(&ObjectRef::from_obj(&*object));

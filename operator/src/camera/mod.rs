@@ -410,9 +410,17 @@ fn notes(before: &CameraStatus, after: &CameraStatus) -> Vec<Note> {
         let Some(reason) = Reason::ALL.iter().find(|reason| reason.as_str() == condition.reason) else {
             continue;
         };
-        // Being on the way to something is no news.
-        let is_news = condition.status != Truth::Unknown.as_str()
-            && !matches!(reason, Reason::Connected | Reason::ProducerStarting | Reason::Connecting);
+        // Being on the way to something is no news, nor is it that a stream has to be made first.
+        let is_on_the_way = match reason {
+            Reason::Connected
+            | Reason::Connecting
+            | Reason::ProducerStarting
+            | Reason::NoMedia
+            | Reason::Opening => true,
+            Reason::VideoStreamNotReady => before.conditions.is_empty(),
+            _ => false,
+        };
+        let is_news = condition.status != Truth::Unknown.as_str() && !is_on_the_way;
         if is_news && told.insert(*reason) {
             let warning = condition.status != Truth::True.as_str();
             notes.push(Note {

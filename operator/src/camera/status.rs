@@ -81,9 +81,9 @@ pub fn decide(
     let last = status.last_persisted_time.as_ref().map(|time| time.0);
     let held_until =
         last.and_then(|last| last.checked_add(facts.offline_after).ok()).filter(|until| *until > now);
-    let (ready, ready_until) = ready(before, situation, facts, &cause, held_until);
+    let (ready, ready_until) = ready(before, situation, facts, cause.as_ref(), held_until);
     verdicts.push(ready);
-    status.state = Some(state(&verdicts, &cause, situation));
+    status.state = Some(state(&verdicts, cause.as_ref(), situation));
     status.conditions = merge(&before.conditions, &verdicts, generation, now);
     Decision { status, ready_until }
 }
@@ -250,11 +250,11 @@ fn source_steps(state: SourceState, reason: SourceReason) -> [Step; 4] {
             [Unclear, Behind, Behind, Behind]
         }
         (SourceState::Failed, SourceReason::HostNotFound | SourceReason::Unreachable) => {
-            [Failed, Behind, Behind, Behind]
+            [Failed, Behind, Behind, Failed]
         }
         // The credentials are looked for before the camera is.
-        (SourceState::Failed, SourceReason::CredentialsMissing) => [Behind, Failed, Behind, Behind],
-        (SourceState::Failed, SourceReason::AuthenticationFailed) => [Passed, Failed, Behind, Behind],
+        (SourceState::Failed, SourceReason::CredentialsMissing) => [Behind, Failed, Behind, Failed],
+        (SourceState::Failed, SourceReason::AuthenticationFailed) => [Passed, Failed, Behind, Failed],
         (SourceState::Failed, SourceReason::Refused) => [Passed, Unclear, Behind, Failed],
         (
             SourceState::Failed,
@@ -296,7 +296,7 @@ fn ready(
     before: &CameraStatus,
     situation: &Situation,
     facts: &Facts,
-    cause: &Option<Cause>,
+    cause: Option<&Cause>,
     held_until: Option<Timestamp>,
 ) -> (Verdict, Option<Timestamp>) {
     let type_ = ConditionType::Ready;
@@ -305,6 +305,7 @@ fn ready(
         Situation::Fed(feed) if feed.upload.state == UploadState::Storing => {
             let (reason, message) = storing(&feed.upload, feed, facts);
             let reason = if reason == Reason::Persisting { Reason::Recording } else { reason };
+            let message = cause.map_or(message, |cause| stored_lately(facts, cause));
             return (Verdict::new(type_, Truth::True, reason.as_str(), message), None);
         }
         Situation::Unreachable => {
@@ -317,25 +318,29 @@ fn ready(
         Situation::Unheard | Situation::Fed(_) | Situation::Down { .. } | Situation::Held { .. } => {}
     }
     let fallback = Cause { reason: Reason::Unknown, message: "It is not known yet".to_owned() };
-    let cause = cause.as_ref().unwrap_or(&fallback);
+    let cause = cause.unwrap_or(&fallback);
     // What was stored a moment ago is stored: a pod that is replaced, a camera that hiccups.
     let may_hold = !matches!(situation, Situation::Held { .. })
         && !matches!(situation, Situation::Fed(feed) if feed.upload.state == UploadState::Failed);
     match held_until.filter(|_| may_hold) {
         Some(until) => {
-            let message = format!(
-                "Its video was stored within the last {} s; now: {}",
-                facts.offline_after.as_secs(),
-                cause.message
-            );
+            let message = stored_lately(facts, cause);
             (Verdict::new(type_, Truth::True, Reason::Recording.as_str(), message), Some(until))
         }
         None => (Verdict::new(type_, Truth::False, cause.reason.as_str(), cause.message.clone()), None),
     }
 }
 
+fn stored_lately(facts: &Facts, cause: &Cause) -> String {
+    format!(
+        "Its video was stored within the last {} s; now: {}",
+        facts.offline_after.as_secs(),
+        cause.message
+    )
+}
+
 /// The state in words.
-fn state(verdicts: &[Verdict], cause: &Option<Cause>, situation: &Situation) -> String {
+fn state(verdicts: &[Verdict], cause: Option<&Cause>, situation: &Situation) -> String {
     let is_true = |type_: ConditionType| {
         verdicts.iter().any(|verdict| verdict.type_ == type_ && verdict.status == Truth::True)
     };
@@ -372,14 +377,15 @@ fn words(reason: Reason) -> &'static str {
         Reason::HostNotFound => "Camera's host name is unknown",
         Reason::Unreachable => "Camera unreachable",
         Reason::CredentialsMissing => "Camera's credentials are missing",
-        Reason::AuthenticationFailed => "Camera refuses the password",
+        Reason::AuthenticationFailed => "Camera refuses the credentials",
         Reason::Refused => "Camera refuses the request",
         Reason::NoVideo => "Camera offers no video",
         Reason::UnsupportedCodec => "Camera's codec is not carried",
         Reason::InvalidMedia => "Camera sends broken video",
         Reason::Silent => "Camera sends nothing",
         Reason::Disconnected => "Camera hung up",
-        Reason::NoMedia | Reason::Opening => "Waiting for the first picture",
+        Reason::NoMedia => "Waiting for the first picture",
+        Reason::Opening => "Opening the upload",
         Reason::SourceLost => "Camera lost",
         Reason::EndpointUnreachable => "KVS unreachable",
         Reason::AwsCredentialsMissing => "AWS credentials are missing",
