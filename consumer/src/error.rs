@@ -142,7 +142,8 @@ fn sources<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a 
 pub(crate) fn chain(error: &(dyn StdError + 'static)) -> String {
     let mut parts: Vec<String> = Vec::new();
     for source in sources(error) {
-        let text = source.to_string();
+        // Some causes are lists over several lines.
+        let text = source.to_string().lines().map(str::trim).collect::<Vec<_>>().join(" ");
         if !parts.iter().any(|part| part.contains(&text)) {
             parts.push(text);
         }

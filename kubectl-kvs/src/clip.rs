@@ -16,7 +16,7 @@ use crate::args::ClipArgs;
 use crate::cluster::Cluster;
 use crate::time;
 
-/// A stretch at the end of a clip that ends this close to now may still be on its way.
+/// A stretch at the end of a clip that began this close to now may still be on its way.
 const STILL_COMING: SignedDuration = SignedDuration::from_secs(30);
 
 pub async fn run(cluster: &Cluster, args: &ClipArgs) -> anyhow::Result<()> {
@@ -136,7 +136,7 @@ fn summary(file: &Path, camera: &str, report: &Report, now: Timestamp) -> String
         },
     );
     for gap in &report.gaps {
-        let coming = gap.end == report.asked.to && now.duration_since(gap.end) < STILL_COMING;
+        let coming = gap.end == report.asked.to && now.duration_since(gap.start) < STILL_COMING;
         let what = if coming { "not stored yet" } else { "not stored" };
         text.push_str(&format!("  {what}: {:.3} to {:.3} ({})\n", gap.start, gap.end, seconds(gap.length())));
     }

@@ -13,6 +13,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_sdk_kinesisvideo::types::ApiName;
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt as _, StreamBody};
 use hyper::Request;
@@ -58,7 +59,7 @@ impl Service {
             serde_json::from_str::<serde_json::Value>(&text).ok()
         };
         let addresses = emulator.wait_for(Duration::from_secs(20), addresses).await?;
-        let http = addresses["http"].as_str().context("no plain address")?.to_owned();
+        let http = url(&addresses, "http")?;
         cutter.target.set(http.trim_start_matches("http://").parse()?)?;
         Ok(Self { folder, emulator, http, cutter })
     }
@@ -80,6 +81,12 @@ impl Service {
         self.emulator.terminate(Duration::from_secs(10)).await?;
         std::fs::remove_dir_all(&self.folder).context("failed to remove the test's folder")
     }
+}
+
+/// The address of one of the emulator's listeners, as a URL.
+fn url(addresses: &serde_json::Value, scheme: &str) -> Result<String> {
+    let address = addresses[scheme].as_str().with_context(|| format!("no {scheme} in {addresses}"))?;
+    Ok(if address.contains("://") { address.to_owned() } else { format!("{scheme}://{address}") })
 }
 
 /// A TCP proxy that, by order, cuts the connection which carries an answer of GetMediaForFragmentList.
@@ -160,7 +167,10 @@ async fn upload(service: &Service, arn: &str, starts_ms: &[u64]) -> Result<()> {
     let body = StreamBody::new(futures::stream::iter(
         parts.into_iter().map(|part| Ok::<_, std::io::Error>(Frame::data(part))),
     ));
-    let request = put_media(&service.http, arn)?.body(body)?;
+    let control = aws_sdk_kinesisvideo::Client::new(&sdk_config(&service.http).await);
+    let found = control.get_data_endpoint().stream_arn(arn).api_name(ApiName::PutMedia).send().await?;
+    let endpoint = found.data_endpoint().context("no endpoint for PutMedia")?;
+    let request = put_media(endpoint, arn)?.body(body)?;
     let answer = HttpClient::builder(TokioExecutor::new()).build_http().request(request).await?;
     let status = answer.status();
     let acks = String::from_utf8(answer.into_body().collect().await?.to_bytes().to_vec())?;
@@ -180,7 +190,9 @@ fn track() -> Track {
 
 /// The head of a PutMedia request with its signature (SigV4; the hash of an empty payload, as the vendor's producers do).
 fn put_media(endpoint: &str, arn: &str) -> Result<hyper::http::request::Builder> {
-    let host = endpoint.trim_start_matches("http://");
+    let (host, path) =
+        endpoint.trim_start_matches("http://").split_once('/').context("an endpoint without a path")?;
+    let path = format!("/{path}/putMedia").replace("//", "/");
     let now = Timestamp::now();
     let (date, day) = (now.strftime("%Y%m%dT%H%M%SZ").to_string(), now.strftime("%Y%m%d").to_string());
     let headers = [
@@ -193,7 +205,7 @@ fn put_media(endpoint: &str, arn: &str) -> Result<hyper::http::request::Builder>
     ];
     let names = headers.each_ref().map(|(name, _)| *name).join(";");
     let lines: String = headers.iter().map(|(name, value)| format!("{name}:{value}\n")).collect();
-    let canonical = format!("POST\n/putMedia\n\n{lines}\n{names}\n{}", hex::encode(Sha256::digest(b"")));
+    let canonical = format!("POST\n{path}\n\n{lines}\n{names}\n{}", hex::encode(Sha256::digest(b"")));
     let scope = format!("{day}/{REGION}/kinesisvideo/aws4_request");
     let to_sign = format!("AWS4-HMAC-SHA256\n{date}\n{scope}\n{}", hex::encode(Sha256::digest(canonical)));
     let key = [day.as_str(), REGION, "kinesisvideo", "aws4_request"]
@@ -202,7 +214,7 @@ fn put_media(endpoint: &str, arn: &str) -> Result<hyper::http::request::Builder>
     let signature = hex::encode(hmac(&key, to_sign.as_bytes()));
     let authorization =
         format!("AWS4-HMAC-SHA256 Credential={KEY}/{scope}, SignedHeaders={names}, Signature={signature}");
-    let mut request = Request::post(format!("{endpoint}/putMedia")).header("authorization", authorization);
+    let mut request = Request::post(format!("http://{host}{path}")).header("authorization", authorization);
     for (name, value) in headers {
         request = request.header(name, value);
     }
@@ -379,10 +391,9 @@ async fn the_archive_answers_over_tls_with_the_emulators_own_authority() -> Resu
     let addresses = emulator.wait_for(Duration::from_secs(20), || read(&data.join("addresses.json"))).await?;
     let addresses: serde_json::Value = serde_json::from_str(&addresses)?;
     let ca = read(&data.join("ca.crt")).context("no ca.crt")?;
-    let http = addresses["http"].as_str().context("no plain address")?;
-    create_stream(&sdk_config(http).await, "door").await?;
+    create_stream(&sdk_config(&url(&addresses, "http")?).await, "door").await?;
     let credentials = Some(SharedCredentialsProvider::new(Credentials::new(KEY, KEY, None, None, "test")));
-    let endpoint = addresses["https"].as_str().map(str::to_owned);
+    let endpoint = Some(url(&addresses, "https")?);
     let trusted = Access { endpoint, ca_bundle: Some(ca), credentials, ..Access::of_region(REGION) };
     let archive = Client::new(trusted.clone()).await?.archive(Stream::Name("door".to_owned())).await?;
     let range = Range { from: at(base()), to: Timestamp::now() };
