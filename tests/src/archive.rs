@@ -7,10 +7,12 @@ use anyhow::{Context as _, Result, ensure};
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_sdk_kinesisvideo::config::SharedCredentialsProvider;
+use aws_sdk_kinesisvideo::types::ApiName;
 use aws_sdk_kinesisvideoarchivedmedia::Client as ArchiveClient;
 use aws_sdk_kinesisvideoarchivedmedia::types::{FragmentSelector, FragmentSelectorType, TimestampRange};
 use streamfleet_media::fragment::{Fragment, FragmentNumber, FragmentReader};
 use streamfleet_media::h264::{nals_avcc, sei};
+use url::Url;
 
 use crate::camera::picture_digest;
 use crate::journal::ArchivedPicture;
@@ -50,20 +52,31 @@ pub async fn create_stream(config: &SdkConfig, name: &str) -> Result<String> {
 }
 
 /// All pictures of a stream, in the order of their fragments' numbers. Each of them must bear the camera's mark.
-///
-/// `endpoint` answers for the archive too, whatever the service advertises.
 pub async fn pictures(config: &SdkConfig, stream: &str) -> Result<Vec<ArchivedPicture>> {
-    let client = ArchiveClient::new(config);
-    let numbers = fragment_numbers(&client, stream).await?;
+    let list = archive_client(config, stream, ApiName::ListFragments).await?;
+    let media = archive_client(config, stream, ApiName::GetMediaForFragmentList).await?;
+    let numbers = fragment_numbers(&list, stream).await?;
     let mut pictures = Vec::new();
     for numbers in numbers.chunks(RECALL_AT_ONCE) {
-        let fragments = recall(&client, stream, numbers).await?;
+        let fragments = recall(&media, stream, numbers).await?;
         ensure!(fragments.len() == numbers.len(), "{} of {} fragments came", fragments.len(), numbers.len());
         for fragment in &fragments {
             pictures.extend(pictures_of(fragment)?);
         }
     }
     Ok(pictures)
+}
+
+/// A client for the endpoint that an API of a stream has. Its host is the one of `config`, whatever the service
+/// advertises: producers may go through a proxy that is in the way here.
+async fn archive_client(config: &SdkConfig, stream: &str, api: ApiName) -> Result<ArchiveClient> {
+    let control = aws_sdk_kinesisvideo::Client::new(config);
+    let answer = control.get_data_endpoint().stream_name(stream).api_name(api).send().await?;
+    let advertised = Url::parse(answer.data_endpoint().context("the answer names no endpoint")?)?;
+    let own = Url::parse(config.endpoint_url().context("the configuration names no endpoint")?)?;
+    let endpoint = own.join(advertised.path())?;
+    let builder = aws_sdk_kinesisvideoarchivedmedia::config::Builder::from(config).endpoint_url(endpoint);
+    Ok(ArchiveClient::from_conf(builder.build()))
 }
 
 async fn fragment_numbers(client: &ArchiveClient, stream: &str) -> Result<Vec<String>> {

@@ -62,7 +62,7 @@ impl Way {
         let log = self.folder.join(format!("producer-{}.log", self.starts));
         let feeds = self.folder.join("feeds.yaml");
         let mut producer = Program::start("streamfleet-producer", &log, |command| {
-            command.arg("run").arg("--config").arg(&feeds).args(["--listen", "127.0.0.1:0"]);
+            command.arg("run").arg("--config").arg(&feeds).args(["--admin-listen", "127.0.0.1:0"]);
             command.env("AWS_ACCESS_KEY_ID", KEY).env("AWS_SECRET_ACCESS_KEY", KEY);
             command.env("AWS_EC2_METADATA_DISABLED", "true");
         })?;
@@ -113,9 +113,9 @@ async fn start_emulator(folder: &std::path::Path, proxy: &Proxy) -> Result<(Prog
     };
     let addresses = emulator.wait_for(Duration::from_secs(20), addresses).await?;
     let address = |kind: &str| addresses[kind].as_str().with_context(|| format!("no {kind} in {addresses}"));
-    let tls: SocketAddr = address("https")?.trim_start_matches("https://").parse()?;
-    proxy.forward_to(tls);
-    Ok((emulator, address("http")?.to_owned()))
+    let address = |kind: &str| -> Result<SocketAddr> { Ok(address(kind)?.parse()?) };
+    proxy.forward_to(address("https")?);
+    Ok((emulator, format!("http://{}", address("http")?)))
 }
 
 fn configuration(
