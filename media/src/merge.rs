@@ -300,7 +300,7 @@ mod tests {
     #[test]
     fn a_single_document_stays_as_it_is() {
         let whole = document(1280, 1000, b"a");
-        assert_eq!(merge(&[whole.clone()]).0, whole);
+        assert_eq!(merge(std::slice::from_ref(&whole)).0, whole);
     }
 
     #[test]

@@ -42,9 +42,8 @@ impl Service {
             serde_json::from_str::<Value>(&text).ok()
         };
         let addresses = emulator.wait_for(Duration::from_secs(20), addresses).await?;
-        let http = addresses["http"].as_str().with_context(|| format!("no http in {addresses}"))?.to_owned();
-        let https = addresses["https"].as_str().map(ToOwned::to_owned);
-        Ok(Self { folder, emulator, http, https })
+        let http = url(&addresses, "http").with_context(|| format!("no http in {addresses}"))?;
+        Ok(Self { folder, emulator, http, https: url(&addresses, "https") })
     }
 
     fn ca(&self) -> PathBuf {
@@ -56,6 +55,12 @@ impl Service {
         self.emulator.terminate(Duration::from_secs(10)).await?;
         std::fs::remove_dir_all(&self.folder).context("failed to remove the test's folder")
     }
+}
+
+/// The address of one of the emulator's listeners, as a URL.
+fn url(addresses: &Value, scheme: &str) -> Option<String> {
+    let address = addresses[scheme].as_str()?;
+    Some(if address.contains("://") { address.to_owned() } else { format!("{scheme}://{address}") })
 }
 
 /// The answers to the calls of this name, in their order.
@@ -262,7 +267,7 @@ async fn produce(service: &Service, folder: &Path, stream: &str) -> Result<()> {
     // JSON is YAML too.
     std::fs::write(&file, serde_json::to_string(&feeds(&camera, service, arn))?)?;
     let producer = Program::start("streamfleet-producer", &folder.join("producer.log"), |command| {
-        command.arg("run").arg("--config").arg(&file).args(["--listen", "127.0.0.1:0"]);
+        command.arg("run").arg("--config").arg(&file).args(["--admin-listen", "127.0.0.1:0"]);
         command.env("AWS_ACCESS_KEY_ID", KEY).env("AWS_SECRET_ACCESS_KEY", KEY);
         command.env("AWS_EC2_METADATA_DISABLED", "true");
     })?;

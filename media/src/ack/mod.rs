@@ -183,7 +183,7 @@ fn error_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ErrorId
     Ok(code.and_then(|code| u32::try_from(code).ok()).map(ErrorId::from_code))
 }
 
-#[expect(clippy::ref_option, reason = "the signature is serde's")]
+#[expect(clippy::ref_option, clippy::trivially_copy_pass_by_ref, reason = "the signature is serde's")]
 fn code<S: Serializer>(id: &Option<ErrorId>, serializer: S) -> Result<S::Ok, S::Error> {
     id.map(ErrorId::code).serialize(serializer)
 }

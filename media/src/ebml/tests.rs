@@ -206,7 +206,7 @@ fn nesting_is_bounded() {
         content = whole(ids::SIMPLE_TAG, &content);
     }
     let (events, error) = read(&content);
-    assert_eq!(events.len(), crate::limits::ELEMENT_DEPTH_MAX);
+    assert_eq!(events.len(), ELEMENT_DEPTH_MAX);
     assert!(matches!(error, Some(ReadError::TooDeep { id: ids::SIMPLE_TAG, .. })), "{error:?}");
 }
 

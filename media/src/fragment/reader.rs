@@ -163,7 +163,9 @@ mod tests {
 
     fn read(documents: &[Bytes]) -> Result<Vec<Fragment>, FragmentError> {
         let mut reader = FragmentReader::new();
-        documents.iter().for_each(|document| reader.push(document.clone()));
+        for document in documents {
+            reader.push(document.clone());
+        }
         reader.finish();
         let mut fragments = Vec::new();
         while let Some(fragment) = reader.next()? {

@@ -44,7 +44,7 @@ impl AvcConfiguration {
     pub fn to_record(&self) -> Option<Bytes> {
         let first = self.sps.first().filter(|sps| sps.len() >= 4)?;
         let fits = |sets: &[Bytes], count: usize| {
-            sets.len() <= count && sets.iter().all(|set| set.len() <= usize::from(u16::MAX))
+            sets.len() <= count && sets.iter().all(|set| u16::try_from(set.len()).is_ok())
         };
         if !fits(&self.sps, 31) || !fits(&self.pps, 255) {
             return None;

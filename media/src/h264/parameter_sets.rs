@@ -121,7 +121,9 @@ mod tests {
     fn sets_are_equal_in_whatever_order_they_came() {
         let collect = |order: [&str; 3]| {
             let mut sets = ParameterSets::new();
-            order.iter().for_each(|set| assert!(sets.take(&nal(set))));
+            for set in order {
+                assert!(sets.take(&nal(set)));
+            }
             sets
         };
         let one = collect([SPS, PPS[0], PPS[1]]);

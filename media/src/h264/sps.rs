@@ -63,7 +63,8 @@ impl Sps {
         let constraints = bits.bits(8)? as u8;
         let level = bits.bits(8)? as u8;
         let id = u8::try_from(bits.unsigned()?).ok().filter(|id| *id < 32).ok_or(SpsError::Malformed)?;
-        let chroma = if has_chroma_format(profile) { Chroma::read(&mut bits)? } else { Chroma::default() };
+        let chroma =
+            if has_chroma_format(profile) { ChromaFormat::read(&mut bits)? } else { ChromaFormat::default() };
         skip_picture_order(&mut bits)?;
         let max_num_ref_frames = bits.unsigned()?;
         bits.flag()?;
@@ -73,9 +74,9 @@ impl Sps {
             constraints,
             level,
             id,
-            chroma_format: chroma.format,
-            bit_depth_luma: chroma.bit_depth_luma,
-            bit_depth_chroma: chroma.bit_depth_chroma,
+            chroma_format: chroma.idc,
+            bit_depth_luma: chroma.luma_bits,
+            bit_depth_chroma: chroma.chroma_bits,
             width,
             height,
             max_num_ref_frames,
@@ -89,26 +90,26 @@ pub(super) const fn has_chroma_format(profile: u8) -> bool {
 }
 
 #[derive(Debug)]
-struct Chroma {
-    format: u8,
+struct ChromaFormat {
+    idc: u8,
     separate_planes: bool,
-    bit_depth_luma: u8,
-    bit_depth_chroma: u8,
+    luma_bits: u8,
+    chroma_bits: u8,
 }
 
-impl Default for Chroma {
+impl Default for ChromaFormat {
     fn default() -> Self {
-        Self { format: 1, separate_planes: false, bit_depth_luma: 8, bit_depth_chroma: 8 }
+        Self { idc: 1, separate_planes: false, luma_bits: 8, chroma_bits: 8 }
     }
 }
 
-impl Chroma {
+impl ChromaFormat {
     fn read(bits: &mut BitReader<'_>) -> Result<Self, SpsError> {
-        let format = bits.unsigned()?;
-        if format > 3 {
+        let idc = bits.unsigned()?;
+        if idc > 3 {
             return Err(SpsError::Malformed);
         }
-        let separate_planes = format == 3 && bits.flag()?;
+        let separate_planes = idc == 3 && bits.flag()?;
         let luma = bits.unsigned()?;
         let chroma = bits.unsigned()?;
         if luma > 6 || chroma > 6 {
@@ -116,18 +117,13 @@ impl Chroma {
         }
         bits.flag()?;
         if bits.flag()? {
-            for list in 0..if format == 3 { 12 } else { 8 } {
+            for list in 0..if idc == 3 { 12 } else { 8 } {
                 if bits.flag()? {
                     skip_scaling_list(bits, if list < 6 { 16 } else { 64 })?;
                 }
             }
         }
-        Ok(Self {
-            format: format as u8,
-            separate_planes,
-            bit_depth_luma: 8 + luma as u8,
-            bit_depth_chroma: 8 + chroma as u8,
-        })
+        Ok(Self { idc: idc as u8, separate_planes, luma_bits: 8 + luma as u8, chroma_bits: 8 + chroma as u8 })
     }
 }
 
@@ -168,7 +164,7 @@ fn skip_picture_order(bits: &mut BitReader<'_>) -> Result<(), SpsError> {
     Ok(())
 }
 
-fn size(bits: &mut BitReader<'_>, chroma: &Chroma) -> Result<(u32, u32), SpsError> {
+fn size(bits: &mut BitReader<'_>, chroma: &ChromaFormat) -> Result<(u32, u32), SpsError> {
     let width_in_macroblocks = bits.unsigned()?.checked_add(1).ok_or(SpsError::Size)?;
     let height_in_units = bits.unsigned()?.checked_add(1).ok_or(SpsError::Size)?;
     let frames_only = bits.flag()?;
@@ -186,7 +182,7 @@ fn size(bits: &mut BitReader<'_>, chroma: &Chroma) -> Result<(u32, u32), SpsErro
     let (left, right) = (bits.unsigned()?, bits.unsigned()?);
     let (top, bottom) = (bits.unsigned()?, bits.unsigned()?);
     // Clause 7.4.2.1.1: units are chroma samples, of fields where there are fields.
-    let (unit_x, unit_y) = match (chroma.format, chroma.separate_planes) {
+    let (unit_x, unit_y) = match (chroma.idc, chroma.separate_planes) {
         (1, _) => (2, 2 * fields),
         (2, _) => (2, fields),
         _ => (1, fields),
@@ -282,10 +278,14 @@ mod tests {
         writer.unsigned(1).unsigned(0).unsigned(0).bits(0, 1).bits(1, 1);
         // Eight lists: the first full, the second ended by a scale of zero, the seventh full, the others absent.
         writer.bits(1, 1);
-        (0..16).for_each(|_| drop(writer.signed(1)));
+        for _ in 0..16 {
+            writer.signed(1);
+        }
         writer.bits(1, 1).signed(-8);
         writer.bits(0, 4).bits(1, 1);
-        (0..64).for_each(|_| drop(writer.signed(2)));
+        for _ in 0..64 {
+            writer.signed(2);
+        }
         writer.bits(0, 1);
         // Order counted by a cycle of two.
         writer.unsigned(0).unsigned(1).bits(0, 1).signed(-3).signed(4).unsigned(2).signed(5).signed(-6);

@@ -34,9 +34,9 @@ impl Block {
         let content = payload.slice(length + 3..);
         let frames = match (flags >> 1) & 3 {
             0 => vec![content],
-            1 => split(content, xiph_sizes)?,
+            1 => split(&content, xiph_sizes)?,
             2 => split_evenly(&content)?,
-            _ => split(content, ebml_sizes)?,
+            _ => split(&content, ebml_sizes)?,
         };
         Ok(Self { track, timecode, flags, frames })
     }
@@ -59,7 +59,7 @@ pub enum BlockError {
 /// Reads the sizes of all frames but the last; returns them with the number of bytes that they took.
 type Sizes = fn(&[u8], usize) -> Option<(Vec<usize>, usize)>;
 
-fn split(content: Bytes, sizes: Sizes) -> Result<Vec<Bytes>, BlockError> {
+fn split(content: &Bytes, sizes: Sizes) -> Result<Vec<Bytes>, BlockError> {
     let (count, rest) = content.split_first().ok_or(BlockError::TooShort)?;
     let (sizes, used) = sizes(rest, usize::from(*count)).ok_or(BlockError::InvalidLacing)?;
     let mut rest = content.slice(1 + used..);

@@ -211,8 +211,10 @@ fn blocks_that_cannot_be_taken_apart_are_refused_with_their_place() {
 fn an_endless_header_is_refused() {
     let mut demuxer = Demuxer::new();
     demuxer.push(write::header(&[]));
-    let track =
-        Bytes::from(whole(ids::TRACKS, &whole(ids::TRACK_ENTRY, &whole(ids::CODEC_PRIVATE, &[0; 1 << 18]))));
+    let track = Bytes::from(whole(
+        ids::TRACKS,
+        &whole(ids::TRACK_ENTRY, &whole(ids::CODEC_PRIVATE, &vec![0; 1 << 18])),
+    ));
     let error = (0..100).find_map(|_| {
         demuxer.push(track.clone());
         loop {
