@@ -101,11 +101,11 @@ pub struct Emulator {
     client: Client,
 }
 
-/// The endpoints, as URLs.
+/// Where it listens, as it has written it down.
 #[derive(Debug, Deserialize)]
 struct Addresses {
-    http: String,
-    https: String,
+    http: SocketAddr,
+    https: SocketAddr,
 }
 
 impl Emulator {
@@ -124,14 +124,14 @@ impl Emulator {
         command.arg("--data").arg(&data).arg("--credentials").arg(&known);
         let mut process = Daemon::start("the emulator", &mut command, &folder.join("emulator.log"))?;
         let addresses = wait_ready(&mut process, &data.join("addresses.json")).await?;
-        let hooks = socket_address(&addresses.http)?;
-        let client = client(&addresses.http, &keys);
+        let hooks = addresses.http;
+        let client = client(addresses.http, &keys);
         Ok(Self { process, hooks, addresses, data, keys, client })
     }
 
     /// Where its endpoints are, for classes.
-    pub fn url(&self) -> &str {
-        &self.addresses.https
+    pub fn url(&self) -> String {
+        format!("https://{}", self.addresses.https)
     }
 
     /// The authority that its certificate is of, in PEM.
@@ -217,24 +217,18 @@ async fn wait_ready(process: &mut Daemon, file: &Path) -> Result<Addresses> {
             return Ok(Look::Done(Err(error)));
         }
         let found: Addresses = serde_json::from_slice(&fs::read(file)?)?;
-        http::get(socket_address(&found.http)?, "/_emulator/health").await?;
+        http::get(found.http, "/_emulator/health").await?;
         Ok(Look::Done(Ok(found)))
     })
     .await?
 }
 
-/// The address in `http://ADDRESS:PORT`.
-fn socket_address(url: &str) -> Result<SocketAddr> {
-    let address = url.split_once("://").map_or(url, |(_, rest)| rest).trim_end_matches('/');
-    address.parse().with_context(|| format!("{url:?} holds no address"))
-}
-
-fn client(endpoint: &str, keys: &Keys) -> Client {
+fn client(address: SocketAddr, keys: &Keys) -> Client {
     let credentials = Credentials::new(&keys.id, &keys.secret, Some(keys.token.clone()), None, "tests");
     let config = aws_sdk_kinesisvideo::Config::builder()
         .behavior_version(BehaviorVersion::v2026_01_12())
         .region(Region::new(REGION))
-        .endpoint_url(endpoint)
+        .endpoint_url(format!("http://{address}"))
         .http_client(aws_smithy_http_client::Builder::new().build_http())
         .credentials_provider(credentials)
         .build();

@@ -8,6 +8,7 @@
 pub mod daemon;
 pub mod emulator;
 pub mod http;
+pub mod kills;
 pub mod kubectl;
 pub mod lock;
 pub mod manifests;
@@ -17,6 +18,7 @@ pub mod other_camera;
 pub mod places;
 pub mod planted;
 pub mod random;
+pub mod timeline;
 pub mod world;
 
 pub use emulator::Emulator;

@@ -57,7 +57,6 @@ impl Setup {
         let admin = free_port(Ipv4Addr::LOCALHOST)?;
         let mut command = Command::new(own_folder()?.join("streamfleet-operator"));
         command
-            .arg("run")
             .env("KUBECONFIG", &self.kubeconfig)
             .env("AWS_SHARED_CREDENTIALS_FILE", &self.credentials)
             .env("AWS_EC2_METADATA_DISABLED", "true")
