@@ -306,7 +306,9 @@ impl Driver {
         self.ctx.metrics.frame(bytes);
         self.meter.unit(time_ms, frame.key, bytes);
         self.received = Some(Mark { media_ms: time_ms, wall_ms: read_at.wall_ms });
-        _ = self.first_picture.get_or_insert(now.mono);
+        if self.first_picture.replace(self.first_picture.unwrap_or(now.mono)).is_none() {
+            self.judge(now);
+        }
         match self.buffer.push(AccessUnit { time_ms, key: frame.key, data: frame.data }, &codec) {
             Pushed::Began { gop, codec: codec_id, completed } => {
                 if let Some(completed) = completed {

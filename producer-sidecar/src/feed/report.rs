@@ -140,7 +140,7 @@ impl Driver {
         }
     }
 
-    fn judge(&mut self, now: Now) {
+    pub(super) fn judge(&mut self, now: Now) {
         self.judged_at = now.mono;
         let (gops, backlog_ms) = self.session.backlog();
         let (state, reason, message) = judge(&Evidence {

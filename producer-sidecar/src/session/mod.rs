@@ -546,7 +546,7 @@ impl Session {
             return;
         };
         let id = attempt.id;
-        let all_stored = attempt.fragments.is_empty();
+        let all_stored = attempt.fragments.is_empty() && !attempt.is_open();
         if attempt
             .fragments
             .iter()

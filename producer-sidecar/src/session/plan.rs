@@ -75,19 +75,19 @@ impl Session {
         let Some(next) = self.queue.next_to_send(Some(after)) else {
             return if self.is_waiting_for_nothing(now) { Step::End } else { Step::Wait };
         };
-        if attempt.codec != Some(next.codec)
-            || next.start_ms <= attempt.latest_ms
-            || self.is_isolating()
-            || now.mono.saturating_sub(attempt.opened_at) >= ROTATE_AFTER + self.rotation_jitter
-        {
+        if attempt.codec != Some(next.codec) || next.start_ms <= attempt.latest_ms {
             return Step::End;
         }
-        match fragment {
-            Some(fragment) if fragment.closed_at.is_none() && self.belongs_to(fragment, after, next) => {
-                Step::Continue(next.id)
-            }
-            _ => self.paced(next, now),
+        if let Some(fragment) = fragment
+            && self.belongs_to(fragment, after, next)
+        {
+            return Step::Continue(next.id);
         }
+        let age = now.mono.saturating_sub(attempt.opened_at);
+        if self.is_isolating() || age >= ROTATE_AFTER + self.rotation_jitter {
+            return Step::End;
+        }
+        self.paced(next, now)
     }
 
     /// Whether a group goes into the same fragment as the one before it.

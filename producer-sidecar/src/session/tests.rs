@@ -1,1 +1,578 @@
-//! Placeholder.
+//! The session in single situations: one cause, one expectation.
+
+use streamfleet_media::fragment::FragmentNumber;
+
+use super::*;
+
+const CODEC: CodecId = CodecId(1);
+
+/// A session in virtual time, with what it has said so far.
+struct Scene {
+    session: Session,
+    now: Now,
+    outputs: Vec<Output>,
+    next_gop: u64,
+    time_ms: i64,
+}
+
+impl Scene {
+    fn new() -> Self {
+        Self::storing_at(StoredAt::Persisted)
+    }
+
+    fn storing_at(stored_at: StoredAt) -> Self {
+        let settings = Settings { target_ms: 2_000, stored_at };
+        let now = Now { mono: Duration::from_secs(3_600), wall_ms: 0 };
+        Self { session: Session::new(settings, 7), now, outputs: Vec::new(), next_gop: 1, time_ms: 100_000 }
+    }
+
+    fn handle(&mut self, input: Input) {
+        self.session.handle(input, self.now);
+        self.collect();
+    }
+
+    fn collect(&mut self) {
+        while let Some(output) = self.session.output() {
+            self.outputs.push(output);
+        }
+    }
+
+    /// A group of a key frame and 9 further pictures over one second, complete when the next begins.
+    fn gop(&mut self) -> GopId {
+        self.gop_of(CODEC, 1_000)
+    }
+
+    fn gop_of(&mut self, codec: CodecId, length_ms: i64) -> GopId {
+        let gop = GopId(self.next_gop);
+        self.next_gop += 1;
+        if gop.0 > 1 {
+            self.handle(Input::Completed(GopId(gop.0 - 1)));
+        }
+        self.handle(Input::Began { gop, codec, time_ms: self.time_ms, bytes: 1_000 });
+        for n in 1..10 {
+            let time_ms = self.time_ms + n * length_ms / 10;
+            self.handle(Input::Extended { gop, time_ms, bytes: 100 });
+        }
+        self.time_ms += length_ms;
+        gop
+    }
+
+    /// Lets time pass, with all that falls due in it.
+    fn pass(&mut self, time: Duration) {
+        let end = self.now.mono + time;
+        while let Some(at) = self.session.wake_at(self.now).filter(|&at| at <= end) {
+            assert!(at > self.now.mono || self.now.mono == end, "the session does not get on at {at:?}");
+            self.now.mono = at.max(self.now.mono + Duration::from_millis(1));
+            self.session.wake(self.now);
+            self.collect();
+        }
+        self.now.mono = end;
+        self.session.wake(self.now);
+        self.collect();
+    }
+
+    fn seconds(&mut self, seconds: u64) {
+        self.pass(Duration::from_secs(seconds));
+    }
+
+    /// The session that was opened last; it must have been opened since the last look.
+    fn opened(&mut self) -> SessionId {
+        let ids: Vec<_> = self.take(|output| match output {
+            Output::Open(id) => Some(*id),
+            _ => None,
+        });
+        assert_eq!(ids.len(), 1, "one session is opened");
+        ids[0]
+    }
+
+    fn accepted(&mut self) -> SessionId {
+        let id = self.opened();
+        self.handle(Input::Opened(id));
+        id
+    }
+
+    fn take<T>(&mut self, pick: impl Fn(&Output) -> Option<T>) -> Vec<T> {
+        let found = self.outputs.iter().filter_map(&pick).collect();
+        self.outputs.retain(|output| pick(output).is_none());
+        found
+    }
+
+    fn freed(&mut self) -> Vec<u64> {
+        self.take(|output| match output {
+            Output::Free(gop) => Some(gop.0),
+            _ => None,
+        })
+    }
+
+    fn gaps(&mut self) -> Vec<(i64, i64, GapReason, String)> {
+        self.take(|output| match output {
+            Output::Report(Report::Gap { start_ms, end_ms, reason, detail }) => {
+                Some((*start_ms, *end_ms, *reason, detail.clone()))
+            }
+            _ => None,
+        })
+    }
+
+    fn troubles(&mut self) -> Vec<UploadReason> {
+        self.take(|output| match output {
+            Output::Report(Report::Trouble(reason, _)) => Some(*reason),
+            _ => None,
+        })
+    }
+
+    /// Pulls all that there is: clusters by time, units by group.
+    fn pull(&mut self, id: SessionId) -> Vec<String> {
+        let mut pulled: Vec<String> = Vec::new();
+        while self.session.has_piece(id, self.now) {
+            let text = match self.session.pull(id, self.now) {
+                Some(Piece::Header(gop)) => format!("header {}", gop.0),
+                Some(Piece::Cluster(time_ms)) => format!("cluster {time_ms}"),
+                Some(Piece::Unit { gop, .. }) => format!("gop {}", gop.0),
+                None => continue,
+            };
+            if pulled.last() != Some(&text) {
+                pulled.push(text);
+            }
+        }
+        self.collect();
+        pulled
+    }
+
+    fn ack(&mut self, id: SessionId, kind: AckKind, time_ms: i64) {
+        self.handle(Input::Ack(id, Ack::of(kind, time_ms, number(time_ms))));
+    }
+
+    fn fail(&mut self, id: SessionId, code: u32, time_ms: Option<i64>) {
+        self.handle(Input::Ack(id, Ack::failure(ErrorId::from_code(code), time_ms, None)));
+    }
+}
+
+fn number(time_ms: i64) -> FragmentNumber {
+    format!("9{time_ms:046}").parse().unwrap()
+}
+
+#[test]
+fn fragments_end_at_the_first_key_frame_after_the_target() {
+    let mut scene = Scene::new();
+    for _ in 0..4 {
+        scene.gop();
+    }
+    let id = scene.accepted();
+    let pulled = scene.pull(id);
+    assert_eq!(pulled, ["header 1", "cluster 100000", "gop 1", "gop 2", "cluster 102000", "gop 3", "gop 4"]);
+}
+
+#[test]
+fn a_picture_is_sent_as_soon_as_it_comes() {
+    let mut scene = Scene::new();
+    let gop = scene.gop();
+    let id = scene.accepted();
+    scene.pull(id);
+    assert!(!scene.session.has_piece(id, scene.now));
+    scene.handle(Input::Extended { gop, time_ms: 100_950, bytes: 100 });
+    assert_eq!(scene.session.pull(id, scene.now), Some(Piece::Unit { gop, index: 10, cluster_ms: 100_000 }));
+}
+
+#[test]
+fn only_the_configured_acknowledgement_frees() {
+    for (stored_at, freeing) in
+        [(StoredAt::Persisted, AckKind::Persisted), (StoredAt::Received, AckKind::Received)]
+    {
+        let mut scene = Scene::storing_at(stored_at);
+        for _ in 0..3 {
+            scene.gop();
+        }
+        let id = scene.accepted();
+        scene.pull(id);
+        for kind in [AckKind::Buffering, AckKind::Received, AckKind::Idle, AckKind::Persisted] {
+            let frees = kind == freeing;
+            scene.ack(id, kind, 100_000);
+            assert_eq!(scene.freed(), if frees { vec![1, 2] } else { vec![] }, "{stored_at:?}");
+        }
+    }
+}
+
+#[test]
+fn a_fragment_whose_end_is_not_sent_is_not_freed_whatever_the_service_says() {
+    let mut scene = Scene::new();
+    scene.gop();
+    let id = scene.accepted();
+    scene.pull(id);
+    scene.ack(id, AckKind::Persisted, 100_000);
+    assert_eq!(scene.freed(), Vec::<u64>::new());
+}
+
+#[test]
+fn after_a_break_the_next_session_begins_at_the_first_fragment_that_is_not_stored() {
+    let mut scene = Scene::new();
+    for _ in 0..5 {
+        scene.gop();
+    }
+    let first = scene.accepted();
+    scene.pull(first);
+    scene.ack(first, AckKind::Persisted, 102_000);
+    scene.handle(Input::Closed(first, Ending::Broken("reset".to_owned())));
+    scene.pass(retry::SPACING_MIN);
+    let second = scene.accepted();
+    let pulled = scene.pull(second);
+    assert_eq!(pulled, ["header 1", "cluster 100000", "gop 1", "gop 2", "cluster 104000", "gop 5"]);
+    scene.ack(first, AckKind::Persisted, 100_000);
+    assert_eq!(scene.freed(), [3, 4], "a session that has ended says nothing more");
+}
+
+#[test]
+fn other_parameters_end_the_session_and_the_next_begins_when_it_is_over() {
+    let mut scene = Scene::new();
+    scene.gop();
+    scene.gop_of(CodecId(2), 1_000);
+    let first = scene.accepted();
+    assert_eq!(scene.pull(first), ["header 1", "cluster 100000", "gop 1"]);
+    assert!(scene.outputs.contains(&Output::Finish(first)));
+    scene.ack(first, AckKind::Persisted, 100_000);
+    assert_eq!(scene.freed(), [1]);
+    scene.handle(Input::Closed(first, Ending::Finished));
+    scene.pass(retry::SPACING_MIN);
+    let second = scene.accepted();
+    assert_eq!(scene.pull(second), ["header 2", "cluster 101000", "gop 2"]);
+}
+
+#[test]
+fn a_session_is_ended_at_a_cut_before_it_is_forty_minutes_old() {
+    let mut scene = Scene::new();
+    scene.gop();
+    let id = scene.accepted();
+    let opened_at = scene.now.mono;
+    loop {
+        scene.pull(id);
+        if scene.outputs.contains(&Output::Finish(id)) {
+            break;
+        }
+        for fragment in
+            scene.session.attempt.as_ref().unwrap().fragments.iter().map(|f| f.time_ms).collect::<Vec<_>>()
+        {
+            scene.ack(id, AckKind::Persisted, fragment);
+        }
+        scene.seconds(1);
+        scene.gop();
+    }
+    let age = scene.now.mono - opened_at;
+    assert!(age < Duration::from_secs(40 * 60) && age > Duration::from_secs(37 * 60), "{age:?}");
+}
+
+#[test]
+fn a_poisoned_fragment_is_skipped_named_and_the_others_are_kept() {
+    let mut scene = Scene::new();
+    for _ in 0..6 {
+        scene.gop();
+    }
+    let first = scene.accepted();
+    scene.pull(first);
+    scene.fail(first, 4006, Some(102_000));
+    assert_eq!(scene.freed(), [3, 4]);
+    let gap = (102_000, 104_000, GapReason::Refused, "4006 INVALID_MKV_DATA".to_owned());
+    assert_eq!(scene.gaps(), [gap]);
+    assert_eq!(scene.troubles(), [UploadReason::FragmentRefused]);
+    assert!(scene.outputs.contains(&Output::Abort(first)));
+    scene.seconds(2);
+    let second = scene.accepted();
+    assert_eq!(
+        scene.pull(second),
+        ["header 1", "cluster 100000", "gop 1", "gop 2", "cluster 104000", "gop 5", "gop 6"]
+    );
+}
+
+#[test]
+fn a_fragment_that_is_too_long_is_sent_group_by_group_before_it_is_given_up() {
+    let mut scene = Scene::new();
+    for _ in 0..3 {
+        scene.gop();
+    }
+    let first = scene.accepted();
+    scene.pull(first);
+    scene.fail(first, 4002, Some(100_000));
+    assert_eq!((scene.freed(), scene.gaps().len()), (vec![], 0));
+    scene.seconds(2);
+    let second = scene.accepted();
+    let pulled = scene.pull(second);
+    assert_eq!(pulled, ["header 1", "cluster 100000", "gop 1", "cluster 101000", "gop 2", "gop 3"]);
+}
+
+#[test]
+fn an_error_that_names_no_fragment_leads_to_the_one_that_fails_alone_twice() {
+    let mut scene = Scene::new();
+    for _ in 0..5 {
+        scene.gop();
+    }
+    let mut id = scene.accepted();
+    scene.pull(id);
+    scene.fail(id, 4006, Some(0));
+    // One for each session now: the first is stored, the second fails alone, twice.
+    scene.seconds(2);
+    id = scene.accepted();
+    assert_eq!(scene.pull(id), ["header 1", "cluster 100000", "gop 1", "gop 2"]);
+    scene.ack(id, AckKind::Persisted, 100_000);
+    scene.handle(Input::Closed(id, Ending::Finished));
+    assert_eq!(scene.freed(), [1, 2]);
+    for _ in 0..2 {
+        assert_eq!(scene.gaps(), []);
+        scene.seconds(5);
+        id = scene.accepted();
+        assert_eq!(scene.pull(id), ["header 3", "cluster 102000", "gop 3", "gop 4"]);
+        scene.fail(id, 4006, Some(0));
+    }
+    assert_eq!(scene.gaps().len(), 1);
+    assert_eq!(scene.freed(), [3, 4]);
+}
+
+#[test]
+fn three_poisoned_fragments_in_a_row_are_no_longer_the_fragments_fault() {
+    let mut scene = Scene::new();
+    for _ in 0..12 {
+        scene.gop();
+    }
+    for n in 0..3 {
+        let id = scene.accepted();
+        scene.pull(id);
+        scene.troubles();
+        scene.fail(id, 4006, Some(100_000 + n * 2_000));
+        if n < 2 {
+            scene.seconds(10);
+        }
+    }
+    assert_eq!(scene.troubles(), [UploadReason::OnHold]);
+    scene.seconds(29);
+    assert!(!scene.outputs.iter().any(|output| matches!(output, Output::Open(_))));
+    scene.seconds(5);
+    scene.opened();
+}
+
+#[test]
+fn an_error_of_the_key_keeps_everything_and_is_tried_again_after_thirty_seconds() {
+    let mut scene = Scene::new();
+    for _ in 0..3 {
+        scene.gop();
+    }
+    let id = scene.accepted();
+    scene.pull(id);
+    scene.fail(id, 4501, None);
+    assert_eq!(scene.troubles(), [UploadReason::OnHold]);
+    scene.seconds(29);
+    assert_eq!((scene.freed(), scene.gaps().len()), (vec![], 0));
+    assert!(!scene.outputs.iter().any(|output| matches!(output, Output::Open(_))));
+    scene.seconds(5);
+    let id = scene.accepted();
+    assert_eq!(scene.pull(id)[1], "cluster 100000");
+}
+
+#[test]
+fn a_stream_held_by_another_is_said_only_after_forty_five_seconds() {
+    let mut scene = Scene::new();
+    scene.gop();
+    let mut said = Vec::new();
+    for _ in 0..60 {
+        scene.seconds(2);
+        let id = scene.opened();
+        let refused = Ending::Refused(Refusal::ConnectionLimit, "held".to_owned());
+        let since = scene.now.mono - Duration::from_secs(3_600);
+        scene.handle(Input::Closed(id, refused));
+        said.push((since, scene.troubles()[0]));
+    }
+    for (since, reason) in said {
+        let held = since >= Duration::from_secs(47);
+        let expected = if held { UploadReason::StreamHeldElsewhere } else { UploadReason::Opening };
+        assert_eq!(reason, expected, "after {since:?}");
+    }
+}
+
+#[test]
+fn a_session_that_takes_nothing_is_dropped_after_ten_seconds() {
+    let mut scene = Scene::new();
+    scene.gop();
+    let id = scene.accepted();
+    scene.pass(Duration::from_millis(9_900));
+    assert!(!scene.outputs.contains(&Output::Abort(id)));
+    scene.pass(Duration::from_millis(200));
+    assert!(scene.outputs.contains(&Output::Abort(id)));
+    assert_eq!(scene.troubles(), [UploadReason::EndpointUnreachable]);
+}
+
+#[test]
+fn a_slow_camera_is_not_taken_for_a_stalled_upload() {
+    let mut scene = Scene::new();
+    let gop = scene.gop();
+    let id = scene.accepted();
+    scene.pull(id);
+    scene.ack(id, AckKind::Buffering, 100_000);
+    scene.seconds(15);
+    scene.handle(Input::Extended { gop, time_ms: 116_000, bytes: 10 });
+    assert!(scene.session.has_piece(id, scene.now));
+    assert!(!scene.outputs.contains(&Output::Abort(id)));
+}
+
+#[test]
+fn a_fragment_that_nobody_acknowledges_ends_the_session_after_ten_seconds() {
+    let mut scene = Scene::new();
+    scene.gop();
+    let id = scene.accepted();
+    scene.pull(id);
+    scene.seconds(10);
+    assert!(scene.outputs.contains(&Output::Abort(id)));
+    assert_eq!(scene.troubles(), [UploadReason::NoPersistedAcks]);
+}
+
+#[test]
+fn storage_that_is_not_acknowledged_is_awaited_thirty_seconds_then_sixty() {
+    let mut scene = Scene::new();
+    for _ in 0..3 {
+        scene.gop();
+    }
+    for patience in [30, 60, 120] {
+        scene.seconds(3);
+        let id = scene.accepted();
+        scene.pull(id);
+        for time_ms in [100_000, 102_000] {
+            scene.ack(id, AckKind::Buffering, time_ms);
+        }
+        scene.seconds(patience - 1);
+        assert!(!scene.outputs.contains(&Output::Abort(id)), "{patience}");
+        scene.pass(Duration::from_secs(1));
+        assert!(scene.outputs.contains(&Output::Abort(id)), "{patience}");
+    }
+    assert_eq!(scene.freed(), Vec::<u64>::new());
+}
+
+#[test]
+fn a_camera_that_is_away_has_its_last_fragment_stored_at_once() {
+    let mut scene = Scene::new();
+    let gop = scene.gop();
+    let id = scene.accepted();
+    scene.pull(id);
+    scene.ack(id, AckKind::Buffering, 100_000);
+    scene.handle(Input::Completed(gop));
+    scene.handle(Input::SourceEnded);
+    scene.pass(Duration::from_millis(1_900));
+    assert!(!scene.outputs.contains(&Output::Finish(id)), "a short interruption costs no session");
+    scene.pass(Duration::from_millis(200));
+    assert!(scene.outputs.contains(&Output::Finish(id)));
+    scene.ack(id, AckKind::Persisted, 100_000);
+    assert_eq!(scene.freed(), [1]);
+    scene.handle(Input::Closed(id, Ending::Finished));
+    scene.seconds(600);
+    assert!(
+        !scene.outputs.iter().any(|output| matches!(output, Output::Open(_))),
+        "there is nothing to send"
+    );
+}
+
+#[test]
+fn draining_ends_the_open_fragment_and_is_over_when_it_is_stored() {
+    let mut scene = Scene::new();
+    let gop = scene.gop();
+    let id = scene.accepted();
+    scene.pull(id);
+    scene.handle(Input::Completed(gop));
+    scene.handle(Input::Drain);
+    assert!(scene.outputs.contains(&Output::Finish(id)));
+    assert!(!scene.session.is_drained());
+    scene.ack(id, AckKind::Persisted, 100_000);
+    assert!(scene.session.is_drained());
+}
+
+#[test]
+fn a_finished_session_that_does_not_end_is_dropped_five_seconds_after_its_last_word() {
+    let mut scene = Scene::new();
+    let gop = scene.gop();
+    let id = scene.accepted();
+    scene.pull(id);
+    scene.handle(Input::Completed(gop));
+    scene.handle(Input::Drain);
+    scene.seconds(3);
+    scene.ack(id, AckKind::Persisted, 100_000);
+    scene.seconds(4);
+    assert!(!scene.outputs.contains(&Output::Abort(id)));
+    scene.seconds(1);
+    assert!(scene.outputs.contains(&Output::Abort(id)));
+    assert_eq!(scene.troubles(), []);
+}
+
+#[test]
+fn overflow_gives_up_what_waits_before_what_is_on_its_way() {
+    let mut scene = Scene::new();
+    for _ in 0..3 {
+        scene.gop();
+    }
+    let id = scene.accepted();
+    scene.pull(id);
+    let waiting = scene.gop_of(CodecId(2), 1_000);
+    scene.gop_of(CodecId(2), 1_000);
+    scene.pull(id);
+    scene.session.shed(1);
+    scene.collect();
+    assert_eq!(scene.freed(), [waiting.0]);
+    assert_eq!(scene.gaps(), [(103_000, 104_000, GapReason::BufferOverflow, String::new())]);
+}
+
+#[test]
+fn what_overflow_took_on_its_way_is_a_gap_only_if_it_is_not_stored_after_all() {
+    for stored in [true, false] {
+        let mut scene = Scene::new();
+        for _ in 0..3 {
+            scene.gop();
+        }
+        let id = scene.accepted();
+        scene.pull(id);
+        scene.session.shed(1);
+        scene.collect();
+        assert_eq!((scene.freed(), scene.gaps().len()), (vec![1], 0));
+        if stored {
+            scene.ack(id, AckKind::Persisted, 100_000);
+        }
+        scene.handle(Input::Closed(id, Ending::Broken(String::new())));
+        assert_eq!(scene.gaps().len(), usize::from(!stored), "stored: {stored}");
+    }
+}
+
+#[test]
+fn no_more_than_five_fragments_a_second_are_begun() {
+    let mut scene = Scene::new();
+    for _ in 0..41 {
+        scene.gop();
+    }
+    let id = scene.accepted();
+    let begun =
+        |scene: &mut Scene| scene.pull(id).iter().filter(|piece| piece.starts_with("cluster")).count();
+    assert_eq!(begun(&mut scene), 5);
+    scene.pass(Duration::from_millis(999));
+    assert_eq!(begun(&mut scene), 0);
+    scene.pass(Duration::from_millis(1));
+    assert_eq!(begun(&mut scene), 5);
+}
+
+#[test]
+fn long_groups_are_not_put_together_beyond_twenty_seconds() {
+    let mut scene = Scene::new();
+    scene.session.set_settings(Settings { target_ms: 18_000, stored_at: StoredAt::Persisted });
+    for _ in 0..4 {
+        scene.gop_of(CODEC, 12_000);
+    }
+    let id = scene.accepted();
+    let pulled = scene.pull(id);
+    let clusters = pulled.iter().filter(|piece| piece.starts_with("cluster")).count();
+    assert_eq!(clusters, 4, "{pulled:?}");
+}
+
+#[test]
+fn a_group_that_grows_beyond_the_open_fragment_begins_one_in_another_session() {
+    let mut scene = Scene::new();
+    scene.session.set_settings(Settings { target_ms: 18_000, stored_at: StoredAt::Persisted });
+    scene.gop_of(CODEC, 10_000);
+    let long = scene.gop_of(CODEC, 5_000);
+    let first = scene.accepted();
+    assert_eq!(scene.pull(first), ["header 1", "cluster 100000", "gop 1", "gop 2"]);
+    scene.handle(Input::Extended { gop: long, time_ms: 120_500, bytes: 10 });
+    assert_eq!(scene.pull(first), Vec::<String>::new());
+    assert!(scene.outputs.contains(&Output::Abort(first)));
+    scene.seconds(1);
+    let second = scene.accepted();
+    assert_eq!(scene.pull(second), ["header 1", "cluster 100000", "gop 1", "cluster 110000", "gop 2"]);
+}

@@ -86,8 +86,11 @@ fn is_fresh(credentials: &Credentials) -> bool {
 }
 
 async fn load_provider(region: &str) -> Option<SharedCredentialsProvider> {
-    let config =
-        aws_config::defaults(BehaviorVersion::v2026_01_12()).http_client(http_client(&[])).load().await;
+    let config = aws_config::defaults(BehaviorVersion::v2026_01_12())
+        .region(Region::new(region.to_owned()))
+        .http_client(http_client(&[]))
+        .load()
+        .await;
     config.credentials_provider()
 }
 
