@@ -181,7 +181,8 @@ async fn run(mut command: Command, name: &str) -> Result<String> {
     let output = command.stdin(Stdio::null()).kill_on_drop(true).output();
     let output = tokio::time::timeout(LIMIT, output)
         .await
-        .with_context(|| format!("{name} took over {LIMIT:?}"))??;
+        .with_context(|| format!("{name} took over {LIMIT:?}"))?
+        .with_context(|| format!("failed to start {name}"))?;
     let said = String::from_utf8(output.stdout)?;
     if !output.status.success() {
         bail!("{name} ended with {}: {said}{}", output.status, String::from_utf8_lossy(&output.stderr));

@@ -75,15 +75,15 @@ async fn boto3_takes_a_stream_through_its_life() {
     let calls = |name: &str| answers(&reports, name);
 
     let created = calls("create_stream");
-    let arn = created[0]["answer"]["StreamARN"].as_str().unwrap();
+    let outcome = |report: &Value| (report["error"].clone(), report["status"].clone());
+    assert_eq!(outcome(created[0]), (json!("InvalidSignatureException"), json!(403)), "a wrong secret");
+    assert_eq!(outcome(created[1]), (json!("UnrecognizedClientException"), json!(403)), "an unknown key");
+    let arn = created[2]["answer"]["StreamARN"].as_str().unwrap();
     assert!(
         arn.starts_with(&format!("arn:aws:kinesisvideo:{REGION}:123456789012:stream/foreign-boto3/")),
         "{arn}"
     );
-    assert_eq!(
-        (&created[1]["error"], &created[1]["status"]),
-        (&json!("ResourceInUseException"), &json!(400))
-    );
+    assert_eq!(outcome(created[3]), (json!("ResourceInUseException"), json!(400)));
 
     let described = calls("describe_stream");
     let before = &described[0]["answer"]["StreamInfo"];
@@ -92,10 +92,7 @@ async fn boto3_takes_a_stream_through_its_life() {
     assert_eq!((&before["DataRetentionInHours"], &after["DataRetentionInHours"]), (&json!(2), &json!(24)));
     assert_eq!(before["MediaType"], "video/h264");
     assert_ne!(before["Version"], after["Version"]);
-    assert_eq!(
-        (&described[2]["error"], &described[2]["status"]),
-        (&json!("ResourceNotFoundException"), &json!(404))
-    );
+    assert_eq!(outcome(described[2]), (json!("ResourceNotFoundException"), json!(404)));
 
     let listed = calls("list_streams");
     assert_eq!(listed[0]["answer"]["StreamInfoList"], json!([before]));

@@ -10,6 +10,7 @@ client.py get-media ENDPOINT REGION STREAM BYTES
 """
 
 import json
+import os
 import sys
 import time
 
@@ -17,16 +18,16 @@ import boto3
 from botocore.exceptions import ClientError
 
 
-def client(service, endpoint, region):
-    return boto3.client(service, endpoint_url=endpoint, region_name=region)
+def client(service, endpoint, region, **credentials):
+    return boto3.client(service, endpoint_url=endpoint, region_name=region, **credentials)
 
 
 def control(endpoint, region, stream):
     video = client("kinesisvideo", endpoint, region)
 
-    def call(name, **arguments):
+    def call(name, by=video, **arguments):
         try:
-            answer = getattr(video, name)(**arguments)
+            answer = getattr(by, name)(**arguments)
             metadata = answer.pop("ResponseMetadata")
             report = {"call": name, "answer": answer, "status": metadata["HTTPStatusCode"]}
         except ClientError as error:
@@ -49,6 +50,11 @@ def control(endpoint, region, stream):
         except video.exceptions.ResourceNotFoundException:
             return "GONE"
 
+    known = os.environ["AWS_ACCESS_KEY_ID"]
+    forger = client("kinesisvideo", endpoint, region, aws_access_key_id=known, aws_secret_access_key="guessed")
+    stranger = client("kinesisvideo", endpoint, region, aws_access_key_id="AKIASTRANGER", aws_secret_access_key="x")
+    call("create_stream", by=forger, StreamName=stream)
+    call("create_stream", by=stranger, StreamName=stream)
     created = call(
         "create_stream",
         StreamName=stream,
