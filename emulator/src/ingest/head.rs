@@ -16,7 +16,7 @@ use super::{big_endian, tags::Tags};
 const SEGMENT_OF_UNKNOWN_SIZE: [u8; 12] =
     [0x18, 0x53, 0x80, 0x67, 0x01, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF];
 /// Heads are some 500 bytes, or some 10 kB with attachments of a muxer; more is no head.
-const HEAD_BYTES_MAX: usize = 4 << 20;
+pub const HEAD_BYTES_MAX: usize = 4 << 20;
 
 /// The head of a session.
 #[derive(Debug)]
@@ -65,6 +65,7 @@ impl Head {
         }
         match event {
             Event::Start(start) => self.start(start.id, &start.raw, depth)?,
+            Event::Data(_) if self.first.is_empty() && depth == 0 => return Err(ErrorId::InvalidMkvData),
             Event::Data(data) => {
                 self.section.bytes.extend_from_slice(&data.raw);
                 self.value(data.id, &data.payload)?;

@@ -20,7 +20,7 @@ use streamfleet_media::{
 
 pub use fragment::Fragment;
 use fragment::OpenFragment;
-use head::{Head, HeadDone};
+use head::{HEAD_BYTES_MAX, Head, HeadDone};
 
 /// What came of the bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -219,9 +219,14 @@ impl Ingest {
     }
 
     fn check_size(&self) -> Result<(), ErrorId> {
-        let Stage::Body { open: Some(open), .. } = &self.stage else { return Ok(()) };
-        let size = open.size() + self.reader.buffered() as u64;
-        if size > FRAGMENT_BYTES_MAX { Err(ErrorId::MaxFragmentSizeReached) } else { Ok(()) }
+        let waiting = self.reader.buffered() as u64;
+        match &self.stage {
+            Stage::Head(_) if waiting > HEAD_BYTES_MAX as u64 => Err(ErrorId::InvalidMkvData),
+            Stage::Body { open: Some(open), .. } if open.size() + waiting > FRAGMENT_BYTES_MAX => {
+                Err(ErrorId::MaxFragmentSizeReached)
+            }
+            Stage::Head(_) | Stage::Body { .. } | Stage::Over => Ok(()),
+        }
     }
 }
 

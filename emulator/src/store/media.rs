@@ -4,7 +4,7 @@
 //! of `GetMedia` see both, the archive only what is stored. A stream without retention keeps a bounded live buffer.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, HashMap},
     io,
     ops::Bound,
     path::PathBuf,
@@ -88,9 +88,37 @@ pub struct Media {
 #[derive(Debug, Default)]
 struct Index {
     stored: BTreeMap<FragmentNumber, (FragmentMeta, Place)>,
+    /// How many of the stored lie in each file.
+    in_file: HashMap<u64, usize>,
     live: BTreeMap<FragmentNumber, (FragmentMeta, FragmentBytes)>,
     next_sequence: u64,
     deleted: bool,
+}
+
+impl Index {
+    fn store(&mut self, meta: FragmentMeta, place: Place) {
+        *self.in_file.entry(place.file).or_default() += 1;
+        self.stored.insert(meta.number, (meta, place));
+    }
+
+    /// Forgets what came before a time; tells the files in which nothing is left.
+    fn forget_before(&mut self, kept_from_ms: u64) -> Vec<u64> {
+        self.live.retain(|_, (meta, _)| meta.server_ms >= kept_from_ms);
+        let mut emptied = Vec::new();
+        // Numbers grow with server time, so the oldest come first and nothing else needs a look.
+        while let Some(entry) = self.stored.first_entry()
+            && entry.get().0.server_ms < kept_from_ms
+        {
+            let file = entry.remove().1.file;
+            let left = self.in_file.entry(file).or_default();
+            *left = left.saturating_sub(1);
+            if *left == 0 {
+                self.in_file.remove(&file);
+                emptied.push(file);
+            }
+        }
+        emptied
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -103,11 +131,12 @@ impl Media {
     /// must be above any number that an earlier process may have given without storing the fragment.
     pub fn open(dir: PathBuf, first_sequence: u64) -> io::Result<Self> {
         let (writer, found) = log::recover(&dir)?;
-        let stored: BTreeMap<_, _> =
-            found.into_iter().map(|(meta, place)| (meta.number, (meta, place))).collect();
-        let after_stored = stored.last_key_value().map_or(0, |(number, _)| number.sequence() + 1);
-        let next_sequence = first_sequence.max(after_stored);
-        let index = Index { stored, next_sequence, ..Index::default() };
+        let mut index = Index::default();
+        for (meta, place) in found {
+            index.store(meta, place);
+        }
+        let after_stored = index.stored.last_key_value().map_or(0, |(number, _)| number.sequence() + 1);
+        index.next_sequence = first_sequence.max(after_stored);
         Ok(Self { dir, index: Mutex::new(index), writer: Mutex::new(writer), changes: watch::Sender::new(0) })
     }
 
@@ -141,7 +170,7 @@ impl Media {
             return Err(PersistError::Deleted);
         }
         index.live.remove(&number);
-        index.stored.insert(number, (meta, place));
+        index.store(meta, place);
         Ok(())
     }
 
@@ -227,24 +256,7 @@ impl Media {
     pub fn purge(&self, kept_from_ms: u64) -> io::Result<()> {
         // The writer is held throughout, so that no file that is being filled looks empty.
         let writer = lock(&self.writer);
-        let mut emptied: HashSet<u64> = HashSet::new();
-        {
-            let mut index = lock(&self.index);
-            index.live.retain(|_, (meta, _)| meta.server_ms >= kept_from_ms);
-            index.stored.retain(|_, (meta, place)| {
-                let kept = meta.server_ms >= kept_from_ms;
-                if !kept {
-                    emptied.insert(place.file);
-                }
-                kept
-            });
-            if emptied.is_empty() {
-                return Ok(());
-            }
-            for (_, place) in index.stored.values() {
-                emptied.remove(&place.file);
-            }
-        }
+        let emptied = lock(&self.index).forget_before(kept_from_ms);
         for file in emptied {
             if writer.current_file() != Some(file) {
                 log::remove(&self.dir, file)?;

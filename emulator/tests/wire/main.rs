@@ -1,0 +1,8 @@
+//! The emulator over real connections: the AWS SDKs as clients, and a raw client for `PutMedia`, which no SDK has.
+
+mod control;
+mod durability;
+mod faults;
+mod put_media;
+mod reading;
+mod support;
