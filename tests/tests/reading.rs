@@ -77,6 +77,16 @@ impl Service {
         }
     }
 
+    /// Orders a fault for the next `count` calls of an operation.
+    async fn fault(&self, operation: &str, action: &str, count: u32) -> Result<()> {
+        let order =
+            serde_json::json!({ "operation": operation, "action": action, "count": count }).to_string();
+        let request = Request::post(format!("{}/_emulator/faults", self.http)).body(order)?;
+        let answer = HttpClient::builder(TokioExecutor::new()).build_http().request(request).await?;
+        ensure!(answer.status().is_success(), "the fault is refused with {}", answer.status());
+        Ok(())
+    }
+
     async fn end(self) -> Result<()> {
         self.emulator.terminate(Duration::from_secs(10)).await?;
         std::fs::remove_dir_all(&self.folder).context("failed to remove the test's folder")
@@ -324,8 +334,7 @@ async fn a_clip_begins_with_the_fragment_that_reaches_into_the_range() -> Result
 }
 
 #[tokio::test]
-async fn an_answer_that_breaks_off_or_is_throttled_is_asked_for_again_and_nothing_is_lost_or_doubled()
--> Result<()> {
+async fn an_answer_that_breaks_off_is_asked_for_again_and_nothing_is_lost_or_doubled() -> Result<()> {
     let service = Service::start("cut").await?;
     let (arn, base) = (service.stream("door").await?, base());
     let all = starts(base, 10);
@@ -343,6 +352,52 @@ async fn an_answer_that_breaks_off_or_is_throttled_is_asked_for_again_and_nothin
         assert!(service.cutter.has_cut(), "nothing was cut after {after} bytes");
         assert_eq!(frames(&file), expected(base, &all), "cut after {after} bytes");
     }
+    service.end().await
+}
+
+#[tokio::test]
+async fn calls_that_are_throttled_or_fail_in_passing_are_made_again() -> Result<()> {
+    let service = Service::start("throttle").await?;
+    let (arn, base) = (service.stream("door").await?, base());
+    let all = starts(base, 2);
+    upload(&service, &arn, &all).await?;
+    let range = Range { from: at(base), to: at(base + 4_000) };
+    let archive = Client::new(service.access(KEY)).await?.archive(Stream::Arn(arn.clone())).await?;
+    listed(&archive, range, 2).await?;
+    for operation in ["GetDataEndpoint", "ListFragments", "GetMediaForFragmentList"] {
+        for action in ["throttle", "internal-failure", "drop"] {
+            service.fault(operation, action, 1).await?;
+            let archive = Client::new(service.access(KEY)).await?.archive(Stream::Arn(arn.clone())).await?;
+            let mut file = Vec::new();
+            clip::write(&archive, range, DEFAULT_GAP_THRESHOLD, &mut file).await?;
+            assert_eq!(frames(&file), expected(base, &all), "{operation}: {action}");
+        }
+    }
+    // A throttle that does not pass is told as what it is.
+    service.fault("ListFragments", "throttle", 100).await?;
+    let error = archive.list(range).await.unwrap_err();
+    assert!(
+        matches!(&error, Error::Call { failure: CallFailure::Refused { code, .. }, .. } if code == "ClientLimitExceededException"),
+        "{error:?}"
+    );
+    service.end().await
+}
+
+#[tokio::test]
+async fn a_range_of_more_fragments_than_a_page_of_the_list_and_two_recalls_hold_comes_back_whole()
+-> Result<()> {
+    const COUNT: u64 = 1_100;
+    let service = Service::start("many").await?;
+    let (arn, base) = (service.stream("door").await?, base() - COUNT * FRAGMENT_MS);
+    let all = starts(base, COUNT);
+    upload(&service, &arn, &all).await?;
+    let archive = Client::new(service.access(KEY)).await?.archive(Stream::Arn(arn)).await?;
+    let range = Range { from: at(base), to: at(base + COUNT * FRAGMENT_MS) };
+    listed(&archive, range, COUNT as usize).await?;
+    let mut file = Vec::new();
+    let report = clip::write(&archive, range, DEFAULT_GAP_THRESHOLD, &mut file).await?;
+    assert_eq!((report.fragments, report.gaps.len(), report.segments), (COUNT as usize, 0, 1));
+    assert_eq!(frames(&file), expected(base, &all));
     service.end().await
 }
 
