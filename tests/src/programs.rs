@@ -66,7 +66,7 @@ impl Program {
     }
 
     /// Sends SIGKILL and waits for the end.
-    pub async fn kill(mut self) -> Result<()> {
+    pub async fn kill(&mut self) -> Result<()> {
         self.child.kill().await.with_context(|| format!("failed to kill {}", self.name))
     }
 

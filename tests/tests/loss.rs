@@ -3,8 +3,9 @@
 
 #![expect(clippy::print_stdout, reason = "the counts are to be seen")]
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -23,6 +24,8 @@ const RATE: usize = 25;
 /// What a fragment lasts at least, in seconds, and what the emulator takes to store one at most.
 const FRAGMENT_SECONDS: usize = 2;
 const PERSIST_SECONDS_MAX: usize = 2;
+/// More than the longest outage here fills.
+const BUFFER: u64 = 64 << 20;
 /// How far a stored picture's time may be from when the camera took it.
 const CLOCK_ERROR_MS_MAX: i64 = 500;
 
@@ -31,25 +34,26 @@ struct Way {
     folder: PathBuf,
     camera: Camera,
     proxy: Proxy,
-    emulator: Program,
+    emulator: Emulator,
     config: SdkConfig,
     /// Starts of the producer so far.
     starts: u32,
 }
 
 impl Way {
-    /// Starts all but the producer, in a folder of this test's own.
-    async fn start(name: &str) -> Result<Self> {
+    /// Starts all but the producer, in a folder of this test's own. The producer may hold so many bytes of media.
+    async fn start(name: &str, memory_budget_bytes: u64) -> Result<Self> {
         let folder = std::env::temp_dir().join(format!("streamfleet-{name}-{}", std::process::id()));
         std::fs::create_dir_all(folder.join("aws"))?;
         let clip = Clip::read(&Recipe::default().make(&folder).await?)?;
         let options = Options { journal: Some(folder.join("journal")), ..Options::on_loopback(clip) };
         let camera = Camera::start(options).await?;
         let proxy = Proxy::start().await?;
-        let (emulator, http) = start_emulator(&folder, &proxy).await?;
-        let config = archive::sdk_config(&http).await;
+        let emulator = Emulator::start(&folder, &proxy).await?;
+        let config = archive::sdk_config(&format!("http://{}", emulator.http)).await;
         let arn = archive::create_stream(&config, STREAM).await?;
-        let feeds = configuration(&camera, &proxy, arn, &folder);
+        let mut feeds = configuration(&camera, &proxy, arn, &folder);
+        feeds.process.memory_budget_bytes = memory_budget_bytes;
         // JSON is YAML too.
         std::fs::write(folder.join("feeds.yaml"), serde_json::to_string(&feeds)?)?;
         Ok(Self { folder, camera, proxy, emulator, config, starts: 0 })
@@ -95,35 +99,51 @@ impl Way {
     /// Removes the folder. Not done when a test fails: the logs are in it.
     async fn clear(self) -> Result<()> {
         self.camera.stop().await;
-        self.emulator.terminate(Duration::from_secs(10)).await?;
+        self.emulator.program.terminate(Duration::from_secs(10)).await?;
         std::fs::remove_dir_all(&self.folder).context("failed to remove the test's folder")
     }
 }
 
-/// Starts the emulator with the proxy as what it advertises, and gives its plain address.
-async fn start_emulator(folder: &std::path::Path, proxy: &Proxy) -> Result<(Program, String)> {
-    let data = folder.join("emulator");
-    let mut emulator = Program::start("streamfleet-emulator", &folder.join("emulator.log"), |command| {
-        command.args(["--listen", "127.0.0.1:0", "--listen-tls", "127.0.0.1:0", "--data"]).arg(&data);
-        command.arg("--advertise").arg(format!("https://{}", proxy.address()));
-    })?;
-    let addresses = || {
-        let text = std::fs::read_to_string(data.join("addresses.json")).ok()?;
-        serde_json::from_str::<serde_json::Value>(&text).ok()
-    };
-    let addresses = emulator.wait_for(Duration::from_secs(20), addresses).await?;
-    let address = |kind: &str| addresses[kind].as_str().with_context(|| format!("no {kind} in {addresses}"));
-    let address = |kind: &str| -> Result<SocketAddr> { Ok(address(kind)?.parse()?) };
-    proxy.forward_to(address("https")?);
-    Ok((emulator, format!("http://{}", address("http")?)))
+/// The service: it keeps its addresses when it is started again.
+struct Emulator {
+    program: Program,
+    http: SocketAddr,
+    https: SocketAddr,
 }
 
-fn configuration(
-    camera: &Camera,
-    proxy: &Proxy,
-    arn: String,
-    folder: &std::path::Path,
-) -> contract::Configuration {
+impl Emulator {
+    /// Starts the emulator with the proxy as what it advertises.
+    async fn start(folder: &Path, proxy: &Proxy) -> Result<Self> {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let mut program = Self::run(folder, proxy, any, any)?;
+        let file = folder.join("emulator/addresses.json");
+        let addresses =
+            || serde_json::from_slice::<BTreeMap<String, SocketAddr>>(&std::fs::read(&file).ok()?).ok();
+        let addresses = program.wait_for(Duration::from_secs(20), addresses).await?;
+        let (http, https) = (addresses["http"], addresses["https"]);
+        proxy.forward_to(https);
+        Ok(Self { program, http, https })
+    }
+
+    fn run(folder: &Path, proxy: &Proxy, http: SocketAddr, https: SocketAddr) -> Result<Program> {
+        Program::start("streamfleet-emulator", &folder.join("emulator.log"), |command| {
+            command.arg("--listen").arg(http.to_string()).arg("--listen-tls").arg(https.to_string());
+            command.arg("--data").arg(folder.join("emulator"));
+            command.arg("--advertise").arg(format!("https://{}", proxy.address()));
+        })
+    }
+
+    /// Kills the emulator, and starts it again over the same data.
+    async fn kill_and_start(&mut self, folder: &Path, proxy: &Proxy) -> Result<()> {
+        self.program.kill().await?;
+        self.program = Self::run(folder, proxy, self.http, self.https)?;
+        let listens = || std::net::TcpStream::connect(self.https).ok();
+        self.program.wait_for(Duration::from_secs(20), listens).await?;
+        Ok(())
+    }
+}
+
+fn configuration(camera: &Camera, proxy: &Proxy, arn: String, folder: &Path) -> contract::Configuration {
     let feed = contract::Feed {
         id: "loss".to_owned(),
         name: "tests/loss".to_owned(),
@@ -230,7 +250,7 @@ async fn two_bad_minutes(way: &mut Way) -> Result<Vec<u64>> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_over_two_minutes_of_cuts_and_outages() {
-    let mut way = Way::start("loss").await.unwrap();
+    let mut way = Way::start("loss", BUFFER).await.unwrap();
     let excused = two_bad_minutes(&mut way).await.unwrap();
     let (journal, archive) = (way.journal().unwrap(), way.archived().await.unwrap());
     let comparison = journal::compare(&journal, &archive, &excused);
@@ -247,8 +267,8 @@ async fn nothing_is_lost_over_two_minutes_of_cuts_and_outages() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_producer_loses_only_what_came_after_the_last_stored_fragment() {
-    let mut way = Way::start("kill").await.unwrap();
-    let producer = way.produce().await.unwrap();
+    let mut way = Way::start("kill", BUFFER).await.unwrap();
+    let mut producer = way.produce().await.unwrap();
     tokio::time::sleep(Duration::from_secs(15)).await;
     producer.kill().await.unwrap();
     let stored_before = way.archived().await.unwrap();
@@ -281,4 +301,150 @@ fn pictures_over(journal: &[Entry], wanted: u64) -> Vec<u64> {
         _ => None,
     };
     journal.iter().filter_map(sent).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_an_outage_drops_from_a_small_buffer_shows_in_the_count() {
+    // Seven seconds of about 100 kB each, enough while all is well, and an outage of fourteen.
+    let mut way = Way::start("small", 700_000).await.unwrap();
+    let mut producer = way.produce().await.unwrap();
+    tokio::time::sleep(Duration::from_secs(8)).await;
+    let (before, began) = (way.journal().unwrap().len(), unix_ms());
+    way.proxy.refuse().await;
+    tokio::time::sleep(Duration::from_secs(14)).await;
+    let uploads = way.proxy.connections();
+    way.proxy.admit().await.unwrap();
+    let again = || (way.proxy.connections() > uploads).then_some(());
+    producer.wait_for(Duration::from_secs(40), again).await.unwrap();
+    let ended = unix_ms();
+    tokio::time::sleep(Duration::from_secs(8)).await;
+    way.finish(producer).await.unwrap();
+    let (journal, archive) = (way.journal().unwrap(), way.archived().await.unwrap());
+    let comparison = journal::compare(&journal, &archive, &[]);
+    println!("{comparison}");
+    assert!(!comparison.is_complete() && journal.len() > before);
+    // At least what does not fit, and nothing that came before or after.
+    assert!(comparison.lost.len() >= 5 * RATE, "{comparison}");
+    let Some(Entry::Start { unix_ms, picture_micros }) = journal.first() else {
+        panic!("{:?}", journal.first())
+    };
+    let taken = |number: u64| unix_ms + (number * picture_micros / 1000) as i64;
+    let in_flight_ms = 1000 * (FRAGMENT_SECONDS + PERSIST_SECONDS_MAX) as i64;
+    let outage = began - in_flight_ms..=ended;
+    assert!(comparison.lost.iter().all(|number| outage.contains(&taken(*number))), "{comparison}");
+    way.clear().await.unwrap();
+}
+
+fn unix_ms() -> i64 {
+    jiff::Timestamp::now().as_millisecond()
+}
+
+/// What may go wrong at a moment.
+#[derive(Debug, Clone, Copy)]
+enum Fault {
+    CutUpload,
+    CutUploadAfterBytes,
+    StallUpload,
+    Outage,
+    KillService,
+    ResetRtsp,
+    CloseRtsp,
+    Vanish,
+    Silence,
+    RestartProducer,
+}
+
+const FAULTS: [Fault; 10] = [
+    Fault::CutUpload,
+    Fault::CutUploadAfterBytes,
+    Fault::StallUpload,
+    Fault::Outage,
+    Fault::KillService,
+    Fault::ResetRtsp,
+    Fault::CloseRtsp,
+    Fault::Vanish,
+    Fault::Silence,
+    Fault::RestartProducer,
+];
+
+/// Plays a fault to its end.
+async fn play(way: &mut Way, producer: Program, fault: Fault, random: &mut fastrand::Rng) -> Result<Program> {
+    let some_seconds = Duration::from_millis(random.u64(1000..6000));
+    match fault {
+        Fault::CutUpload => way.proxy.cut(),
+        Fault::CutUploadAfterBytes => way.proxy.cut_after(random.u32(0..200_000)),
+        Fault::StallUpload => {
+            way.proxy.stall();
+            tokio::time::sleep(some_seconds * 4).await;
+            way.proxy.flow();
+        }
+        Fault::Outage => {
+            way.proxy.refuse().await;
+            tokio::time::sleep(some_seconds * 2).await;
+            way.proxy.admit().await?;
+        }
+        Fault::KillService => {
+            let Way { emulator, folder, proxy, .. } = way;
+            emulator.kill_and_start(folder, proxy).await?;
+        }
+        Fault::ResetRtsp => way.camera.order(Order::CutReset).await?,
+        Fault::CloseRtsp => way.camera.order(Order::CutClose).await?,
+        Fault::Vanish => {
+            way.camera.order(Order::Vanish).await?;
+            tokio::time::sleep(some_seconds).await;
+            way.camera.order(Order::Return).await?;
+        }
+        Fault::Silence => {
+            way.camera.order(Order::SilenceOn).await?;
+            tokio::time::sleep(some_seconds).await;
+            way.camera.order(Order::SilenceOff).await?;
+        }
+        Fault::RestartProducer => {
+            let status = producer.terminate(Duration::from_secs(40)).await?;
+            ensure!(status.success(), "the producer ended with {status} after SIGTERM");
+            return way.produce().await;
+        }
+    }
+    Ok(producer)
+}
+
+/// Faults one after another, drawn from a seed, each kind once in a round.
+async fn bad_luck(way: &mut Way, seed: u64, rounds: u32) -> Result<()> {
+    let mut random = fastrand::Rng::with_seed(seed);
+    let mut producer = way.produce().await?;
+    for _ in 0..rounds {
+        let mut faults = FAULTS;
+        random.shuffle(&mut faults);
+        for fault in faults {
+            tokio::time::sleep(Duration::from_millis(random.u64(500..5000))).await;
+            println!("{fault:?}");
+            producer = play(way, producer, fault, &mut random).await?;
+        }
+    }
+    // Time to come back from the last.
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    way.finish(producer).await
+}
+
+/// `STREAMFLEET_FAULT_SEED` plays one again, `STREAMFLEET_FAULT_ROUNDS` makes it longer.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_lost_by_faults_drawn_from_a_seed() {
+    let from_environment = |name: &str| std::env::var(name).ok().and_then(|value| value.parse::<u64>().ok());
+    let seed = from_environment("STREAMFLEET_FAULT_SEED").unwrap_or_else(|| fastrand::u64(..));
+    let rounds = from_environment("STREAMFLEET_FAULT_ROUNDS").unwrap_or(1) as u32;
+    println!("STREAMFLEET_FAULT_SEED={seed}");
+    let mut way = Way::start(&format!("luck-{seed}"), BUFFER).await.unwrap();
+    bad_luck(&mut way, seed, rounds).await.unwrap();
+    let (journal, archive) = (way.journal().unwrap(), way.archived().await.unwrap());
+    // All ends but the last, which comes after silence, are faults of ours.
+    let ended = ends(&journal);
+    let excused: Vec<u64> = ended.iter().rev().skip(1).map(|(connection, _)| *connection).collect();
+    let comparison = journal::compare(&journal, &archive, &excused);
+    println!("{comparison}");
+    assert!(comparison.is_complete(), "{comparison}; connections ended: {ended:?}");
+    // The producer gives up no connection by itself. Each round has a reset, a close, a vanishing and a restart, each of
+    // which finds a connection or none; then comes the end.
+    assert!(ended.len() <= 4 * rounds as usize + 1, "{ended:?}");
+    check_times(&journal, &archive).unwrap();
+    way.clear().await.unwrap();
 }
