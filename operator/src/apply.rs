@@ -26,8 +26,8 @@ where
     api.patch(&object.name_any(), &apply_params(), &Patch::Apply(object)).await
 }
 
-/// Applies a status.
-pub async fn status<K, S>(api: &Api<K>, name: &str, status: &S) -> Result<K, kube::Error>
+/// Applies a status. An object that is gone by now needs none: that is a success.
+pub async fn status<K, S>(api: &Api<K>, name: &str, status: &S) -> Result<(), kube::Error>
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
     S: Serialize,
@@ -37,7 +37,11 @@ where
         "kind": K::kind(&()),
         "status": status,
     });
-    api.patch_status(name, &apply_params(), &Patch::Apply(&patch)).await
+    match api.patch_status(name, &apply_params(), &Patch::Apply(&patch)).await {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 /// Puts our finalizer on an object. Fails with a conflict where the object has changed since it was read.

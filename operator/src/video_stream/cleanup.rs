@@ -101,6 +101,9 @@ fn locate(pass: &Pass<'_>) -> Option<(Place, String)> {
 
 async fn delete_at(pass: &Pass<'_>, place: &Place, name: &str) -> Result<Action, Error> {
     let owner = owner(pass.stream, pass.ctx.installation());
+    if !is_still_there(pass).await? {
+        return Ok(Action::await_change());
+    }
     let mut arn = pass.stream.stream_arn().map(ToOwned::to_owned);
     // At most: record, delete, look.
     for _ in 0..3 {
@@ -135,6 +138,15 @@ async fn delete_at(pass: &Pass<'_>, place: &Place, name: &str) -> Result<Action,
         }
     }
     Ok(Action::requeue(LOOK_SOON))
+}
+
+/// Whether the object that is cleaned up after is still the one of its name, by a fresh read: its successor's stream is not to
+/// be deleted in its stead.
+async fn is_still_there(pass: &Pass<'_>) -> Result<bool, Error> {
+    let present = pass.api.get_opt(&pass.stream.name_any()).await.map_err(Error::ReadObject)?;
+    Ok(present.is_some_and(|present| {
+        present.metadata.uid == pass.stream.metadata.uid && present.metadata.deletion_timestamp.is_some()
+    }))
 }
 
 /// A fresh read: nothing is destroyed on the word of a cache.
@@ -202,4 +214,63 @@ async fn say(pass: &Pass<'_>, reason: Reason, message: &str) -> Result<(), Error
     after.conditions.extend(ready);
     after.conditions.sort_by_key(|condition| condition.type_ != ConditionType::Ready.as_str());
     pass.write_status(&after, &[]).await
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use streamfleet_crds::ownership_tags;
+
+    use super::super::testing::{ARN, desired, observed};
+    use super::*;
+
+    fn delete() -> Step {
+        Step::Delete { arn: ARN.to_owned(), version: "v1".to_owned() }
+    }
+
+    #[test]
+    fn a_stream_is_recorded_before_it_is_deleted() {
+        let desired = desired(json!({}));
+        let observed = observed(&desired);
+        assert_eq!(next(None, &desired.owner, Some(&observed)), Step::Record(ARN.to_owned()));
+        assert_eq!(next(Some(ARN), &desired.owner, Some(&observed)), delete());
+    }
+
+    #[test]
+    fn what_is_gone_or_was_never_made_is_done() {
+        let owner = desired(json!({})).owner;
+        for recorded in [None, Some(ARN)] {
+            assert_eq!(next(recorded, &owner, None), Step::Finish(None, String::new()));
+        }
+    }
+
+    #[test]
+    fn a_stream_with_another_arn_or_owner_is_kept() {
+        let desired = desired(json!({}));
+        let mut observed = observed(&desired);
+        assert!(matches!(
+            next(Some("arn:old"), &desired.owner, Some(&observed)),
+            Step::Finish(Some("StreamRetained"), _)
+        ));
+        for (key, value) in [(ownership_tags::INSTALLATION, "south"), (ownership_tags::NAME, "other")] {
+            let mut foreign = observed.clone();
+            foreign.tags.insert(key.to_owned(), value.to_owned());
+            for recorded in [None, Some(ARN)] {
+                let step = next(recorded, &desired.owner, Some(&foreign));
+                assert!(matches!(step, Step::Finish(Some("StreamRetained"), _)), "{step:?}");
+            }
+        }
+        observed.tags.clear();
+        assert!(matches!(next(Some(ARN), &desired.owner, Some(&observed)), Step::Finish(..)));
+    }
+
+    #[test]
+    fn the_object_stays_until_the_stream_has_gone() {
+        let desired = desired(json!({}));
+        let mut observed = observed(&desired);
+        for state in [StreamState::Creating, StreamState::Updating, StreamState::Deleting] {
+            observed.info.state = state;
+            assert_eq!(next(Some(ARN), &desired.owner, Some(&observed)), Step::Wait, "{state:?}");
+        }
+    }
 }

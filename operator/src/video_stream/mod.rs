@@ -60,6 +60,9 @@ pub enum Error {
     /// The producer of the stream could not be stopped.
     #[error("failed to stop the writer's pod")]
     StopWriter(#[source] kube::Error),
+    /// The object could not be read anew.
+    #[error("failed to read the object")]
+    ReadObject(#[source] kube::Error),
     /// A call to AWS failed.
     #[error("failed to bring the stream in line")]
     Aws(#[source] AwsError),
@@ -73,6 +76,7 @@ impl run::Classified for Error {
             | Self::RemoveFinalizer(_)
             | Self::WriteStatus(_)
             | Self::ReleaseWriter(_)
+            | Self::ReadObject(_)
             | Self::StopWriter(_) => "api_server",
         }
     }
@@ -160,31 +164,30 @@ async fn bring_in_line(pass: &Pass<'_>, desired: &Desired) -> Result<Action, Err
     if is_steady(pass, desired).await.map_err(Error::Aws)? {
         return Ok(Action::requeue(jittered(LOOK_EVERY)));
     }
-    match execute::converge(pass, desired).await {
+    let before = pass.before();
+    match execute::converge(&pass.ctx.aws, desired, recorded(&before)).await {
+        Ok(done) if done.plan.is_lost => forget_lost(pass, &before).await,
         Ok(done) => {
-            let outcome = Outcome::Planned(desired, &done.plan, done.observed.as_ref());
-            let mut after =
-                status::status(&pass.before(), &outcome, pass.stream.metadata.generation, Timestamp::now());
-            if done.created {
-                let verdict = [status::created()];
-                let owned = crate::conditions::merge(
-                    &after.conditions,
-                    &verdict,
-                    pass.stream.metadata.generation,
-                    Timestamp::now(),
-                );
-                after.conditions.retain(|condition| condition.type_ != ConditionType::Owned.as_str());
-                after.conditions.extend(owned);
-            }
-            pass.write_status(&after, &done.notes).await?;
+            let outcome = Outcome::Planned(desired, &done.plan, done.observed.as_ref(), done.created);
+            pass.write(&outcome, &done.notes).await?;
             Ok(Action::requeue(next_look(&done.plan, done.observed.as_ref())))
         }
-        Err(execute::Failure::Aws(error)) => {
+        Err(error) => {
             pass.write(&Outcome::Failed(desired, &error), &[]).await?;
             Err(Error::Aws(error))
         }
-        Err(execute::Failure::WriteStatus(error)) => Err(Error::WriteStatus(error)),
     }
+}
+
+/// Clears the record of a stream that has disappeared; the next pass makes another. In one pass with that, a crash between the
+/// two would leave a stream that looks like somebody else's.
+async fn forget_lost(pass: &Pass<'_>, before: &VideoStreamStatus) -> Result<Action, Error> {
+    let arn = before.stream_arn.as_deref().unwrap_or_default();
+    let note = Note::warning("StreamLost", "Observe", format!("The stream {arn} has disappeared from AWS"));
+    pass.ctx.aws.observer.forget_tags(arn);
+    let after = status::lost(before, pass.stream.metadata.generation, Timestamp::now());
+    pass.write_status(&after, &[note]).await?;
+    Ok(Action::requeue(LOOK_SOON))
 }
 
 /// Whether the last sweep shows the stream as the status has it, and the status says that all is done: then nothing is asked
@@ -236,6 +239,8 @@ fn turn_notes(before: &VideoStreamStatus, after: &VideoStreamStatus) -> Vec<Note
                 false
             }
             VideoStreamReason::InSync | VideoStreamReason::Created | VideoStreamReason::Updating => false,
+            // It has a note of its own, with the ARN.
+            VideoStreamReason::StreamLost => false,
             _ => !notes.iter().any(|note| note.reason == reason.as_str()),
         };
         if is_news {

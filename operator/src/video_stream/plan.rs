@@ -192,3 +192,157 @@ impl StreamAction {
         if to > from { RetentionChange::Increase(to - from) } else { RetentionChange::Decrease(from - to) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::testing::{ARN, desired, observed};
+    use super::*;
+
+    const KNOWN: Recorded<'static> = Recorded { arn: Some(ARN), managed_tags: &[] };
+
+    #[test]
+    fn without_a_stream_one_is_made_with_its_owner_in_the_same_call() {
+        let desired = desired(json!({ "retentionHours": 48 }));
+        let plan = plan(&desired, Recorded::default(), None);
+        let [StreamAction::Create(stream)] = &plan.actions[..] else { panic!("{plan:?}") };
+        assert_eq!((stream.name.as_str(), stream.retention_hours), ("p-shop.door", 48));
+        assert!(desired.owner.owns(&stream.tags));
+        assert_eq!(stream.tags.get("team").map(String::as_str), Some("video"));
+    }
+
+    #[test]
+    fn a_stream_that_is_as_asked_for_is_left_alone() {
+        let desired = desired(json!({}));
+        let plan = plan(&desired, KNOWN, Some(&observed(&desired)));
+        assert_eq!(
+            plan,
+            Plan { ownership: Ownership::Ours, is_lost: false, actions: vec![], pending: vec![] }
+        );
+    }
+
+    #[test]
+    fn retention_is_raised_lowered_or_blocked() {
+        let change = |from, to| StreamAction::ChangeRetention { version: "v1".to_owned(), from, to };
+        let table = [
+            (24, 48, "Deny", vec![change(24, 48)], false),
+            (48, 24, "Deny", vec![], true),
+            (48, 24, "Allow", vec![change(48, 24)], false),
+            (0, 24, "Deny", vec![change(0, 24)], false),
+            (24, 0, "Deny", vec![], true),
+            (24, 0, "Allow", vec![change(24, 0)], false),
+            (24, 24, "Allow", vec![], false),
+        ];
+        for (from, to, policy, actions, blocked) in table {
+            let desired = desired(json!({ "retentionHours": to, "retentionDecreasePolicy": policy }));
+            let mut observed = observed(&desired);
+            observed.info.retention_hours = from;
+            let plan = plan(&desired, KNOWN, Some(&observed));
+            assert_eq!(plan.actions, actions, "{from} {to} {policy}");
+            assert_eq!(plan.pending.iter().any(|change| change.blocked), blocked, "{from} {to} {policy}");
+        }
+        assert_eq!(StreamAction::retention_change(24, 48), RetentionChange::Increase(24));
+        assert_eq!(StreamAction::retention_change(48, 24), RetentionChange::Decrease(24));
+    }
+
+    #[test]
+    fn tags_are_put_on_and_taken_off_and_foreign_ones_are_left() {
+        let desired = desired(json!({ "tags": { "site": "berlin" } }));
+        let mut observed = observed(&desired);
+        observed.tags.insert("site".to_owned(), "bonn".to_owned());
+        observed.tags.insert("foreign".to_owned(), "1".to_owned());
+        observed.tags.insert("former".to_owned(), "1".to_owned());
+        let managed = ["former".to_owned(), "never-there".to_owned()];
+        let plan = plan(&desired, Recorded { arn: Some(ARN), managed_tags: &managed }, Some(&observed));
+        let site = BTreeMap::from([("site".to_owned(), "berlin".to_owned())]);
+        assert_eq!(plan.actions, [StreamAction::Untag(vec!["former".to_owned()]), StreamAction::Tag(site)]);
+    }
+
+    #[test]
+    fn the_versioned_change_goes_first_and_is_the_only_one() {
+        let desired = desired(json!({ "retentionHours": 48, "tags": { "site": "berlin" } }));
+        let mut observed = observed(&desired);
+        observed.info.retention_hours = 24;
+        observed.tags.remove("site");
+        let plan = plan(&desired, KNOWN, Some(&observed));
+        assert!(matches!(plan.actions[..], [StreamAction::ChangeRetention { .. }, StreamAction::Tag(_)]));
+    }
+
+    #[test]
+    fn nothing_is_changed_while_the_service_works_on_the_stream() {
+        let desired = desired(json!({ "retentionHours": 48 }));
+        for state in [StreamState::Creating, StreamState::Updating, StreamState::Deleting] {
+            let mut observed = observed(&desired);
+            observed.info.retention_hours = 24;
+            observed.info.state = state;
+            assert_eq!(plan(&desired, KNOWN, Some(&observed)).actions, [], "{state:?}");
+        }
+    }
+
+    #[test]
+    fn a_stream_is_found_again_by_its_tags_and_gets_the_new_uid() {
+        let desired = desired(json!({}));
+        let mut observed = observed(&desired);
+        observed.tags.insert(ownership_tags::UID.to_owned(), "uid-0".to_owned());
+        let plan = plan(&desired, Recorded::default(), Some(&observed));
+        assert_eq!(plan.ownership, Ownership::Ours);
+        let uid = BTreeMap::from([(ownership_tags::UID.to_owned(), "uid-1".to_owned())]);
+        assert_eq!(plan.actions, [StreamAction::Tag(uid)]);
+    }
+
+    #[test]
+    fn a_stream_of_others_is_not_touched() {
+        let desired = desired(json!({ "retentionHours": 48 }));
+        for (key, value) in [
+            (ownership_tags::INSTALLATION, "south"),
+            (ownership_tags::NAMESPACE, "other"),
+            (ownership_tags::NAME, "other"),
+        ] {
+            let mut observed = observed(&desired);
+            observed.info.retention_hours = 24;
+            observed.tags.insert(key.to_owned(), value.to_owned());
+            for record in [Recorded::default(), KNOWN] {
+                let plan = plan(&desired, record, Some(&observed));
+                assert!(
+                    matches!(&plan.ownership, Ownership::Other(whose) if whose.contains(value)),
+                    "{plan:?}"
+                );
+                assert_eq!(plan.actions, []);
+            }
+        }
+    }
+
+    #[test]
+    fn a_stream_without_tags_is_ours_only_by_its_arn() {
+        let desired = desired(json!({}));
+        let mut observed = observed(&desired);
+        observed.tags.clear();
+        assert!(matches!(
+            plan(&desired, Recorded::default(), Some(&observed)).ownership,
+            Ownership::Other(_)
+        ));
+        let plan = plan(&desired, KNOWN, Some(&observed));
+        assert_eq!(plan.ownership, Ownership::Ours);
+        assert!(matches!(&plan.actions[..], [StreamAction::Tag(tags)] if desired.owner.owns(tags)));
+    }
+
+    #[test]
+    fn a_stream_with_another_arn_is_not_ours_whatever_its_tags() {
+        let desired = desired(json!({ "retentionHours": 48 }));
+        let mut observed = observed(&desired);
+        observed.info.retention_hours = 24;
+        let record = Recorded { arn: Some("arn:old"), managed_tags: &[] };
+        let plan = plan(&desired, record, Some(&observed));
+        assert!(matches!(plan.ownership, Ownership::Replaced { .. }));
+        assert_eq!(plan.actions, []);
+    }
+
+    #[test]
+    fn a_lost_stream_is_not_made_again_before_its_record_is_cleared() {
+        let desired = desired(json!({}));
+        let plan = plan(&desired, KNOWN, None);
+        assert!(plan.is_lost);
+        assert_eq!(plan.actions, []);
+    }
+}

@@ -14,8 +14,8 @@ use crate::conditions::{Truth, Verdict, merge, whole_seconds};
 pub enum Outcome<'a> {
     /// Nothing was done: the class does not grant it.
     Refused(&'a Refusal),
-    /// AWS was asked, and this was left to do.
-    Planned(&'a Desired, &'a Plan, Option<&'a Observed>),
+    /// AWS was asked, and this was left to do; true where the stream was made in this pass.
+    Planned(&'a Desired, &'a Plan, Option<&'a Observed>, bool),
     /// A call to AWS failed.
     Failed(&'a Desired, &'a AwsError),
 }
@@ -30,9 +30,9 @@ pub fn status(
     let mut after = VideoStreamStatus { observed_generation: generation, writer: None, ..before.clone() };
     let verdicts = match outcome {
         Outcome::Refused(refusal) => refused(before, refusal),
-        Outcome::Planned(desired, plan, observed) => {
+        Outcome::Planned(desired, plan, observed, is_new) => {
             record(&mut after, desired, plan, *observed);
-            planned(before, plan, *observed)
+            planned(before, plan, *observed, *is_new)
         }
         Outcome::Failed(desired, error) => {
             locate(&mut after, desired);
@@ -43,17 +43,17 @@ pub fn status(
     after
 }
 
-/// The status of an object whose record of its stream is cleared, before another stream is made.
-pub fn cleared(before: &VideoStreamStatus) -> VideoStreamStatus {
+/// The status of an object whose stream has disappeared: without the record of it.
+pub fn lost(before: &VideoStreamStatus, generation: Option<i64>, now: Timestamp) -> VideoStreamStatus {
+    let message = "The stream has disappeared from AWS, with its footage; it is made again";
+    let verdicts = not_there(Reason::StreamLost, message);
     VideoStreamStatus {
-        stream_arn: None,
-        aws_status: None,
-        version: None,
-        creation_time: None,
-        retention_hours: None,
-        managed_tags: Vec::new(),
-        writer: None,
-        ..before.clone()
+        observed_generation: generation,
+        conditions: merge(&before.conditions, &verdicts, generation, now),
+        stream_name: before.stream_name.clone(),
+        account: before.account.clone(),
+        region: before.region.clone(),
+        ..VideoStreamStatus::default()
     }
 }
 
@@ -132,9 +132,14 @@ fn failed(before: &VideoStreamStatus, error: &AwsError) -> Vec<Verdict> {
     ]
 }
 
-fn planned(before: &VideoStreamStatus, plan: &Plan, observed: Option<&Observed>) -> Vec<Verdict> {
+fn planned(
+    before: &VideoStreamStatus,
+    plan: &Plan,
+    observed: Option<&Observed>,
+    is_new: bool,
+) -> Vec<Verdict> {
     match &plan.ownership {
-        Ownership::Nobody => not_there(plan.is_lost),
+        Ownership::Nobody => not_there(Reason::Creating, "The stream is being made"),
         Ownership::Other(whose) => {
             let message = format!(
                 "A stream of this name exists, and {whose}: choose another spec.streamName, or tag the stream for this \
@@ -149,16 +154,11 @@ fn planned(before: &VideoStreamStatus, plan: &Plan, observed: Option<&Observed>)
             );
             not_ours(Reason::IdentityChanged, &message)
         }
-        Ownership::Ours => ours(before, plan, observed),
+        Ownership::Ours => ours(before, plan, observed, is_new),
     }
 }
 
-fn not_there(is_lost: bool) -> Vec<Verdict> {
-    let (reason, message) = if is_lost {
-        (Reason::StreamLost, "The stream has disappeared from AWS, with its footage; it is made again")
-    } else {
-        (Reason::Creating, "The stream is being made")
-    };
+fn not_there(reason: Reason, message: &str) -> Vec<Verdict> {
     vec![
         Verdict::new(ConditionType::Ready, Truth::False, reason.as_str(), message),
         Verdict::new(ConditionType::Synced, Truth::False, reason.as_str(), message),
@@ -174,7 +174,7 @@ fn not_ours(reason: Reason, message: &str) -> Vec<Verdict> {
     ]
 }
 
-fn ours(before: &VideoStreamStatus, plan: &Plan, observed: Option<&Observed>) -> Vec<Verdict> {
+fn ours(before: &VideoStreamStatus, plan: &Plan, observed: Option<&Observed>, is_new: bool) -> Vec<Verdict> {
     let state = observed.map_or(StreamState::Creating, |observed| observed.info.state);
     let synced = synced(state, &plan.pending);
     let (truth, reason, message) = match state {
@@ -193,24 +193,18 @@ fn ours(before: &VideoStreamStatus, plan: &Plan, observed: Option<&Observed>) ->
             (Truth::False, reason, synced.message.clone())
         }
     };
-    let owned = match find_condition(&before.conditions, ConditionType::Owned.as_str()) {
-        Some(condition) if condition.status == "True" && before.stream_arn.is_some() => {
-            kept(before, ConditionType::Owned)
-        }
-        _ => Verdict::new(
-            ConditionType::Owned,
-            Truth::True,
-            Reason::Adopted.as_str(),
-            "The stream was there before, and its tags say that it is this object's",
-        ),
+    let is_known = before.stream_arn.is_some()
+        && streamfleet_crds::types::is_true(&before.conditions, ConditionType::Owned.as_str());
+    let owned = if is_new {
+        let message = "This object made the stream";
+        Verdict::new(ConditionType::Owned, Truth::True, Reason::Created.as_str(), message)
+    } else if is_known {
+        kept(before, ConditionType::Owned)
+    } else {
+        let message = "The stream was there before, and its tags say that it is this object's";
+        Verdict::new(ConditionType::Owned, Truth::True, Reason::Adopted.as_str(), message)
     };
     vec![Verdict::new(ConditionType::Ready, truth, reason.as_str(), message), synced, owned]
-}
-
-/// The condition that says that this object made its stream.
-pub fn created() -> Verdict {
-    let message = "This object made the stream";
-    Verdict::new(ConditionType::Owned, Truth::True, Reason::Created.as_str(), message)
 }
 
 fn has_blocked(pending: &[PendingChange]) -> bool {
@@ -238,4 +232,130 @@ fn synced(state: StreamState, pending: &[PendingChange]) -> Verdict {
         format!("To be changed: {}", fields.join(", "))
     };
     Verdict::new(ConditionType::Synced, Truth::False, Reason::ChangePending.as_str(), message)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use streamfleet_crds::types::is_true;
+
+    use super::super::plan::{Recorded, plan};
+    use super::super::testing::{ARN, desired, observed};
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn reason(status: &VideoStreamStatus, type_: ConditionType) -> (String, String) {
+        let condition = find_condition(&status.conditions, type_.as_str()).unwrap();
+        (condition.status.clone(), condition.reason.clone())
+    }
+
+    fn pair(status: &str, reason: &str) -> (String, String) {
+        (status.to_owned(), reason.to_owned())
+    }
+
+    /// The status of a stream that was made just now.
+    fn made() -> VideoStreamStatus {
+        let desired = desired(json!({}));
+        let observed = observed(&desired);
+        let plan = plan(&desired, Recorded::default(), Some(&observed));
+        let outcome = Outcome::Planned(&desired, &plan, Some(&observed), true);
+        status(&VideoStreamStatus::default(), &outcome, Some(1), at(1))
+    }
+
+    #[test]
+    fn a_made_stream_is_recorded_and_ready() {
+        let status = made();
+        assert_eq!(status.stream_arn.as_deref(), Some(ARN));
+        assert_eq!(status.managed_tags, ["team"]);
+        assert_eq!(reason(&status, ConditionType::Ready), pair("True", "Active"));
+        assert_eq!(reason(&status, ConditionType::Synced), pair("True", "InSync"));
+        assert_eq!(reason(&status, ConditionType::Owned), pair("True", "Created"));
+    }
+
+    #[test]
+    fn a_second_look_changes_nothing() {
+        let before = made();
+        let desired = desired(json!({}));
+        let observed = observed(&desired);
+        let plan = plan(&desired, Recorded { arn: Some(ARN), managed_tags: &[] }, Some(&observed));
+        let outcome = Outcome::Planned(&desired, &plan, Some(&observed), false);
+        assert_eq!(status(&before, &outcome, Some(1), at(99)), before);
+    }
+
+    #[test]
+    fn a_found_stream_is_adopted() {
+        let desired = desired(json!({}));
+        let observed = observed(&desired);
+        let plan = plan(&desired, Recorded::default(), Some(&observed));
+        let outcome = Outcome::Planned(&desired, &plan, Some(&observed), false);
+        let status = status(&VideoStreamStatus::default(), &outcome, Some(1), at(1));
+        assert_eq!(reason(&status, ConditionType::Owned), pair("True", "Adopted"));
+    }
+
+    #[test]
+    fn a_blocked_decrease_says_from_what_to_what_and_how_to_allow_it() {
+        let desired = desired(json!({ "retentionHours": 24 }));
+        let mut observed = observed(&desired);
+        observed.info.retention_hours = 168;
+        let plan = plan(&desired, Recorded { arn: Some(ARN), managed_tags: &[] }, Some(&observed));
+        let outcome = Outcome::Planned(&desired, &plan, Some(&observed), false);
+        let status = status(&made(), &outcome, Some(2), at(2));
+        assert_eq!(reason(&status, ConditionType::Synced), pair("False", "ChangeBlocked"));
+        assert_eq!(reason(&status, ConditionType::Ready), pair("False", "ChangeBlocked"));
+        let message = &find_condition(&status.conditions, "Synced").unwrap().message;
+        for part in ["168", "24", "retentionDecreasePolicy", "Allow"] {
+            assert!(message.contains(part), "{message}");
+        }
+        assert_eq!(status.retention_hours, Some(168));
+    }
+
+    #[test]
+    fn a_stream_of_others_is_not_recorded() {
+        let desired = desired(json!({}));
+        let mut observed = observed(&desired);
+        observed.tags.clear();
+        let plan = plan(&desired, Recorded::default(), Some(&observed));
+        let outcome = Outcome::Planned(&desired, &plan, Some(&observed), false);
+        let status = status(&VideoStreamStatus::default(), &outcome, Some(1), at(1));
+        assert_eq!(reason(&status, ConditionType::Owned), pair("False", "OwnedByOther"));
+        assert_eq!(status.stream_arn, None);
+    }
+
+    #[test]
+    fn errors_keep_what_is_known_and_have_a_reason_each() {
+        let desired = desired(json!({}));
+        let table = [
+            (ErrorKind::Denied, "AwsAccessDenied"),
+            (ErrorKind::Throttled, "AwsThrottled"),
+            (ErrorKind::Unreachable, "AwsUnreachable"),
+            (ErrorKind::Quota, "AwsQuotaExceeded"),
+            (ErrorKind::Other, "AwsError"),
+        ];
+        for (kind, expected) in table {
+            let error = AwsError { operation: "DescribeStream", kind, message: "text".to_owned() };
+            let status = status(&made(), &Outcome::Failed(&desired, &error), Some(1), at(2));
+            assert_eq!(reason(&status, ConditionType::Ready), pair("Unknown", expected));
+            assert_eq!(reason(&status, ConditionType::Owned), pair("True", "Created"));
+            assert_eq!(status.stream_arn.as_deref(), Some(ARN));
+        }
+    }
+
+    #[test]
+    fn a_refusal_leaves_the_stream_and_its_record() {
+        let refusal = Refusal { reason: Reason::NamespaceNotAllowed, message: "no".to_owned() };
+        let status = status(&made(), &Outcome::Refused(&refusal), Some(1), at(2));
+        assert_eq!(reason(&status, ConditionType::Ready), pair("False", "NamespaceNotAllowed"));
+        assert!(is_true(&status.conditions, "Owned"));
+        assert_eq!(status.stream_arn.as_deref(), Some(ARN));
+    }
+
+    #[test]
+    fn the_record_of_a_lost_stream_is_cleared() {
+        let status = lost(&made(), Some(1), at(2));
+        assert_eq!((status.stream_arn.as_deref(), status.managed_tags.len()), (None, 0));
+        assert_eq!(reason(&status, ConditionType::Ready), pair("False", "StreamLost"));
+    }
 }

@@ -1,1 +1,75 @@
-//! Tests.
+//! Fixtures: a class and a stream whose names differ from everything else, so that swapped ones show.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use streamfleet_crds::{StreamClass, StreamClassStatus, VideoStream};
+
+use super::plan::Observed;
+use super::validate::{Desired, validate};
+use crate::aws::{StreamInfo, StreamState};
+use crate::conditions::{Truth, Verdict, merge};
+
+/// The installation.
+pub const INSTALLATION: &str = "north";
+
+/// A class that admits every namespace and is verified, with this spec beside.
+pub fn class(spec: Value) -> StreamClass {
+    let mut whole = json!({
+        "aws": { "region": "eu-west-1", "accountID": "123456789012" },
+        "allowedNamespaces": { "from": "All" },
+        "stream": { "namePrefix": "p-", "retentionHours": 72, "tags": { "team": "video" } },
+    });
+    for (key, value) in spec.as_object().cloned().unwrap_or_default() {
+        whole[key] = value;
+    }
+    let mut class = StreamClass::new("standard", serde_json::from_value(whole).unwrap());
+    class.metadata.generation = Some(1);
+    let verdict = Verdict::new(
+        streamfleet_crds::ConditionType::CallerVerified,
+        Truth::True,
+        streamfleet_crds::StreamClassReason::CallerVerified.as_str(),
+        "",
+    );
+    let conditions = merge(&[], &[verdict], Some(1), Timestamp::UNIX_EPOCH);
+    class.status = Some(StreamClassStatus { conditions, ..StreamClassStatus::default() });
+    class
+}
+
+/// The object `shop/door` with this spec beside its class.
+pub fn stream(spec: Value) -> VideoStream {
+    let mut whole = json!({ "streamClassName": "standard" });
+    for (key, value) in spec.as_object().cloned().unwrap_or_default() {
+        whole[key] = value;
+    }
+    let mut stream = VideoStream::new("door", serde_json::from_value(whole).unwrap());
+    stream.metadata.namespace = Some("shop".to_owned());
+    stream.metadata.uid = Some("uid-1".to_owned());
+    stream
+}
+
+/// What `shop/door` asks for with this spec.
+pub fn desired(spec: Value) -> Desired {
+    validate(&stream(spec), Some(&class(json!({}))), &BTreeMap::new(), INSTALLATION).unwrap()
+}
+
+/// The ARN of [`observed`].
+pub const ARN: &str = "arn:aws:kinesisvideo:eu-west-1:123456789012:stream/p-shop.door/1";
+
+/// A stream as [`desired`] would make it.
+pub fn observed(desired: &Desired) -> Observed {
+    let mut tags = desired.tags.clone();
+    tags.extend(desired.owner.tags());
+    Observed {
+        info: StreamInfo {
+            name: desired.name.clone(),
+            arn: ARN.to_owned(),
+            version: "v1".to_owned(),
+            state: StreamState::Active,
+            retention_hours: desired.retention_hours,
+            created: Timestamp::from_second(1).ok(),
+        },
+        tags,
+    }
+}

@@ -182,3 +182,97 @@ fn admit_deletion_policy(stream: &VideoStream, class: &StreamClass) -> Result<()
     );
     Err(Refusal::new(VideoStreamReason::DeletionPolicyNotAllowed, message))
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::super::testing::{INSTALLATION, class, stream};
+    use super::*;
+
+    fn refusal(class_spec: Value, stream_spec: Value) -> Option<VideoStreamReason> {
+        let labels = BTreeMap::from([("video".to_owned(), "allowed".to_owned())]);
+        let result = validate(&stream(stream_spec), Some(&class(class_spec)), &labels, INSTALLATION);
+        result.err().map(|refusal| refusal.reason)
+    }
+
+    #[test]
+    fn defaults_come_from_the_class() {
+        let desired =
+            validate(&stream(json!({})), Some(&class(json!({}))), &BTreeMap::new(), INSTALLATION).unwrap();
+        assert_eq!((desired.name.as_str(), desired.retention_hours), ("p-shop.door", 72));
+        assert_eq!(desired.tags.get("team").map(String::as_str), Some("video"));
+    }
+
+    #[test]
+    fn the_object_goes_before_the_class_and_zero_is_a_retention() {
+        let spec = json!({ "retentionHours": 0, "tags": { "team": "shop" } });
+        let desired =
+            validate(&stream(spec), Some(&class(json!({}))), &BTreeMap::new(), INSTALLATION).unwrap();
+        assert_eq!(desired.retention_hours, 0);
+        assert_eq!(desired.tags.get("team").map(String::as_str), Some("shop"));
+    }
+
+    #[test]
+    fn a_missing_class_is_named() {
+        let refusal = validate(&stream(json!({})), None, &BTreeMap::new(), INSTALLATION).unwrap_err();
+        assert_eq!(refusal.reason, VideoStreamReason::StreamClassNotFound);
+        assert!(refusal.message.contains("standard"), "{}", refusal.message);
+    }
+
+    #[test]
+    fn namespaces_are_admitted_as_the_class_says() {
+        let no = Some(VideoStreamReason::NamespaceNotAllowed);
+        let selector = |value: &str| json!({ "matchLabels": { "video": value } });
+        let table = [
+            (json!({ "from": "None" }), no),
+            (json!({}), no),
+            (json!({ "from": "All" }), None),
+            (json!({ "from": "Selector", "selector": selector("allowed") }), None),
+            (json!({ "from": "Selector", "selector": selector("refused") }), no),
+            (json!({ "from": "Selector" }), no),
+        ];
+        for (allowed, expected) in table {
+            let got = refusal(json!({ "allowedNamespaces": allowed }), json!({}));
+            assert_eq!(got, expected, "{allowed}");
+        }
+    }
+
+    #[test]
+    fn stream_names_are_limited_as_the_class_says() {
+        let no = Some(VideoStreamReason::StreamNameNotAllowed);
+        let table = [
+            ("Default", "p-shop.door", None),
+            ("Default", "p-shop.other", no),
+            ("Prefixed", "p-shop.other", None),
+            ("Prefixed", "p-shopping.other", no),
+            ("Any", "anything", None),
+        ];
+        for (limit, name, expected) in table {
+            let got = refusal(json!({ "limits": { "streamNames": limit } }), json!({ "streamName": name }));
+            assert_eq!(got, expected, "{limit} {name}");
+        }
+    }
+
+    #[test]
+    fn deletion_policies_are_limited_and_an_unlisted_one_never_deletes() {
+        let delete = json!({ "deletionPolicy": "Delete" });
+        assert_eq!(refusal(json!({}), delete.clone()), Some(VideoStreamReason::DeletionPolicyNotAllowed));
+        let both = json!({ "limits": { "deletionPolicies": ["Retain", "Delete"] } });
+        assert_eq!(refusal(both.clone(), delete.clone()), None);
+        let policy = |class_spec| deletion_policy(&stream(delete.clone()), Some(&class(class_spec)));
+        assert_eq!(policy(both), DeletionPolicy::Delete);
+        assert_eq!(policy(json!({})), DeletionPolicy::Retain);
+        let class_default = class(json!({ "stream": { "deletionPolicy": "Delete" } }));
+        assert_eq!(deletion_policy(&stream(json!({})), Some(&class_default)), DeletionPolicy::Delete);
+        assert_eq!(deletion_policy(&stream(json!({})), None), DeletionPolicy::Retain);
+    }
+
+    #[test]
+    fn a_class_that_is_not_verified_is_not_used() {
+        let mut class = class(json!({}));
+        class.metadata.generation = Some(2);
+        let refusal = validate(&stream(json!({})), Some(&class), &BTreeMap::new(), INSTALLATION).unwrap_err();
+        assert_eq!(refusal.reason, VideoStreamReason::StreamClassNotReady);
+    }
+}
