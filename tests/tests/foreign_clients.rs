@@ -268,7 +268,7 @@ async fn produce(service: &Service, folder: &Path, stream: &str) -> Result<()> {
         command.env("AWS_ACCESS_KEY_ID", KEY).env("AWS_SECRET_ACCESS_KEY", KEY);
         command.env("AWS_EC2_METADATA_DISABLED", "true");
     })?;
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
+    let deadline = tokio::time::Instant::now() + Duration::from_mins(1);
     while stored_fragments(&config, stream).await? < 3 {
         ensure!(
             tokio::time::Instant::now() < deadline,
