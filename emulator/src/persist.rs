@@ -35,6 +35,8 @@ pub struct Persister {
     queue: Option<mpsc::UnboundedSender<(Pending, Instant)>>,
     task: JoinHandle<()>,
     failed: CancellationToken,
+    /// Cancelled when the client is to hear of nothing more.
+    muted: CancellationToken,
     delay: RangeInclusive<Duration>,
 }
 
@@ -47,14 +49,16 @@ impl Persister {
     ) -> Self {
         let (queue, pending) = mpsc::unbounded_channel();
         let failed = CancellationToken::new();
+        let muted = CancellationToken::new();
         let worker = Worker {
             stream: stream.clone(),
             acks,
             shutdown: service.shutdown.clone(),
             failed: failed.clone(),
+            muted: muted.clone(),
         };
         let task = service.tasks.spawn(worker.run(pending));
-        Self { queue: Some(queue), task, failed, delay: service.options.persist_delay.clone() }
+        Self { queue: Some(queue), task, failed, muted, delay: service.options.persist_delay.clone() }
     }
 
     /// Has a fragment stored after the delay, drawn anew for each.
@@ -73,6 +77,11 @@ impl Persister {
         let _ = (&mut self.task).await;
     }
 
+    /// Says nothing more to the client, as after an error; what was received is stored all the same.
+    pub fn mute(&self) {
+        self.muted.cancel();
+    }
+
     /// Cancelled when a fragment could not be stored.
     pub fn failed(&self) -> CancellationToken {
         self.failed.clone()
@@ -84,6 +93,7 @@ struct Worker {
     acks: WeakUnboundedSender<Result<Bytes, Cut>>,
     shutdown: CancellationToken,
     failed: CancellationToken,
+    muted: CancellationToken,
 }
 
 impl Worker {
@@ -122,7 +132,9 @@ impl Worker {
             error,
             error_code: error.map(|error| error.name().to_owned()),
         };
-        if let Some(acks) = self.acks.upgrade() {
+        if let Some(acks) = self.acks.upgrade()
+            && !self.muted.is_cancelled()
+        {
             // Nobody may be listening any more.
             let _ = acks.send(Ok(Bytes::from(ack.to_line())));
         }

@@ -310,6 +310,7 @@ impl Session {
         };
         tracing::info!(stream = %self.stream.record().name, %error, "Refused a PutMedia session");
         let number = number.and_then(|number| number.to_string().parse().ok());
+        self.persister.mute();
         self.acknowledge(&Ack::failure(error, timecode.map(|timecode| timecode as i64), number));
     }
 

@@ -5,7 +5,7 @@ use aws_sdk_kinesisvideo::{
     types::{ComparisonOperator, Status, StreamNameCondition, UpdateDataRetentionOperation as Change},
 };
 
-use crate::support::{ACCOUNT, Clients, REGION, Rig};
+use crate::support::{ACCOUNT, Clients, REGION, Rig, millis};
 
 /// The code of a refusal.
 fn code<T, E: ProvideErrorMetadata>(outcome: Result<T, E>) -> String {
@@ -32,7 +32,7 @@ async fn a_stream_is_described_as_it_was_made() {
     assert_eq!(info.kms_key_id(), Some(key.as_str()));
     let version = info.version().unwrap();
     assert!(version.len() == 20 && version.bytes().all(|byte| byte.is_ascii_alphanumeric()), "{version}");
-    let created = info.creation_time().unwrap().to_millis().unwrap();
+    let created = millis(info.creation_time().unwrap());
     assert_eq!(arn, format!("arn:aws:kinesisvideo:{REGION}:{ACCOUNT}:stream/cam-1/{created}"));
     let tags = kvs.list_tags_for_stream().stream_name("cam-1").send().await.unwrap().tags.unwrap();
     assert_eq!(tags.get("owner").map(String::as_str), Some("we"));

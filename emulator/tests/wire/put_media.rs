@@ -2,7 +2,7 @@ use std::time::{Duration, Instant};
 
 use aws_sdk_kinesisvideo::types::ApiName;
 
-use crate::support::{Form, Rig, Upload, cluster, head};
+use crate::support::{Form, Rig, Upload, cluster, head, millis};
 
 const ABSOLUTE: [(&str, &str); 1] = [("x-amzn-fragment-timecode-type", "ABSOLUTE")];
 
@@ -61,7 +61,7 @@ async fn relative_times_count_from_the_start_of_the_session() {
         upload.until("PERSISTED 2000").await;
         assert_eq!(upload.ack().await, None);
         let stored = clients.stored("cam").await;
-        let time = stored.last().unwrap().producer_timestamp.unwrap().to_millis().unwrap();
+        let time = millis(&stored.last().unwrap().producer_timestamp.unwrap());
         assert_eq!(time, expected, "{start}");
     }
 }
@@ -151,8 +151,7 @@ async fn a_connection_that_breaks_leaves_its_whole_fragments_and_no_half_one() {
     next.finish().await;
     next.until("PERSISTED 5000").await;
     let stored = rig.clients().stored("cam").await;
-    let times: Vec<_> =
-        stored.iter().map(|one| one.producer_timestamp.unwrap().to_millis().unwrap()).collect();
+    let times: Vec<_> = stored.iter().map(|one| millis(&one.producer_timestamp.unwrap())).collect();
     assert_eq!(times, [1000, 5000]);
 }
 

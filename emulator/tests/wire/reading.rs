@@ -5,7 +5,7 @@ use aws_sdk_kinesisvideoarchivedmedia::types as archive;
 use aws_sdk_kinesisvideomedia::types::{StartSelector, StartSelectorType};
 use aws_smithy_types::{DateTime, byte_stream::ByteStream};
 
-use crate::support::{Rig, Upload, cluster, fragments, head, now_ms, payloads};
+use crate::support::{Rig, Upload, cluster, fragments, head, millis, now_ms, payloads};
 
 /// A stored stream with clusters at these times.
 async fn recorded(rig: &Rig, name: &str, times: &[u64]) -> Vec<String> {
@@ -152,8 +152,7 @@ async fn a_list_in_pages_has_every_fragment_once_and_the_range_counts() {
         // The token alone goes on.
         request = client.list_fragments().stream_name("cam").max_results(10).next_token(token);
     }
-    let mut listed: Vec<u64> =
-        found.iter().map(|one| one.producer_timestamp.unwrap().to_millis().unwrap() as u64).collect();
+    let mut listed: Vec<u64> = found.iter().map(|one| millis(&one.producer_timestamp.unwrap())).collect();
     assert!(!listed.is_sorted(), "no order is promised, and none kept");
     listed.sort_unstable();
     assert_eq!(listed, times[1..=23]);

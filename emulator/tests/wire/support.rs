@@ -397,6 +397,12 @@ pub fn now_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64
 }
 
+/// A time of an answer in milliseconds. The SDK reads the service's fractional seconds as a float and cuts off, so that
+/// `to_millis` may be one too low.
+pub fn millis(time: &aws_smithy_types::DateTime) -> u64 {
+    (time.as_secs_f64() * 1000.0).round() as u64
+}
+
 /// The head of a session with these tracks.
 pub fn head(tracks: &[u8]) -> Vec<u8> {
     use bytes::BytesMut;
