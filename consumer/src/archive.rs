@@ -33,7 +33,7 @@ const RECALL_PAUSE: Duration = Duration::from_millis(500);
 const BODY_IDLE: Duration = Duration::from_secs(30);
 
 /// How far around an empty range a neighbour is looked for.
-const NEIGHBOURHOOD: Duration = Duration::from_secs(3_600);
+const NEIGHBOURHOOD: Duration = Duration::from_hours(1);
 
 /// The archive of one stream.
 #[derive(Debug, Clone)]
@@ -238,7 +238,7 @@ impl Body {
     /// The next document, if it is the expected one.
     async fn next(&mut self, expected: &FragmentNumber) -> Result<Option<Document>, Interruption> {
         loop {
-            if let Some(document) = self.documents.next().map_err(interruption)? {
+            if let Some(document) = self.documents.next().map_err(|error| interruption(&error))? {
                 self.expected = self.expected.saturating_sub(1);
                 return check(document, expected).map(Some);
             }
@@ -267,7 +267,7 @@ impl Body {
     }
 }
 
-fn interruption(error: DocumentError) -> Interruption {
+fn interruption(error: &DocumentError) -> Interruption {
     match error {
         // The end of a body that was cut looks like this where the transport does not tell.
         DocumentError::Read(streamfleet_media::ebml::ReadError::Truncated { .. }) => {

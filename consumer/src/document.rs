@@ -344,19 +344,19 @@ mod tests {
             // Twice the same session: its relative times begin again.
             let documents: Vec<Document> =
                 documents(bytes, bytes.len()).into_iter().chain(documents(bytes, bytes.len())).collect();
-            let mut merger = SegmentMerger::new();
+            let mut joiner = SegmentMerger::new();
             let mut merged = BytesMut::new();
             for (index, document) in documents.iter().enumerate() {
-                merger.push(document.placed(placement(index as u64 * 5_000)));
-                while let Some(bytes) = merger.next().unwrap() {
+                joiner.push(document.placed(placement(index as u64 * 5_000)));
+                while let Some(bytes) = joiner.next().unwrap() {
                     merged.extend_from_slice(&bytes);
                 }
             }
-            merger.finish();
-            while let Some(bytes) = merger.next().unwrap() {
+            joiner.finish();
+            while let Some(bytes) = joiner.next().unwrap() {
                 merged.extend_from_slice(&bytes);
             }
-            assert_eq!(merger.segments(), 1, "{name}");
+            assert_eq!(joiner.segments(), 1, "{name}");
             let mut demuxer = Demuxer::new();
             demuxer.push(merged.freeze());
             demuxer.finish();

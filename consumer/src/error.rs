@@ -107,7 +107,7 @@ impl CallFailure {
             };
         }
         let chain = chain(error);
-        if sources(error).any(|source| source.is::<CredentialsError>()) {
+        if sources(error).any(<dyn StdError>::is::<CredentialsError>) {
             return Self::Credentials(chain);
         }
         match error {
@@ -156,16 +156,13 @@ fn in_parentheses(message: &str) -> String {
 }
 
 fn nothing_in_range(range: Range, before: Option<Timestamp>, after: Option<Timestamp>) -> String {
-    let mut text = format!("nothing is stored between {:.3} and {:.3}", range.from, range.to);
-    match (before, after) {
-        (None, None) => text.push_str(", nor within an hour of that"),
-        (Some(before), None) => text.push_str(&format!("; the last picture before that is of {before:.3}")),
-        (None, Some(after)) => text.push_str(&format!("; the first picture after that is of {after:.3}")),
-        (Some(before), Some(after)) => {
-            text.push_str(&format!("; the nearest pictures are of {before:.3} and {after:.3}"));
-        }
-    }
-    text
+    let near = match (before, after) {
+        (None, None) => ", nor within an hour of that".to_owned(),
+        (Some(before), None) => format!("; the last picture before that is of {before:.3}"),
+        (None, Some(after)) => format!("; the first picture after that is of {after:.3}"),
+        (Some(before), Some(after)) => format!("; the nearest pictures are of {before:.3} and {after:.3}"),
+    };
+    format!("nothing is stored between {:.3} and {:.3}{near}", range.from, range.to)
 }
 
 #[cfg(test)]

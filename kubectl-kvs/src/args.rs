@@ -17,7 +17,7 @@ pub struct Cli {
 /// Which cluster, and where in it.
 #[derive(Debug, Args)]
 pub struct ClusterArgs {
-    /// The kubeconfig file, where it is not that of KUBECONFIG or ~/.kube/config
+    /// The kubeconfig file, where it is not that of `KUBECONFIG` or ~/.kube/config
     #[arg(long, global = true, value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
     /// The context of the kubeconfig, where it is not the current one
@@ -40,8 +40,8 @@ pub enum Command {
     Status(StatusArgs),
     /// Writes the video of a time range to a file (MKV)
     ///
-    /// AWS credentials come from the default chain (environment, profile, identity), never from the cluster; they need
-    /// kinesisvideo:GetDataEndpoint, ListFragments and GetMediaForFragmentList on the stream. Region, endpoint and
+    /// AWS credentials come from the default chain (environment, profile, identity), never from the cluster; on the stream they need the actions
+    /// `GetDataEndpoint`, `ListFragments` and `GetMediaForFragmentList`. Region, endpoint and
     /// certificate authorities come from the camera's StreamClass. Whole fragments are written, so that the file begins up
     /// to one fragment before --from.
     #[command(verbatim_doc_comment)]

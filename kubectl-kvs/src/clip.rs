@@ -120,8 +120,13 @@ impl Drop for Partial {
 
 /// What was found, against what was asked for.
 fn summary(file: &Path, camera: &str, report: &Report, now: Timestamp) -> String {
-    let mut text = format!(
-        "{}: {} of {camera}, {:.3} to {:.3}, {} fragments, {} frames, {}, {}\n",
+    let gaps = match report.gaps.len() {
+        0 => "no gaps".to_owned(),
+        1 => "1 gap".to_owned(),
+        gaps => format!("{gaps} gaps"),
+    };
+    let mut lines = vec![format!(
+        "{}: {} of {camera}, {:.3} to {:.3}, {} fragments, {} frames, {}, {gaps}\n",
         file.display(),
         seconds(report.length()),
         report.first,
@@ -129,24 +134,19 @@ fn summary(file: &Path, camera: &str, report: &Report, now: Timestamp) -> String
         report.fragments,
         report.blocks,
         size(report.bytes),
-        match report.gaps.len() {
-            0 => "no gaps".to_owned(),
-            1 => "1 gap".to_owned(),
-            gaps => format!("{gaps} gaps"),
-        },
-    );
-    for gap in &report.gaps {
+    )];
+    lines.extend(report.gaps.iter().map(|gap| {
         let coming = gap.end == report.asked.to && now.duration_since(gap.start) < STILL_COMING;
         let what = if coming { "not stored yet" } else { "not stored" };
-        text.push_str(&format!("  {what}: {:.3} to {:.3} ({})\n", gap.start, gap.end, seconds(gap.length())));
-    }
+        format!("  {what}: {:.3} to {:.3} ({})\n", gap.start, gap.end, seconds(gap.length()))
+    }));
     if report.segments > 1 {
-        text.push_str(&format!(
+        lines.push(format!(
             "  the format of the video changes in it: it has {} segments, and most players stop at the end of the first\n",
             report.segments
         ));
     }
-    text
+    lines.concat()
 }
 
 fn seconds(length: SignedDuration) -> String {

@@ -182,9 +182,7 @@ fn as_table(rows: &[Row], now: Timestamp) -> String {
     if !reasons.is_empty() {
         text.push_str("\n* not live, but as the Camera's status last said:\n");
     }
-    for (reason, cameras) in reasons {
-        text.push_str(&format!("  {}: {reason}\n", some_of(&cameras)));
-    }
+    text.extend(reasons.iter().map(|(reason, cameras)| format!("  {}: {reason}\n", some_of(cameras))));
     text
 }
 
@@ -203,7 +201,7 @@ mod tests {
         "2026-11-23T10:00:00Z".parse().unwrap()
     }
 
-    fn camera(name: &str, status: Value) -> Camera {
+    fn camera(name: &str, status: &Value) -> Camera {
         serde_json::from_value(json!({
             "apiVersion": "streamfleet.io/v1alpha1",
             "kind": "Camera",
@@ -222,14 +220,14 @@ mod tests {
     fn recording(name: &str) -> Camera {
         camera(
             name,
-            json!({"conditions": ready("True", "Recording"), "state": "Recording", "streamName": format!("shop.{name}"),
+            &json!({"conditions": ready("True", "Recording"), "state": "Recording", "streamName": format!("shop.{name}"),
                    "lastPersistedTime": "2026-11-23T09:52:00Z", "producer": {"pod": format!("pod-{name}")}}),
         )
     }
 
-    fn answer(camera: &str, wall: &str) -> Answer {
+    fn status(camera: &str, wall: &str) -> Status {
         let wall: Timestamp = wall.parse().unwrap();
-        Ok(serde_json::from_value(json!({
+        serde_json::from_value(json!({
             "schemaVersion": 1, "instance": "i", "generation": 1,
             "feeds": [
                 {"id": "another", "revision": "r",
@@ -242,20 +240,20 @@ mod tests {
                  "stored": {"mediaMs": wall.as_millisecond() - 700, "wallMs": wall.as_millisecond()}},
             ],
         }))
-        .unwrap())
+        .unwrap()
     }
 
     #[test]
     fn the_table_shows_live_values_marks_the_others_and_says_why() {
         let offline = camera(
             "yard",
-            json!({"conditions": ready("False", "Unreachable"), "state": "Camera unreachable", "streamName": "shop.yard",
+            &json!({"conditions": ready("False", "Unreachable"), "state": "Camera unreachable", "streamName": "shop.yard",
                    "lastPersistedTime": "2026-11-23T09:55:00Z", "offlineSince": "2026-11-23T09:55:02Z",
                    "producer": {"pod": "pod-yard"}}),
         );
-        let new = camera("new", Value::Null);
+        let new = camera("new", &Value::Null);
         let rows = [
-            Row::new(&recording("door"), &answer("door", "2026-11-23T09:59:58.5Z")),
+            Row::new(&recording("door"), &Ok(status("door", "2026-11-23T09:59:58.5Z"))),
             Row::new(&new, &Err("it has no producer pod".to_owned())),
             Row::new(&offline, &Err("no answer within 4 s".to_owned())),
         ];
@@ -276,39 +274,39 @@ mod tests {
 
     #[test]
     fn the_feed_is_the_camera_s_own_where_a_producer_carries_several() {
-        let row = Row::new(&recording("door"), &answer("door", "2026-11-23T09:59:58Z"));
+        let row = Row::new(&recording("door"), &Ok(status("door", "2026-11-23T09:59:58Z")));
         assert_eq!(row.last_persisted, Some("2026-11-23T09:59:58Z".parse().unwrap()));
         assert_eq!(row.stored_until, Some("2026-11-23T09:59:57.3Z".parse().unwrap()));
         assert_eq!((row.not_live, row.offline_since), (None, None));
-        let row = Row::new(&recording("hall"), &answer("door", "2026-11-23T09:59:58Z"));
+        let row = Row::new(&recording("hall"), &Ok(status("door", "2026-11-23T09:59:58Z")));
         assert_eq!(row.last_persisted, Some("2026-11-23T09:52:00Z".parse().unwrap()));
         assert_eq!(row.not_live.as_deref(), Some("its producer does not carry it yet"));
     }
 
     #[test]
     fn a_successor_that_has_stored_nothing_yet_does_not_hide_what_was_stored_before() {
-        let mut answer = answer("door", "2026-11-23T09:59:58Z");
-        for feed in &mut answer.as_mut().unwrap().feeds {
+        let mut status = status("door", "2026-11-23T09:59:58Z");
+        for feed in &mut status.feeds {
             feed.stored = None;
         }
-        let row = Row::new(&recording("door"), &answer);
+        let row = Row::new(&recording("door"), &Ok(status));
         assert_eq!(row.last_persisted, Some("2026-11-23T09:52:00Z".parse().unwrap()));
         assert_eq!(row.not_live.as_deref(), Some("its producer has stored nothing yet"));
     }
 
     #[test]
     fn a_lost_camera_that_the_operator_has_not_written_down_yet_shows_since_when() {
-        let mut answer = answer("door", "2026-11-23T09:59:00Z");
-        let feed = &mut answer.as_mut().unwrap().feeds[1];
+        let mut status = status("door", "2026-11-23T09:59:00Z");
+        let feed = &mut status.feeds[1];
         feed.source.state = SourceState::Failed;
         feed.source.since_ms = now().as_millisecond() - 30_000;
-        let row = Row::new(&recording("door"), &answer);
+        let row = Row::new(&recording("door"), &Ok(status));
         assert_eq!(row.offline_since, Some("2026-11-23T09:59:30Z".parse().unwrap()));
     }
 
     #[test]
     fn json_has_every_field_and_null_where_nothing_is_known() {
-        let rows = [Row::new(&camera("new", Value::Null), &Err("it has no producer pod".to_owned()))];
+        let rows = [Row::new(&camera("new", &Value::Null), &Err("it has no producer pod".to_owned()))];
         let value: Value = serde_json::from_str(&as_json(&rows)).unwrap();
         assert_eq!(
             value,

@@ -1,5 +1,7 @@
 //! What the Helm chart renders: what it may, how it runs, and that a mistyped value is refused.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may fail anywhere")]
+
 use std::process::{Command, Output};
 
 use serde_json::Value;

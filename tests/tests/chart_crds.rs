@@ -1,5 +1,7 @@
 //! The chart's copies of the custom resource definitions are those that `crds` generates.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may fail anywhere")]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};

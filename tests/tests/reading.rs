@@ -4,6 +4,8 @@
 //! The upload is written out here, so that it shares nothing with the producer. Each frame's payload is its own time: what
 //! was uploaded and what comes back are compared frame by frame.
 
+#![expect(clippy::unwrap_used, reason = "a test may fail anywhere")]
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -99,7 +101,7 @@ fn url(addresses: &serde_json::Value, scheme: &str) -> Result<String> {
     Ok(if address.contains("://") { address.to_owned() } else { format!("{scheme}://{address}") })
 }
 
-/// A TCP proxy that, by order, cuts the connection which carries an answer of GetMediaForFragmentList.
+/// A TCP proxy that, by order, cuts the connection which carries an answer of `GetMediaForFragmentList`.
 struct Cutter {
     address: SocketAddr,
     target: Arc<tokio::sync::SetOnce<SocketAddr>>,
@@ -160,7 +162,7 @@ async fn carry(mut client: TcpStream, target: SocketAddr, order: &AtomicI64) -> 
     }
 }
 
-/// One PutMedia session of fragments of two seconds that begin at these times.
+/// One `PutMedia` session of fragments of two seconds that begin at these times.
 async fn upload(service: &Service, arn: &str, starts_ms: &[u64]) -> Result<()> {
     let mut parts = vec![write::header(&[track()])];
     for start in starts_ms {
@@ -198,7 +200,7 @@ fn track() -> Track {
     Track::video("V_MPEG4/ISO/AVC", Bytes::from_static(&[1, 0x42, 0, 0x1E, 0xFF, 0xE0, 0]), 640, 360)
 }
 
-/// The head of a PutMedia request with its signature (SigV4; the hash of an empty payload, as the vendor's producers do).
+/// The head of a `PutMedia` request with its signature (SigV4; the hash of an empty payload, as the vendor's producers do).
 fn put_media(endpoint: &str, arn: &str) -> Result<hyper::http::request::Builder> {
     let (host, path) =
         endpoint.trim_start_matches("http://").split_once('/').context("an endpoint without a path")?;
@@ -214,7 +216,7 @@ fn put_media(endpoint: &str, arn: &str) -> Result<hyper::http::request::Builder>
         ("x-amzn-stream-arn", arn.to_owned()),
     ];
     let names = headers.each_ref().map(|(name, _)| *name).join(";");
-    let lines: String = headers.iter().map(|(name, value)| format!("{name}:{value}\n")).collect();
+    let lines = headers.each_ref().map(|(name, value)| format!("{name}:{value}\n")).concat();
     let canonical = format!("POST\n{path}\n\n{lines}\n{names}\n{}", hex::encode(Sha256::digest(b"")));
     let scope = format!("{day}/{REGION}/kinesisvideo/aws4_request");
     let to_sign = format!("AWS4-HMAC-SHA256\n{date}\n{scope}\n{}", hex::encode(Sha256::digest(canonical)));
