@@ -17,11 +17,11 @@ use crate::{
     endpoint,
     error::ServiceError,
     get_media::{CONTENT_TYPE, PartSender, Unreadable, read},
-    http::{Body, body},
     number::FragmentNumber,
     operation::Operation,
     service::Service,
     store::{FragmentMeta, Stream},
+    wire::{Body, body},
 };
 
 /// Fragments on one page of `ListFragments`, at most and by default.

@@ -20,10 +20,10 @@ use crate::{
         calls::Calls,
         faults::{Faults, Outage},
     },
-    http::{Authority, Listener, TlsError, serve, server_names},
     options::Options,
     service::Service,
     store::Catalog,
+    wire::{Authority, Listener, TlsError, serve, server_names},
 };
 
 /// How often expired media is purged and deleted streams are removed.

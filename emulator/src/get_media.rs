@@ -18,11 +18,11 @@ use crate::{
     control::{self, Selection, select_serving},
     endpoint,
     error::ServiceError,
-    http::{Body, Cut, body},
     number::FragmentNumber,
     operation::Operation,
     service::Service,
     store::{Chunk, ReadError, Stream, catalog::Slot},
+    wire::{Body, Cut, body},
 };
 
 /// The content type is not documented; this is what the AWS CLI's tests have.
@@ -45,7 +45,8 @@ struct Request {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct StartSelector {
-    start_selector_type: Option<String>,
+    #[serde(rename = "StartSelectorType")]
+    kind: Option<String>,
     after_fragment_number: Option<String>,
     start_timestamp: Option<f64>,
     continuation_token: Option<String>,
@@ -104,7 +105,7 @@ fn start(selector: StartSelector) -> Result<Start, ServiceError> {
             number.filter(|number| (1..=128).contains(&number.len())).ok_or_else(|| missing(member))?;
         Ok(Start::After(number.parse().ok(), number))
     };
-    match selector.start_selector_type.as_deref() {
+    match selector.kind.as_deref() {
         Some("NOW") => Ok(Start::Now),
         Some("EARLIEST") => Ok(Start::Earliest),
         Some("FRAGMENT_NUMBER") => after(selector.after_fragment_number, "AfterFragmentNumber"),

@@ -4,8 +4,8 @@
 //! acknowledgements, `GetMedia`, the archive. State is on disk and survives `kill -9`. What is modelled on documents alone
 //! is said in this crate's `README.md`, with the manual of the test hooks under `/_emulator/`.
 //!
-//! The way of a request: [`http`] (listener, TLS, routing, signature, faults) → [`control`], [`put_media`], [`get_media`] or
-//! [`archive`] → [`store`]. What media may be is decided by [`ingest`], a machine without I/O.
+//! The way of a request: `wire` (listener, TLS, routing, signature, faults) → `control`, `put_media`, `get_media` or
+//! `archive` → `store`. What media may be is decided by [`ingest`], a machine without I/O.
 
 mod archive;
 mod auth;
@@ -17,7 +17,6 @@ mod endpoint;
 mod error;
 mod get_media;
 pub mod hooks;
-mod http;
 pub mod ingest;
 mod number;
 mod operation;
@@ -27,6 +26,7 @@ mod put_media;
 mod service;
 mod store;
 mod sts;
+mod wire;
 
 pub use emulator::{Emulator, StartError};
 pub use options::{DEFAULT_ACCOUNT, Options};

@@ -14,10 +14,10 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    http::Cut,
     number::FragmentNumber,
     service::Service,
     store::{Stream, media::PersistError},
+    wire::Cut,
 };
 
 /// A fragment that is received and waits to be stored.

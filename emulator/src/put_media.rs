@@ -25,13 +25,13 @@ use crate::{
     control::{Selection, select_serving, shapes},
     endpoint,
     error::ServiceError,
-    http::{Body, Cut, body},
     ingest::{Fragment, Ingest, IngestEvent},
     number::FragmentNumber,
     operation::Operation,
     persist::{Pending, Persister},
     service::Service,
     store::{FragmentMeta, Stream, catalog::Slot, media::FragmentBytes},
+    wire::{Body, Cut, body},
 };
 
 const STREAM_NAME: &str = "x-amzn-stream-name";
@@ -200,7 +200,7 @@ impl Session {
         loop {
             tokio::select! {
                 biased;
-                end = watches.order() => return end.map_or_else(|| self.refuse(ErrorId::StreamNotActive), |end| end),
+                end = watches.order() => return end.unwrap_or_else(|| self.refuse(ErrorId::StreamNotActive)),
                 () = acks.closed() => return End::Gone,
                 () = failed.cancelled() => return End::Refused,
                 () = sleep_until(expires) => return self.refuse(ErrorId::MaxConnectionDurationReached),

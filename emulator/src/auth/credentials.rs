@@ -49,9 +49,11 @@ impl fmt::Debug for Secret {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Key {
     /// Its id.
-    pub access_key_id: String,
+    #[serde(rename = "accessKeyId")]
+    pub id: String,
     /// Its secret.
-    pub secret_access_key: Secret,
+    #[serde(rename = "secretAccessKey")]
+    pub secret: Secret,
     /// The token that must come with it, if any.
     pub session_token: Option<Secret>,
     /// Account id; the default account when absent.
@@ -146,13 +148,13 @@ fn read(path: &Path) -> Result<KeyMap, CredentialsError> {
         line: error.line(),
         column: error.column(),
     })?;
-    Ok(Arc::new(file.keys.into_iter().map(|key| (key.access_key_id.clone(), key)).collect()))
+    Ok(Arc::new(file.keys.into_iter().map(|key| (key.id.clone(), key)).collect()))
 }
 
 fn default_keys() -> KeyMap {
     let key = Key {
-        access_key_id: DEFAULT_KEY.to_owned(),
-        secret_access_key: Secret(DEFAULT_KEY.to_owned()),
+        id: DEFAULT_KEY.to_owned(),
+        secret: Secret(DEFAULT_KEY.to_owned()),
         session_token: None,
         account: None,
         user: None,

@@ -102,8 +102,8 @@ pub fn verify(
     expected.verify_slice(&authorization.signature).map_err(|_| AuthError::Mismatch)?;
     Ok(Caller {
         account: key.account.unwrap_or_else(|| default_account.to_owned()),
-        user: key.user.unwrap_or_else(|| key.access_key_id.clone()),
-        access_key_id: key.access_key_id,
+        user: key.user.unwrap_or_else(|| key.id.clone()),
+        access_key_id: key.id,
         region: authorization.region.to_owned(),
     })
 }
@@ -168,7 +168,7 @@ fn canonical_request(request: &SignedRequest<'_>, signed_headers: &str) -> Resul
         if values.is_empty() {
             return Err(AuthError::Mismatch);
         }
-        headers += &format!("{name}:{}\n", values.join(","));
+        headers.extend([name, ":", &values.join(","), "\n"]);
     }
     let method = request.method;
     let path = canonical_path(request.uri.path());
@@ -215,7 +215,8 @@ fn encode(text: &str, out: &mut String) {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
             out.push(char::from(byte));
         } else {
-            *out += &format!("%{byte:02X}");
+            out.push('%');
+            out.push_str(&hex::encode_upper([byte]));
         }
     }
 }
@@ -229,7 +230,7 @@ fn mac_of(key: &Key, authorization: &Authorization<'_>, signed_at: &str, canonic
     let scope = format!("{date}/{region}/{service}/aws4_request");
     let hash = hex::encode(Sha256::digest(canonical));
     let to_sign = format!("{ALGORITHM}\n{signed_at}\n{scope}\n{hash}");
-    let secret = format!("AWS4{}", key.secret_access_key.expose());
+    let secret = format!("AWS4{}", key.secret.expose());
     let signing_key = [*date, *region, *service, "aws4_request"]
         .iter()
         .fold(secret.into_bytes(), |key, part| hmac(&key, part).finalize().into_bytes().to_vec());

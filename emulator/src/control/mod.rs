@@ -244,8 +244,8 @@ impl Control<'_> {
         let version = required(request.current_version, "CurrentVersion")?;
         self.versioned_change(&request.stream, &version, |record| {
             // What is left out is kept: an assumption, the service does not say.
-            record.device_name = request.device_name.or(record.device_name.take());
-            record.media_type = request.media_type.or(record.media_type.take());
+            record.device_name = request.device_name.or_else(|| record.device_name.take());
+            record.media_type = request.media_type.or_else(|| record.media_type.take());
             record.updated_at_ms = now_ms() + self.state_delay_ms();
             Ok(())
         })?;

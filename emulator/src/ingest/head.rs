@@ -125,13 +125,11 @@ impl Head {
     fn close_section(&mut self) -> Result<(), ErrorId> {
         let Section { bytes, tags } = std::mem::take(&mut self.section);
         self.first.extend_from_slice(&bytes);
-        match tags.filter(|tags| !tags.are_of_the_file()) {
-            Some(tags) => tags.count_to(&mut self.tags_before),
-            None => {
-                self.common.extend_from_slice(&bytes);
-                Ok(())
-            }
+        if let Some(tags) = tags.filter(|tags| !tags.are_of_the_file()) {
+            return tags.count_to(&mut self.tags_before);
         }
+        self.common.extend_from_slice(&bytes);
+        Ok(())
     }
 
     /// The first Cluster begins: the head must be complete.

@@ -176,20 +176,25 @@ fn the_scale_of_the_document_counts_for_lengths() {
     assert_eq!((received[0].length_ms, received[0].timecode_scale), (1000, 10_000_000));
 }
 
-/// What each breach of a rule leads to: the events of the session.
+/// A name, a body, and the words of the events that it leads to.
+type Case = (&'static str, Vec<Vec<u8>>, &'static [&'static str]);
+
+fn check(cases: Vec<Case>) {
+    for (name, body, expected) in cases {
+        assert_eq!(words(&ingest(&body)), expected, "{name}");
+    }
+}
+
 #[test]
-fn breaches_end_the_session_with_the_services_error() {
-    let two_tracks = [cluster(0, &[0]), block(2, 0, b"sound")].concat();
-    let many: Vec<(String, &str)> = (0..11).map(|n| (format!("tag{n}"), "v")).collect();
-    let many: Vec<(&str, &str)> = many.iter().map(|(name, value)| (name.as_str(), *value)).collect();
-    let long_name = "n".repeat(129);
-    let long_value = "v".repeat(257);
+fn what_is_not_one_document_with_one_segment_is_refused() {
     let truncated = {
         let mut cluster = cluster(1000, &[0, 40]);
         cluster.truncate(cluster.len() - 3);
         cluster
     };
-    let table: Vec<(&str, Vec<Vec<u8>>, &[&str])> = vec![
+    let untimed = [vec![0x1F, 0x43, 0xB6, 0x75, 0xFF], block(1, 0, b"x")].concat();
+    let headless = head(&[])[..head(&[]).len() - 5].to_vec();
+    check(vec![
         (
             "a second Segment",
             vec![head(&[1]), cluster(0, &[0]), cluster(1000, &[0]), head(&[1]), cluster(2000, &[0])],
@@ -200,7 +205,26 @@ fn breaches_end_the_session_with_the_services_error() {
             vec![head(&[1]), cluster(0, &[0]), element(ids::TRACKS, &track_entry(1))],
             &["s0", "e4006@0"],
         ),
-        ("an undeclared track", vec![head(&[1]), cluster(0, &[0]), block(2, 10, b"x")], &["s0", "e4010@0"]),
+        (
+            "an element before the EBML head",
+            vec![element(ids::TITLE, b"x"), head(&[1]), cluster(0, &[0])],
+            &["e4006"],
+        ),
+        ("no Matroska", vec![b"GET / HTTP/1.1\r\n\r\n".to_vec()], &["e4006"]),
+        ("no Tracks", vec![headless, cluster(0, &[0])], &["e4006"]),
+        (
+            "a frame that is cut off by the end",
+            vec![head(&[1]), cluster(0, &[0]), truncated],
+            &["s0", "r0", "s1000", "e4006@1000"],
+        ),
+        ("a block without a time before it", vec![head(&[1]), untimed], &["e4006"]),
+        ("a body without anything", vec![], &[]),
+    ]);
+}
+
+#[test]
+fn time_goes_on_and_a_fragment_has_at_most_20_s() {
+    check(vec![
         (
             "a cluster at the time of an earlier block",
             vec![head(&[1]), cluster(0, &[0, 900]), cluster(900, &[0])],
@@ -217,61 +241,48 @@ fn breaches_end_the_session_with_the_services_error() {
             &["s0", "r0", "s1000", "e4004@1000"],
         ),
         (
-            "a frame 20.001 s after the first",
-            vec![head(&[1]), cluster(0, &[0, 20_000, 20_001])],
-            &["s0", "e4002@0"],
+            "frames out of order inside a fragment, as B-frames are",
+            vec![head(&[1]), cluster(0, &[0, 120, 40, 80]), cluster(160, &[0])],
+            &["s0", "r0", "s160", "r160"],
         ),
-        ("four tracks", vec![head(&[1, 2, 3, 4]), cluster(0, &[0])], &["e4012"]),
+        ("exactly 20 s", vec![head(&[1]), cluster(0, &[0, 20_000])], &["s0", "r0"]),
+        ("a frame 20.001 s after the first", vec![head(&[1]), cluster(0, &[0, 20_001])], &["s0", "e4002@0"]),
+    ]);
+}
+
+#[test]
+fn every_track_is_declared_and_heard_of() {
+    let both = [cluster(0, &[0]), block(2, 0, b"sound")].concat();
+    check(vec![
+        ("an undeclared track", vec![head(&[1]), cluster(0, &[0]), block(2, 10, b"x")], &["s0", "e4010@0"]),
+        ("three tracks", vec![head(&[1, 2, 3])], &[]),
+        ("four tracks", vec![head(&[1, 2, 3, 4])], &["e4012"]),
         (
             "a silent track",
-            vec![head(&[1, 2]), two_tracks, cluster(1000, &[0]), cluster(2000, &[0])],
+            vec![head(&[1, 2]), both, cluster(1000, &[0]), cluster(2000, &[0])],
             &["s0", "r0", "s1000", "e4011@1000"],
         ),
         ("a cluster without frames", vec![head(&[1]), cluster(0, &[])], &["s0", "e4011@0"]),
-        ("eleven tags", vec![head(&[1]), cluster(0, &[0]), tags(&many)], &["s0", "e4009@0"]),
-        ("ten tags", vec![head(&[1]), cluster(0, &[0]), tags(&many[..10])], &["s0", "r0"]),
-        (
-            "a long tag name",
-            vec![head(&[1]), cluster(0, &[0]), tags(&[(&long_name, "v")])],
-            &["s0", "e4009@0"],
-        ),
-        (
-            "a long tag value",
-            vec![head(&[1]), cluster(0, &[0]), tags(&[("n", &long_value)])],
-            &["s0", "e4009@0"],
-        ),
-        (
-            "a reserved tag name",
-            vec![head(&[1]), cluster(0, &[0]), tags(&[("AWS_X", "v")])],
-            &["s0", "e4009@0"],
-        ),
-        (
-            "an image tag",
-            vec![head(&[1]), cluster(0, &[0]), tags(&[("AWS_KINESISVIDEO_IMAGE_GENERATION", "")])],
-            &["s0", "r0"],
-        ),
-        (
-            "an element before the EBML head",
-            vec![element(ids::TITLE, b"x"), head(&[1]), cluster(0, &[0])],
-            &["e4006"],
-        ),
-        ("no Matroska", vec![b"GET / HTTP/1.1\r\n\r\n".to_vec()], &["e4006"]),
-        ("no Tracks", vec![head(&[])[..head(&[]).len() - 5].to_vec(), cluster(0, &[0])], &["e4006"]),
-        (
-            "a frame that is cut off by the end",
-            vec![head(&[1]), cluster(0, &[0]), truncated],
-            &["s0", "r0", "s1000", "e4006@1000"],
-        ),
-        (
-            "a block without a time before it",
-            vec![head(&[1]), vec![0x1F, 0x43, 0xB6, 0x75, 0xFF], block(1, 0, b"x")],
-            &["e4006"],
-        ),
-        ("a body without anything", vec![], &[]),
-    ];
-    for (name, body, expected) in table {
-        assert_eq!(words(&ingest(&body)), expected, "{name}");
-    }
+    ]);
+}
+
+#[test]
+fn tags_keep_to_the_limits() {
+    let many: Vec<(String, &str)> = (0..11).map(|n| (format!("tag{n}"), "v")).collect();
+    let many: Vec<(&str, &str)> = many.iter().map(|(name, value)| (name.as_str(), *value)).collect();
+    let (name, value) = ("n".repeat(129), "v".repeat(257));
+    let with = |entries: &[(&str, &str)]| vec![head(&[1]), cluster(0, &[0]), tags(entries)];
+    let before = |entries: &[(&str, &str)]| vec![head(&[1]), tags(entries), cluster(0, &[0])];
+    check(vec![
+        ("ten tags", with(&many[..10]), &["s0", "r0"]),
+        ("eleven tags", with(&many), &["s0", "e4009@0"]),
+        ("eleven tags before the first cluster", before(&many), &["e4009"]),
+        ("the longest name and value", with(&[(&name[..128], &value[..256])]), &["s0", "r0"]),
+        ("a long name", with(&[(&name, "v")]), &["s0", "e4009@0"]),
+        ("a long value", with(&[("n", &value)]), &["s0", "e4009@0"]),
+        ("a reserved name", with(&[("AWS_X", "v")]), &["s0", "e4009@0"]),
+        ("an image tag", with(&[("AWS_KINESISVIDEO_IMAGE_GENERATION", "")]), &["s0", "r0"]),
+    ]);
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! The emulator over real connections: the AWS SDKs as clients, and a raw client for `PutMedia`, which no SDK has.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail by panicking, as tests do")]
+
 mod control;
 mod durability;
 mod faults;

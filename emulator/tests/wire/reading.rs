@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use aws_sdk_kinesisvideo::types::ApiName;
-use aws_sdk_kinesisvideoarchivedmedia::types as archive;
+use aws_sdk_kinesisvideoarchivedmedia::{error::ProvideErrorMetadata, types as archive};
 use aws_sdk_kinesisvideomedia::types::{StartSelector, StartSelectorType};
 use aws_smithy_types::{DateTime, byte_stream::ByteStream};
 
@@ -79,7 +79,7 @@ async fn every_selector_starts_where_it_says() {
 async fn at_the_live_edge_fragments_come_as_they_are_received() {
     // Nothing is persisted in this test: what is read is live.
     let rig = Rig::start_with(|options| {
-        options.persist_delay = Duration::from_secs(3600)..=Duration::from_secs(3600);
+        options.persist_delay = Duration::from_hours(1)..=Duration::from_hours(1);
     })
     .await;
     rig.stream("cam", 1).await;
@@ -185,7 +185,6 @@ async fn another_apis_endpoint_is_refused() {
     let clients = rig.clients();
     let client = clients.archive_at(&clients.endpoint("cam", ApiName::ListFragments).await);
     let request = client.get_media_for_fragment_list().stream_name("cam").fragments(&numbers[0]);
-    use aws_sdk_kinesisvideoarchivedmedia::error::ProvideErrorMetadata;
     assert_eq!(request.send().await.unwrap_err().code(), Some("InvalidEndpointException"));
 }
 

@@ -259,7 +259,8 @@ impl Upload {
         }
         let path =
             if form == Form::Absolute { &target } else { &target[target.find(host).unwrap() + host.len()..] };
-        let lines: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        let lines: Vec<String> = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        let lines = lines.concat();
         let (read, mut write) = TcpStream::connect(host).await.unwrap().into_split();
         write.write_all(format!("POST {path} HTTP/1.1\r\n{lines}\r\n").as_bytes()).await.unwrap();
         let mut lines = Lines { read: BufReader::new(read), waiting: Vec::new() };
@@ -444,12 +445,11 @@ pub async fn fragments(body: &mut aws_smithy_types::byte_stream::ByteStream, cou
     let mut found = Vec::new();
     let mut ended = false;
     while found.len() < count && !ended {
-        match timeout(PATIENCE, body.next()).await.expect("nothing comes") {
-            Some(bytes) => reader.push(bytes.unwrap()),
-            None => {
-                reader.finish();
-                ended = true;
-            }
+        if let Some(bytes) = timeout(PATIENCE, body.next()).await.expect("nothing comes") {
+            reader.push(bytes.unwrap());
+        } else {
+            reader.finish();
+            ended = true;
         }
         while let Some(fragment) = reader.next().unwrap() {
             found.push(fragment);
