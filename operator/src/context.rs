@@ -11,7 +11,8 @@ use crate::backoff::Backoff;
 use crate::events::Events;
 use crate::feeds::Feeds;
 use crate::metrics::Metrics;
-use crate::watch::Caches;
+use crate::stream_class::Checks;
+use crate::watch::{Caches, Triggers};
 
 /// What every controller works with.
 pub struct Context {
@@ -37,6 +38,8 @@ pub struct Cluster {
     pub events: Events,
     /// What is known of the cluster.
     pub caches: Caches,
+    /// Where to say that an object is to be looked at.
+    pub triggers: Triggers,
 }
 
 /// The side of AWS.
@@ -45,6 +48,8 @@ pub struct AwsSide {
     pub clouds: Arc<dyn Clouds>,
     /// What is known.
     pub observer: Arc<Observer>,
+    /// Who the operator is, as STS said last.
+    pub checks: Arc<Checks>,
 }
 
 impl Context {

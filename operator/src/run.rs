@@ -26,7 +26,7 @@ use crate::context::{AwsSide, Cluster, Context};
 use crate::events::Events;
 use crate::feeds::Feeds;
 use crate::metrics::Metrics;
-use crate::stream_class::{Checks, verified_place};
+use crate::stream_class::verified_place;
 use crate::watch::{self, Triggers};
 use crate::{admin, camera, stream_class, video_stream};
 
@@ -84,12 +84,17 @@ pub async fn run(mut settings: Settings) -> Result<(), Error> {
     let triggers = Triggers { classes, streams, cameras };
     let clouds: Arc<dyn Clouds> = Arc::new(SdkClouds::new(metrics.clone()));
     let ctx = Arc::new(Context {
-        aws: AwsSide { observer: Arc::new(Observer::new(clouds.clone(), settings.sweep)), clouds },
+        aws: AwsSide {
+            observer: Arc::new(Observer::new(clouds.clone(), settings.sweep)),
+            clouds,
+            checks: Arc::default(),
+        },
         feeds: Arc::new(Feeds::new(caches.cameras.clone(), triggers.cameras.clone())),
         cluster: Cluster {
             events: Events::new(client.clone()),
             client: client.clone(),
             caches: caches.clone(),
+            triggers: triggers.clone(),
         },
         settings,
         backoff: Backoff::default(),
@@ -98,8 +103,7 @@ pub async fn run(mut settings: Settings) -> Result<(), Error> {
 
     let watching = tokio::spawn(watch::run(client, writers, caches.clone(), triggers.clone()));
     let serving = tokio::spawn(admin::serve(listener, caches.clone(), metrics, stop.clone()));
-    let sweeping = tokio::spawn(sweep(ctx.clone(), triggers));
-    let checks = Arc::new(Checks::default());
+    let sweeping = tokio::spawn(sweep(ctx.clone()));
     let controllers = async {
         ready(&ctx).await;
         tokio::join!(
@@ -109,10 +113,7 @@ pub async fn run(mut settings: Settings) -> Result<(), Error> {
                 for_classes,
                 &stop,
                 ctx.clone(),
-                move |class, ctx| {
-                    let checks = checks.clone();
-                    async move { stream_class::reconcile(class, ctx, &checks).await }
-                }
+                stream_class::reconcile
             ),
             control("VideoStream", caches.streams, for_streams, &stop, ctx.clone(), video_stream::reconcile),
             control("Camera", caches.cameras, for_cameras, &stop, ctx.clone(), camera::reconcile),
@@ -276,7 +277,7 @@ fn causes(error: &dyn std::error::Error) -> String {
 }
 
 /// Sweeps every place that a verified class names, and has the streams looked at that are not as they were.
-async fn sweep(ctx: Arc<Context>, triggers: Triggers) {
+async fn sweep(ctx: Arc<Context>) {
     ready(&ctx).await;
     loop {
         tokio::time::sleep(jittered(ctx.settings.sweep)).await;
@@ -284,7 +285,7 @@ async fn sweep(ctx: Arc<Context>, triggers: Triggers) {
         let places: BTreeSet<Place> = classes.iter().filter_map(|class| verified_place(class)).collect();
         for place in places {
             match ctx.aws.observer.sweep(&place).await {
-                Ok(changed) => tell(&ctx, &triggers, &place, &changed),
+                Ok(changed) => tell(&ctx, &place, &changed),
                 Err(error) => {
                     tracing::warn!(region = place.region, account = place.account, error = %error, "Sweep failed");
                 }
@@ -293,7 +294,7 @@ async fn sweep(ctx: Arc<Context>, triggers: Triggers) {
     }
 }
 
-fn tell(ctx: &Context, triggers: &Triggers, place: &Place, changed: &[String]) {
+fn tell(ctx: &Context, place: &Place, changed: &[String]) {
     if changed.is_empty() {
         return;
     }
@@ -306,6 +307,6 @@ fn tell(ctx: &Context, triggers: &Triggers, place: &Place, changed: &[String]) {
         })
     });
     for stream in streams {
-        let _ = triggers.streams.send(ObjectRef::from_obj(&*stream));
+        let _ = ctx.cluster.triggers.streams.send(ObjectRef::from_obj(&*stream));
     }
 }

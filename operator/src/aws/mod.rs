@@ -4,6 +4,7 @@
 #[cfg(test)]
 pub mod fake;
 pub mod observer;
+mod pace;
 pub mod sdk;
 
 use std::collections::BTreeMap;

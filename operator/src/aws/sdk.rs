@@ -22,6 +22,7 @@ use jiff::Timestamp;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
+use super::pace::Pacer;
 use super::{
     Answer, AwsError, Caller, Cloud, Clouds, ErrorKind, NewStream, Place, RetentionChange, StreamInfo,
     StreamState, Which,
@@ -72,6 +73,7 @@ impl Clouds for SdkClouds {
 struct SdkCloud {
     kinesis_video: Client,
     sts: aws_sdk_sts::Client,
+    pacer: Pacer,
     metrics: Arc<Metrics>,
 }
 
@@ -103,19 +105,26 @@ impl SdkCloud {
         Ok(Self {
             kinesis_video: Client::from_conf(kinesis_video.build()),
             sts: aws_sdk_sts::Client::from_conf(sts.build()),
+            pacer: Pacer::default(),
             metrics,
         })
     }
 
-    /// Counts a call and gives its error our form.
-    fn note<T, E>(&self, operation: &'static str, result: Result<T, SdkError<E>>) -> Result<T, AwsError>
+    /// Makes a call when it is its turn, counts it, and gives its error our form.
+    async fn call<T, E>(
+        &self,
+        operation: &'static str,
+        request: impl Future<Output = Result<T, SdkError<E>>>,
+    ) -> Result<T, AwsError>
     where
         E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
     {
-        let result = result.map_err(|error| ours(operation, &error));
+        self.pacer.wait(operation).await;
+        tracing::debug!(operation, "AWS is called");
+        let result = request.await.map_err(|error| ours(operation, &error));
         let outcome = result.as_ref().map_or_else(|error| error.kind.as_str(), |_| "ok");
         self.metrics.aws_call(operation, outcome);
-        tracing::debug!(operation, outcome, "AWS call answered");
+        tracing::debug!(operation, outcome, "AWS has answered");
         result
     }
 }
@@ -123,8 +132,8 @@ impl SdkCloud {
 impl Cloud for SdkCloud {
     fn caller(&self) -> Answer<'_, Caller> {
         async move {
-            let answer = self.sts.get_caller_identity().send().await;
-            let identity = self.note("GetCallerIdentity", answer)?;
+            let request = self.sts.get_caller_identity();
+            let identity = self.call("GetCallerIdentity", request.send()).await?;
             Ok(Caller {
                 account: identity.account.unwrap_or_default(),
                 arn: identity.arn.unwrap_or_default(),
@@ -141,7 +150,7 @@ impl Cloud for SdkCloud {
                 .stream_name(&stream.name)
                 .data_retention_in_hours(stream.retention_hours)
                 .set_tags(Some(stream.tags.clone().into_iter().collect()));
-            let answer = self.note("CreateStream", request.send().await)?;
+            let answer = self.call("CreateStream", request.send()).await?;
             Ok(answer.stream_arn.unwrap_or_default())
         }
         .boxed()
@@ -154,7 +163,7 @@ impl Cloud for SdkCloud {
                 Which::Name(name) => request.stream_name(name),
                 Which::Arn(arn) => request.stream_arn(arn),
             };
-            match self.note("DescribeStream", request.send().await) {
+            match self.call("DescribeStream", request.send()).await {
                 Ok(answer) => Ok(answer.stream_info.as_ref().and_then(stream_info)),
                 Err(error) if error.kind == ErrorKind::NotFound => Ok(None),
                 Err(error) => Err(error),
@@ -169,7 +178,7 @@ impl Cloud for SdkCloud {
             let mut token = None;
             loop {
                 let request = self.kinesis_video.list_streams().max_results(LIST_PAGE).set_next_token(token);
-                let page = self.note("ListStreams", request.send().await)?;
+                let page = self.call("ListStreams", request.send()).await?;
                 streams.extend(page.stream_info_list().iter().filter_map(stream_info));
                 token = page.next_token.filter(|token| !token.is_empty());
                 if token.is_none() {
@@ -186,7 +195,7 @@ impl Cloud for SdkCloud {
             let mut token = None;
             loop {
                 let request = self.kinesis_video.list_tags_for_stream().stream_arn(arn).set_next_token(token);
-                let page = self.note("ListTagsForStream", request.send().await)?;
+                let page = self.call("ListTagsForStream", request.send()).await?;
                 tags.extend(page.tags.unwrap_or_default());
                 token = page.next_token.filter(|token| !token.is_empty());
                 if token.is_none() {
@@ -201,7 +210,7 @@ impl Cloud for SdkCloud {
         async move {
             let tags = tags.clone().into_iter().collect();
             let request = self.kinesis_video.tag_stream().stream_arn(arn).set_tags(Some(tags));
-            self.note("TagStream", request.send().await).map(drop)
+            self.call("TagStream", request.send()).await.map(drop)
         }
         .boxed()
     }
@@ -210,7 +219,7 @@ impl Cloud for SdkCloud {
         async move {
             let request =
                 self.kinesis_video.untag_stream().stream_arn(arn).set_tag_key_list(Some(keys.to_vec()));
-            self.note("UntagStream", request.send().await).map(drop)
+            self.call("UntagStream", request.send()).await.map(drop)
         }
         .boxed()
     }
@@ -239,7 +248,7 @@ impl Cloud for SdkCloud {
                 .data_retention_change_in_hours(hours)
                 .customize()
                 .config_override(Builder::new().retry_config(RetryConfig::disabled()));
-            self.note("UpdateDataRetention", request.send().await).map(drop)
+            self.call("UpdateDataRetention", request.send()).await.map(drop)
         }
         .boxed()
     }
@@ -247,7 +256,7 @@ impl Cloud for SdkCloud {
     fn delete_stream<'a>(&'a self, arn: &'a str, version: &'a str) -> Answer<'a, ()> {
         async move {
             let request = self.kinesis_video.delete_stream().stream_arn(arn).current_version(version);
-            match self.note("DeleteStream", request.send().await) {
+            match self.call("DeleteStream", request.send()).await {
                 Ok(_) => Ok(()),
                 Err(error) if error.kind == ErrorKind::NotFound => Ok(()),
                 Err(error) => Err(error),

@@ -1,5 +1,6 @@
 //! What STS's answer means for a `StreamClass`. Pure.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use streamfleet_crds::types::find_condition;
 use streamfleet_crds::{Aws, ConditionType, StreamClass, StreamClassReason};
 
@@ -87,10 +88,27 @@ fn refusal(kind: ErrorKind) -> (Truth, StreamClassReason, &'static str) {
 
 /// Where the streams of a class are made; `None` until STS has confirmed the account for the spec as it is now.
 pub fn verified_place(class: &StreamClass) -> Option<Place> {
+    let is_verified = current(class).is_some_and(|verified| verified.status == Truth::True.as_str());
+    is_verified.then(|| Place::from(&class.spec.aws))
+}
+
+/// Whether STS was asked about the spec as it is now. Until then nothing is done, and nothing is said either: each edit of a
+/// class would otherwise turn all of its streams twice.
+pub fn is_checked(class: &StreamClass) -> bool {
+    current(class).is_some()
+}
+
+/// The condition about the caller, if it is about the spec as it is now.
+fn current(class: &StreamClass) -> Option<&Condition> {
     let status = class.status.as_ref()?;
     let verified = find_condition(&status.conditions, ConditionType::CallerVerified.as_str())?;
-    let is_current = verified.observed_generation == class.metadata.generation;
-    (verified.status == Truth::True.as_str() && is_current).then(|| Place::from(&class.spec.aws))
+    (verified.observed_generation == class.metadata.generation).then_some(verified)
+}
+
+/// Whether an answer says nothing about a caller that was confirmed before.
+pub fn is_no_news(class: &StreamClass, answer: &Result<Caller, AwsError>) -> bool {
+    let is_silence = answer.as_ref().is_err_and(|error| refusal(error.kind).0 == Truth::Unknown);
+    is_silence && verified_place(class).is_some() && class.metadata.deletion_timestamp.is_none()
 }
 
 #[cfg(test)]
@@ -153,7 +171,11 @@ mod tests {
         let conditions = crate::conditions::merge(&[], &verdicts, Some(1), jiff::Timestamp::UNIX_EPOCH);
         class.status = Some(streamfleet_crds::StreamClassStatus { conditions, ..Default::default() });
         assert!(verified_place(&class).is_some());
+        assert!(is_no_news(&class, &error(ErrorKind::Unreachable)));
+        assert!(!is_no_news(&class, &error(ErrorKind::Denied)));
+        assert!(!is_no_news(&class, &caller("210987654321")));
         class.metadata.generation = Some(2);
         assert!(verified_place(&class).is_none());
+        assert!(!is_checked(&class) && !is_no_news(&class, &error(ErrorKind::Unreachable)));
     }
 }

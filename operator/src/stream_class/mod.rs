@@ -18,7 +18,7 @@ use crate::context::Context;
 use crate::events::{Note, turned};
 use crate::{apply, conditions};
 
-pub use check::verified_place;
+pub use check::{is_checked, verified_place};
 
 /// How often the caller is asked for where it was the right one.
 const CHECK_EVERY: Duration = Duration::from_secs(600);
@@ -68,6 +68,12 @@ impl Checks {
         answer
     }
 
+    /// Has STS asked again soon: a call to this place was refused, so that what it said last may no longer hold.
+    pub fn doubt(&self, place: &Place) {
+        let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        answers.retain(|known, (at, _)| known != place || at.elapsed() < CHECK_AGAIN);
+    }
+
     fn recent(&self, place: &Place) -> Option<Result<Caller, AwsError>> {
         let answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
         let (at, answer) = answers.get(place)?;
@@ -83,7 +89,7 @@ async fn ask(ctx: &Context, place: &Place) -> Result<Caller, AwsError> {
 }
 
 /// One pass.
-pub async fn reconcile(class: Arc<StreamClass>, ctx: Arc<Context>, checks: &Checks) -> Result<Action, Error> {
+pub async fn reconcile(class: Arc<StreamClass>, ctx: Arc<Context>) -> Result<Action, Error> {
     let api: Api<StreamClass> = Api::all(ctx.cluster.client.clone());
     let name = class.name_any();
     let in_use =
@@ -103,9 +109,13 @@ pub async fn reconcile(class: Arc<StreamClass>, ctx: Arc<Context>, checks: &Chec
     }
 
     let place = Place::from(&class.spec.aws);
-    let answer = checks.caller(&ctx, &place).await;
-    let verdicts =
-        check::verdicts(&class.spec.aws, &answer, class.metadata.deletion_timestamp.is_some(), in_use);
+    let answer = ctx.aws.checks.caller(&ctx, &place).await;
+    if check::is_no_news(&class, &answer) {
+        // An account that was confirmed does not become another because nobody answers for a while.
+        return Ok(Action::requeue(jittered(CHECK_AGAIN)));
+    }
+    let is_deleting = class.metadata.deletion_timestamp.is_some();
+    let verdicts = check::verdicts(&class.spec.aws, &answer, is_deleting, in_use);
     let is_right = verdicts.iter().all(|verdict| verdict.status == conditions::Truth::True);
 
     let before = class.status.clone().unwrap_or_default();

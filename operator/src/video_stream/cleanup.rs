@@ -75,6 +75,7 @@ async fn delete(pass: &Pass<'_>) -> Result<Action, Error> {
             Ok(Action::requeue(LOOK_SOON))
         }
         Err(Error::Aws(error)) => {
+            pass.doubt(&place, &error);
             let reason = match error.kind {
                 ErrorKind::Denied | ErrorKind::NoCredentials => Reason::AwsAccessDenied,
                 ErrorKind::Throttled => Reason::AwsThrottled,

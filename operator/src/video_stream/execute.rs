@@ -100,7 +100,11 @@ mod tests {
 
     fn aws(cloud: &FakeCloud) -> AwsSide {
         let clouds = Arc::new(cloud.clone());
-        AwsSide { observer: Arc::new(Observer::new(clouds.clone(), Duration::from_secs(60))), clouds }
+        AwsSide {
+            observer: Arc::new(Observer::new(clouds.clone(), Duration::from_secs(60))),
+            clouds,
+            checks: Arc::default(),
+        }
     }
 
     fn record(arn: &str) -> Recorded<'_> {

@@ -24,12 +24,12 @@ use streamfleet_crds::{
     ConditionType, FINALIZER, StreamClass, VideoStream, VideoStreamReason, VideoStreamStatus,
 };
 
-use crate::aws::{AwsError, StreamState};
+use crate::aws::{AwsError, ErrorKind, Place, StreamState};
 use crate::backoff::jittered;
 use crate::conditions::Truth;
 use crate::context::Context;
 use crate::events::{Note, turned};
-use crate::{apply, run};
+use crate::{apply, run, stream_class};
 
 use plan::{Observed, Ownership, Plan, Recorded};
 use status::Outcome;
@@ -91,6 +91,8 @@ pub async fn reconcile(stream: Arc<VideoStream>, ctx: Arc<Context>) -> Result<Ac
     let writer_leaves = writer::release_if_gone(&pass).await?;
     let action = match pass.validate() {
         Ok(desired) => bring_in_line(&pass, &desired).await?,
+        // The class's next status brings the object back.
+        Err(refusal) if pass.awaits_check(&refusal) => Action::requeue(jittered(LOOK_LATER)),
         Err(refusal) => {
             let outcome = Outcome::Refused(&refusal);
             pass.write(&outcome, &[]).await?;
@@ -124,8 +126,25 @@ impl<'a> Pass<'a> {
         validate(self.stream, self.class.as_deref(), &labels, self.ctx.installation())
     }
 
+    /// Whether a refusal stands only until STS was asked about the class as it is now.
+    fn awaits_check(&self, refusal: &validate::Refusal) -> bool {
+        refusal.reason == VideoStreamReason::StreamClassNotReady
+            && self.class.as_deref().is_some_and(|class| !stream_class::is_checked(class))
+    }
+
     fn before(&self) -> VideoStreamStatus {
         self.stream.status.clone().unwrap_or_default()
+    }
+
+    /// Refused credentials may have been replaced where they came from: they are read anew, and STS is asked again.
+    fn doubt(&self, place: &Place, error: &AwsError) {
+        if !matches!(error.kind, ErrorKind::Denied | ErrorKind::NoCredentials) {
+            return;
+        }
+        self.ctx.aws.clouds.forget(place);
+        self.ctx.aws.checks.doubt(place);
+        let class = ObjectRef::new(&self.stream.spec.stream_class_name);
+        let _ = self.ctx.cluster.triggers.classes.send(class);
     }
 
     /// Writes the status where it differs, and tells about what turned.
@@ -161,7 +180,8 @@ async fn bring_in_line(pass: &Pass<'_>, desired: &Desired) -> Result<Action, Err
             Err(error) => return Err(Error::AddFinalizer(error)),
         }
     }
-    if is_steady(pass, desired).await.map_err(Error::Aws)? {
+    // Where the sweep fails, the reads that follow say why.
+    if is_steady(pass, desired).await.unwrap_or(false) {
         return Ok(Action::requeue(jittered(LOOK_EVERY)));
     }
     let before = pass.before();
@@ -173,6 +193,7 @@ async fn bring_in_line(pass: &Pass<'_>, desired: &Desired) -> Result<Action, Err
             Ok(Action::requeue(next_look(&done.plan, done.observed.as_ref())))
         }
         Err(error) => {
+            pass.doubt(&desired.place, &error);
             pass.write(&Outcome::Failed(desired, &error), &[]).await?;
             Err(Error::Aws(error))
         }
