@@ -32,11 +32,15 @@ impl GapLog {
         (end_ms - start_ms).max(0)
     }
 
-    /// Records that a gap has begun whose end is not known; does nothing while one of this cause is open.
-    pub fn open(&mut self, start_ms: i64, reason: GapReason, detail: &str) {
-        if !self.gaps.iter().any(|gap| gap.end_ms.is_none() && gap.reason == reason) {
-            self.push(start_ms, None, reason, detail);
+    /// Records that a gap has begun whose end is not known; does nothing while one of this cause is open. A gap of
+    /// another cause ends where this one begins: gives its reason and length in milliseconds.
+    pub fn open(&mut self, start_ms: i64, reason: GapReason, detail: &str) -> Vec<(GapReason, i64)> {
+        if self.gaps.iter().any(|gap| gap.end_ms.is_none() && gap.reason == reason) {
+            return Vec::new();
         }
+        let ended = self.close(start_ms);
+        self.push(start_ms, None, reason, detail);
+        ended
     }
 
     /// Ends the open gaps. Gives their reasons and lengths in milliseconds.
@@ -93,6 +97,14 @@ mod tests {
         assert_eq!(log.to_vec().len(), 1);
         assert_eq!(log.close(8_000), [(GapReason::CameraLost, 3_000)]);
         assert_eq!(log.close(9_000), []);
+    }
+
+    #[test]
+    fn two_causes_share_no_time() {
+        let mut log = GapLog::default();
+        log.open(1_000, GapReason::Refused, "4002");
+        assert_eq!(log.open(3_000, GapReason::CameraLost, ""), [(GapReason::Refused, 2_000)]);
+        assert_eq!(log.close(7_000), [(GapReason::CameraLost, 4_000)]);
     }
 
     #[test]

@@ -123,11 +123,11 @@ struct Driver {
     gaps: GapLog,
     meter: Meter,
     trouble: Option<(UploadReason, String)>,
-    first_picture: Option<Duration>,
+    /// Since when pictures come, if they do.
+    pictures_since: Option<Duration>,
     last_stored: Option<Duration>,
     received: Option<Mark>,
     stored: Option<Mark>,
-    source_streams: bool,
     source_connections: u64,
     judged_at: Duration,
 }
@@ -149,11 +149,10 @@ impl Driver {
             gaps: GapLog::default(),
             meter: Meter::default(),
             trouble: None,
-            first_picture: None,
+            pictures_since: None,
             last_stored: None,
             received: None,
             stored: None,
-            source_streams: false,
             source_connections: 0,
             judged_at: now.mono,
             ctx,
@@ -210,6 +209,9 @@ impl Driver {
     }
 
     fn carry_out(&mut self, output: Output) {
+        if !matches!(output, Output::Report(_)) {
+            tracing::debug!(feed = self.feed.name, ?output, "The session decides");
+        }
         match output {
             Output::Open(id) => {
                 self.ctx.post.update(|status| status.upload_sessions += 1);
@@ -306,7 +308,8 @@ impl Driver {
         self.ctx.metrics.frame(bytes);
         self.meter.unit(time_ms, frame.key, bytes);
         self.received = Some(Mark { media_ms: time_ms, wall_ms: read_at.wall_ms });
-        if self.first_picture.replace(self.first_picture.unwrap_or(now.mono)).is_none() {
+        if self.pictures_since.is_none() {
+            self.pictures_since = Some(now.mono);
             self.judge(now);
         }
         match self.buffer.push(AccessUnit { time_ms, key: frame.key, data: frame.data }, &codec) {
@@ -324,15 +327,19 @@ impl Driver {
             Pushed::TooLong { completed, limit } => {
                 self.ctx.metrics.discarded();
                 self.session.handle(Input::Completed(completed), now);
+                // Nothing that can be stored comes until the next key frame: the fragment is not to wait for it.
+                self.session.handle(Input::SourceEnded, now);
                 self.open_refused_gap(time_ms, limit);
             }
         }
     }
 
     fn on_source_state(&mut self, state: SourceState, reason: SourceReason, message: &str, now: Now) {
-        self.source_streams = state == SourceState::Streaming;
+        if state != SourceState::Streaming {
+            self.pictures_since = None;
+        }
         self.note_source_state(state, reason, message, now);
-        if self.source_streams {
+        if state == SourceState::Streaming {
             return;
         }
         self.end_of_source(now);
@@ -351,6 +358,7 @@ impl Driver {
     }
 
     fn on_upload(&mut self, id: SessionId, event: UploadEvent, now: Now) {
+        tracing::debug!(feed = self.feed.name, ?id, ?event, "The upload says");
         let input = match event {
             UploadEvent::Opened => {
                 self.ctx.metrics.connected("upload");

@@ -52,6 +52,11 @@ impl Driver {
                 );
                 self.publish_gaps();
             }
+            Report::GapBegan { start_ms } => {
+                tracing::warn!(feed = self.feed.name, start_ms, "Video is given up for want of room");
+                let ended = self.gaps.open(start_ms, GapReason::BufferOverflow, "");
+                self.publish_ended_gaps(&ended);
+            }
             Report::Trouble(reason, message) => {
                 if self.trouble.as_ref().is_none_or(|(before, _)| *before != reason) {
                     tracing::warn!(
@@ -104,8 +109,8 @@ impl Driver {
     }
 
     pub(super) fn open_camera_gap(&mut self, start_ms: i64) {
-        self.gaps.open(start_ms, GapReason::CameraLost, "");
-        self.publish_gaps();
+        let ended = self.gaps.open(start_ms, GapReason::CameraLost, "");
+        self.publish_ended_gaps(&ended);
     }
 
     pub(super) fn open_refused_gap(&mut self, start_ms: i64, limit: Limit) {
@@ -114,16 +119,19 @@ impl Driver {
             "Video is given up up to the next key frame: {}",
             limit_detail(limit)
         );
-        self.gaps.open(start_ms, GapReason::Refused, limit_detail(limit));
-        self.publish_gaps();
+        let ended = self.gaps.open(start_ms, GapReason::Refused, limit_detail(limit));
+        self.publish_ended_gaps(&ended);
     }
 
     pub(super) fn close_gaps(&mut self, end_ms: i64) {
-        let closed = self.gaps.close(end_ms);
-        if closed.is_empty() {
-            return;
+        let ended = self.gaps.close(end_ms);
+        if !ended.is_empty() {
+            self.publish_ended_gaps(&ended);
         }
-        for (reason, length_ms) in closed {
+    }
+
+    fn publish_ended_gaps(&self, ended: &[(GapReason, i64)]) {
+        for &(reason, length_ms) in ended {
             self.ctx.metrics.gap(gap_word(reason), length_ms);
         }
         self.publish_gaps();
@@ -145,10 +153,10 @@ impl Driver {
         let (gops, backlog_ms) = self.session.backlog();
         let (state, reason, message) = judge(&Evidence {
             now: now.mono,
-            first_picture: self.first_picture,
+            pictures_since: self.pictures_since,
+            had_pictures: self.received.is_some(),
             last_stored: self.last_stored,
             offline_after: Duration::from_secs(u64::from(self.feed.offline_after_seconds)),
-            source_streams: self.source_streams,
             something_waits: gops > 0,
             backlog_ms,
             backlog_usual_ms: BACKLOG_USUAL_MS + i64::from(self.feed.fragment.target_seconds) * 2_000,

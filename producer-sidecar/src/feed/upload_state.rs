@@ -9,14 +9,14 @@ use streamfleet_contract::{UploadReason, UploadState};
 pub struct Evidence {
     /// Monotonic time.
     pub now: Duration,
-    /// When the first picture came.
-    pub first_picture: Option<Duration>,
+    /// Whether a picture has ever come.
+    pub had_pictures: bool,
+    /// Since when pictures come, if they do.
+    pub pictures_since: Option<Duration>,
     /// When a fragment was last said to be stored.
     pub last_stored: Option<Duration>,
     /// How long "lately" is.
     pub offline_after: Duration,
-    /// Whether the camera sends.
-    pub source_streams: bool,
     /// Whether anything waits to be stored.
     pub something_waits: bool,
     /// From the oldest picture that waits to the newest.
@@ -40,9 +40,9 @@ pub fn judge(evidence: &Evidence) -> (UploadState, UploadReason, String) {
             (UploadState::Storing, UploadReason::Persisting, String::new())
         };
     }
-    let Some(first_picture) = evidence.first_picture else {
+    if !evidence.had_pictures {
         return (UploadState::Waiting, UploadReason::NoMedia, String::new());
-    };
+    }
     match &evidence.trouble {
         Some((UploadReason::Opening, _)) | None => {}
         Some((reason, message)) if evidence.something_waits => {
@@ -50,15 +50,23 @@ pub fn judge(evidence: &Evidence) -> (UploadState, UploadReason, String) {
         }
         Some(_) => {}
     }
-    if !evidence.source_streams && !evidence.something_waits {
+    if evidence.pictures_since.is_none() && !evidence.something_waits {
         return (UploadState::Failed, UploadReason::SourceLost, String::new());
     }
     let message = evidence.trouble.as_ref().map(|(_, message)| message.clone()).unwrap_or_default();
-    if evidence.last_stored.is_none() && is_recent(first_picture) {
-        return (UploadState::Waiting, UploadReason::Opening, message);
-    }
-    let reason = if evidence.accepted { UploadReason::NoPersistedAcks } else { UploadReason::Opening };
-    (UploadState::Failed, reason, message)
+    // After a camera's return the first fragment takes its time, like the first of all.
+    let is_beginning = evidence.pictures_since.is_some_and(is_recent);
+    let state = if is_beginning && evidence.last_stored.is_none() {
+        UploadState::Waiting
+    } else {
+        UploadState::Failed
+    };
+    let reason = if evidence.accepted && !is_beginning {
+        UploadReason::NoPersistedAcks
+    } else {
+        UploadReason::Opening
+    };
+    (state, reason, message)
 }
 
 #[cfg(test)]
@@ -68,10 +76,10 @@ mod tests {
     fn evidence() -> Evidence {
         Evidence {
             now: Duration::from_secs(1_000),
-            first_picture: Some(Duration::from_secs(900)),
+            had_pictures: true,
+            pictures_since: Some(Duration::from_secs(900)),
             last_stored: Some(Duration::from_secs(999)),
             offline_after: Duration::from_secs(30),
-            source_streams: true,
             something_waits: true,
             backlog_ms: 3_000,
             backlog_usual_ms: 20_000,
@@ -99,7 +107,7 @@ mod tests {
     fn a_camera_that_is_away_is_the_reason_only_when_all_it_sent_is_stored() {
         let mut evidence = Evidence {
             now: Duration::from_secs(2_000),
-            source_streams: false,
+            pictures_since: None,
             something_waits: false,
             accepted: false,
             ..evidence()
@@ -113,14 +121,29 @@ mod tests {
 
     #[test]
     fn a_feed_that_has_never_stored_fails_at_once_when_it_is_refused_and_waits_while_it_opens() {
-        let mut evidence = Evidence { last_stored: None, first_picture: None, accepted: false, ..evidence() };
+        let mut evidence = Evidence {
+            last_stored: None,
+            had_pictures: false,
+            pictures_since: None,
+            accepted: false,
+            ..evidence()
+        };
         assert_eq!(verdict(&evidence), (UploadState::Waiting, UploadReason::NoMedia));
-        evidence.first_picture = Some(Duration::from_secs(995));
+        (evidence.had_pictures, evidence.pictures_since) = (true, Some(Duration::from_secs(995)));
         assert_eq!(verdict(&evidence), (UploadState::Waiting, UploadReason::Opening));
         evidence.trouble = Some((UploadReason::Opening, "another connection".to_owned()));
         assert_eq!(verdict(&evidence), (UploadState::Waiting, UploadReason::Opening));
         evidence.trouble = Some((UploadReason::AwsCredentialsRefused, String::new()));
         assert_eq!(verdict(&evidence), (UploadState::Failed, UploadReason::AwsCredentialsRefused));
+    }
+
+    #[test]
+    fn a_camera_that_has_come_back_is_not_yet_stored_and_nobody_is_to_blame() {
+        let mut evidence = Evidence { last_stored: Some(Duration::from_secs(100)), ..evidence() };
+        evidence.pictures_since = Some(Duration::from_secs(998));
+        assert_eq!(verdict(&evidence), (UploadState::Failed, UploadReason::Opening));
+        evidence.now = Duration::from_secs(1_100);
+        assert_eq!(verdict(&evidence), (UploadState::Failed, UploadReason::NoPersistedAcks));
     }
 
     #[test]

@@ -158,6 +158,11 @@ pub enum Report {
         /// More about it.
         detail: String,
     },
+    /// The buffer has no room for what comes in: nothing up to the next key frame will be stored.
+    GapBegan {
+        /// Its start.
+        start_ms: i64,
+    },
     /// Something keeps video from being stored.
     Trouble(UploadReason, String),
 }
@@ -364,16 +369,16 @@ impl Session {
         (self.queue.iter().count(), self.queue.span_ms())
     }
 
-    /// Gives up groups until about `bytes` are free, oldest first; those on their way to the service last. The gaps
-    /// are reported at once, for those on their way when it turns out that they were not stored.
+    /// Gives up groups until about `bytes` are free, oldest first; the one that comes in only when there is no other.
+    ///
+    /// Those that are on their way go first, then: most likely they will be stored all the same, and what is given up
+    /// is only the means to send them again. Whether they are a gap is said when it is known.
     pub fn shed(&mut self, bytes: u64) {
         let mut missing = bytes;
         while missing > 0 {
             let cursor = self.attempt.as_ref().and_then(|attempt| attempt.cursor).map(|cursor| cursor.gop);
-            let waiting = self.queue.iter().find(|gop| !gop.in_flight && !gop.dropped);
-            let sent =
-                || self.queue.iter().find(|gop| gop.in_flight && !gop.dropped && Some(gop.id) != cursor);
-            let Some((id, size)) = waiting.or_else(sent).map(|gop| (gop.id, gop.bytes)) else { return };
+            let oldest = self.queue.iter().find(|gop| !gop.dropped && Some(gop.id) != cursor);
+            let Some((id, size)) = oldest.map(|gop| (gop.id, gop.bytes)) else { return };
             self.drop_gop(id);
             missing = missing.saturating_sub(size.max(1));
         }
@@ -381,10 +386,14 @@ impl Session {
 
     fn drop_gop(&mut self, id: GopId) {
         let Some(gop) = self.queue.get_mut(id) else { return };
-        if gop.in_flight && gop.complete {
+        if gop.in_flight {
             gop.dropped = true;
         } else if let Some(gop) = self.queue.remove(id) {
-            self.report_gap(gop.start_ms, gop.end_ms, GapReason::BufferOverflow, String::new());
+            if gop.complete {
+                self.report_gap(gop.start_ms, gop.end_ms, GapReason::BufferOverflow, String::new());
+            } else {
+                self.outputs.push_back(Output::Report(Report::GapBegan { start_ms: gop.start_ms }));
+            }
         }
         self.outputs.push_back(Output::Free(id));
     }

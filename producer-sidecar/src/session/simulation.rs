@@ -269,6 +269,10 @@ impl World {
                 self.count("gap");
                 self.gaps.push((start_ms, end_ms));
             }
+            Output::Report(Report::GapBegan { start_ms }) => {
+                self.count("gap begun");
+                self.gaps.push((start_ms, start_ms));
+            }
             Output::Report(Report::Stored { .. }) => self.count("stored"),
             Output::Report(_) => {}
         }

@@ -496,20 +496,30 @@ fn a_finished_session_that_does_not_end_is_dropped_five_seconds_after_its_last_w
 }
 
 #[test]
-fn overflow_gives_up_what_waits_before_what_is_on_its_way() {
+fn overflow_gives_up_the_oldest_and_what_comes_in_last_of_all() {
     let mut scene = Scene::new();
     for _ in 0..3 {
         scene.gop();
     }
-    let id = scene.accepted();
-    scene.pull(id);
-    let waiting = scene.gop_of(CodecId(2), 1_000);
-    scene.gop_of(CodecId(2), 1_000);
-    scene.pull(id);
     scene.session.shed(1);
     scene.collect();
-    assert_eq!(scene.freed(), [waiting.0]);
-    assert_eq!(scene.gaps(), [(103_000, 104_000, GapReason::BufferOverflow, String::new())]);
+    assert_eq!(scene.freed(), [1]);
+    assert_eq!(scene.gaps(), [(100_000, 101_000, GapReason::BufferOverflow, String::new())]);
+    scene.session.shed(u64::MAX);
+    scene.collect();
+    assert_eq!(scene.freed(), [2, 3]);
+    assert!(scene.outputs.contains(&Output::Report(Report::GapBegan { start_ms: 102_000 })));
+}
+
+#[test]
+fn overflow_spares_the_group_that_is_being_sent() {
+    let mut scene = Scene::new();
+    scene.gop();
+    let id = scene.accepted();
+    scene.pull(id);
+    scene.session.shed(u64::MAX);
+    scene.collect();
+    assert_eq!(scene.freed(), Vec::<u64>::new());
 }
 
 #[test]
