@@ -1,7 +1,7 @@
 //! The local cluster leaves nothing behind, however it ended.
 
 use streamfleet_tests::cluster::layout::Layout;
-use streamfleet_tests::cluster::{down, leftovers, up};
+use streamfleet_tests::cluster::{Cluster, down, leftovers, up};
 use streamfleet_tests::process::Folder;
 use streamfleet_tests::steps::Steps;
 use streamfleet_tests::tools::Tools;
@@ -12,6 +12,8 @@ const LAYOUT: Layout = Layout { index: 9, nodes: 1 };
 #[test]
 #[ignore = "needs a cluster"]
 fn a_cluster_that_crashed_half_way_is_taken_down_and_nothing_is_left_of_it() {
+    let other = Cluster::from_env().unwrap();
+    assert!(other.has_node_mounts(), "the other cluster is broken from the start");
     down(LAYOUT).unwrap();
     up(LAYOUT, &Tools::default(), &Steps::start()).unwrap();
     assert!(!leftovers(LAYOUT).is_empty(), "a cluster that is up must be seen, or the check sees nothing");
@@ -28,4 +30,5 @@ fn a_cluster_that_crashed_half_way_is_taken_down_and_nothing_is_left_of_it() {
     down(LAYOUT).unwrap();
     assert_eq!(leftovers(LAYOUT), Vec::<String>::new());
     down(LAYOUT).unwrap();
+    assert!(other.has_node_mounts(), "another cluster was disturbed");
 }

@@ -47,12 +47,7 @@ pub fn down(layout: Layout) -> Result<()> {
     if state.exists() {
         fs::remove_dir_all(&state)?;
     }
-    for (_, fixed) in super::NODE_FOLDERS {
-        remove_empty(Path::new(fixed));
-    }
-    if let Some(parent) = state.parent() {
-        remove_empty(parent);
-    }
+    remove_mount_points()?;
     let left = leftovers(layout);
     if !left.is_empty() {
         bail!("cluster {} left something behind:\n    {}", layout.index, left.join("\n    "));
@@ -188,7 +183,16 @@ fn members(group: &Path) -> Vec<u32> {
     text.lines().filter_map(|line| line.parse().ok()).collect()
 }
 
-/// Removes a folder that we may have made, unless something else is in it.
-fn remove_empty(path: &Path) {
-    drop(fs::remove_dir(path));
+/// Removes the folders on which nodes mount their own, unless something is in them or another cluster is up: removing a
+/// folder takes away what other mount namespaces have mounted on it.
+fn remove_mount_points() -> Result<()> {
+    let _lock = super::lock_mount_points()?;
+    let all = Path::new(super::STATE_ROOT);
+    if folders(all).is_empty() {
+        for folder in super::NODE_FOLDERS.iter().map(|(_, fixed)| Path::new(fixed)).chain([all]) {
+            // Not there, or somebody else's with something in it.
+            drop(fs::remove_dir(folder));
+        }
+    }
+    Ok(())
 }

@@ -2,7 +2,7 @@
 //! machine at once: the demo is 0, the tests are 1. Pure.
 
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -25,7 +25,7 @@ impl Layout {
     /// The state folder. It does not lie in the cache folder: the network names are the machine's, so there can be one
     /// cluster of an index on a machine, whoever starts it; and socket paths have to stay below 108 bytes.
     pub fn state_dir(self) -> PathBuf {
-        PathBuf::from(format!("/var/lib/streamfleet/cluster-{}", self.index))
+        Path::new(super::STATE_ROOT).join(format!("cluster-{}", self.index))
     }
 
     /// The bridge on the host that all nodes hang on.

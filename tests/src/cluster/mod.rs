@@ -59,6 +59,17 @@ const NODE_FOLDERS: &[(&str, &str)] = &[
     ("log/containers", "/var/log/containers"),
 ];
 
+/// The state of all clusters of this machine.
+const STATE_ROOT: &str = "/var/lib/streamfleet";
+
+/// Held while mount points of nodes are made or removed, by whichever process for whichever cluster.
+fn lock_mount_points() -> Result<fs::File> {
+    // A folder that is always there can be locked, and nothing is left of that.
+    let folder = fs::File::open("/var/lib")?;
+    folder.lock()?;
+    Ok(folder)
+}
+
 /// An error unless we are root.
 pub fn need_root(what: &str) -> Result<()> {
     // /proc/self belongs to the effective user.
@@ -266,6 +277,21 @@ impl Cluster {
     /// Cuts node `number` off from the others, or connects it again.
     pub fn set_node_link(&self, number: u8, up: bool) -> Result<()> {
         network::set_node_link(self.layout, number, up)
+    }
+
+    /// Whether each node still has the mounts that its programs rely on.
+    pub fn has_node_mounts(&self) -> bool {
+        self.layout.node_numbers().all(|number| {
+            let holder = self.processes().find(&format!("holder{number}"));
+            let table =
+                holder.and_then(|holder| fs::read_to_string(format!("/proc/{}/mountinfo", holder.pid)).ok());
+            let points: Vec<_> = table
+                .iter()
+                .flat_map(|table| table.lines())
+                .filter_map(|line| line.split(' ').nth(4))
+                .collect();
+            NODE_FOLDERS.iter().all(|(_, fixed)| points.contains(fixed))
+        })
     }
 
     /// The process ids of a pod on this machine, by its UID, the pause process included.

@@ -29,6 +29,7 @@ pub fn up(layout: Layout, tools: &Tools, steps: &Steps) -> Result<()> {
         steps.say(format!("removing what is left of an earlier cluster {}", layout.index));
         down(layout)?;
     }
+    // The state folder comes first: while there is one, nobody removes the mount points.
     fs::create_dir_all(layout.state_dir())?;
     fs::write(super::layout_file(layout.index), serde_json::to_vec(&layout)?)?;
     network::make(layout).context("failed to make the cluster's network")?;
@@ -87,6 +88,7 @@ impl Starter<'_> {
     /// the network plugins hard-code are the node's own, so that nodes do not disturb each other or the host, and every
     /// mount of a pod goes when the node's last process goes.
     fn holder(&self, number: u8) -> Result<()> {
+        let _lock = super::lock_mount_points()?;
         let node = self.layout.node_dir(number);
         let mut script = "set -e; ".to_owned();
         for (own, fixed) in super::NODE_FOLDERS {
