@@ -189,7 +189,7 @@ fn kept(before: &CameraStatus, type_: ConditionType) -> Verdict {
 fn fed(feed: &FeedStatus, facts: &Facts) -> (Vec<Verdict>, Option<Cause>) {
     let source = &feed.source;
     let reason = source_reason(source.reason);
-    let said = if source.message.is_empty() { explain(source.reason) } else { &source.message };
+    let said = told(explain(source.reason), &source.message);
     let [reachable, authenticated, compatible, streaming] = source_steps(source.state, source.reason);
     let passed = |type_: ConditionType| match type_ {
         ConditionType::Authenticated if !facts.has_credentials => {
@@ -209,8 +209,8 @@ fn fed(feed: &FeedStatus, facts: &Facts) -> (Vec<Verdict>, Option<Cause>) {
                 let (reason, message) = passed(type_);
                 Verdict::new(type_, Truth::True, reason.as_str(), message)
             }
-            Step::Failed => Verdict::new(type_, Truth::False, reason.as_str(), said),
-            Step::Unclear => Verdict::new(type_, Truth::Unknown, reason.as_str(), said),
+            Step::Failed => Verdict::new(type_, Truth::False, reason.as_str(), said.clone()),
+            Step::Unclear => Verdict::new(type_, Truth::Unknown, reason.as_str(), said.clone()),
             Step::Behind => {
                 let message = "It is not known before the step in front of it is passed";
                 Verdict::new(type_, Truth::Unknown, Reason::Unknown.as_str(), message)
@@ -218,9 +218,8 @@ fn fed(feed: &FeedStatus, facts: &Facts) -> (Vec<Verdict>, Option<Cause>) {
         });
     }
     verdicts.push(ingesting(&feed.upload, feed, facts));
-    let cause = (source.state != SourceState::Streaming)
-        .then(|| Cause { reason, message: said.to_owned() })
-        .or_else(|| {
+    let cause =
+        (source.state != SourceState::Streaming).then(|| Cause { reason, message: said }).or_else(|| {
             let upload = &feed.upload;
             (upload.state != UploadState::Storing).then(|| upload_cause(upload))
         });
@@ -228,8 +227,8 @@ fn fed(feed: &FeedStatus, facts: &Facts) -> (Vec<Verdict>, Option<Cause>) {
 }
 
 fn upload_cause(upload: &UploadStatus) -> Cause {
-    let said = if upload.message.is_empty() { explain_upload(upload.reason) } else { &upload.message };
-    Cause { reason: upload_reason(upload.reason), message: said.to_owned() }
+    let message = told(explain_upload(upload.reason), &upload.message);
+    Cause { reason: upload_reason(upload.reason), message }
 }
 
 /// How a step of the chain stands.
@@ -452,7 +451,12 @@ fn upload_reason(reason: UploadReason) -> Reason {
     }
 }
 
-/// For producers that give no message.
+/// What to do, and in brackets what the producer saw: it knows neither the Camera nor its class.
+fn told(explanation: &str, seen: &str) -> String {
+    if seen.is_empty() { explanation.to_owned() } else { format!("{explanation} ({seen})") }
+}
+
+/// What a reason means, and what to do.
 fn explain(reason: SourceReason) -> &'static str {
     match reason {
         SourceReason::Connecting => "A connection to the camera is being made",
@@ -491,7 +495,9 @@ fn explain_upload(reason: UploadReason) -> &'static str {
         UploadReason::AwsCredentialsMissing => {
             "The producer finds no AWS credentials: see the class's spec.producer"
         }
-        UploadReason::AwsCredentialsRefused => "AWS refuses the producer's credentials or what they may do",
+        UploadReason::AwsCredentialsRefused => {
+            "AWS refuses the producer's credentials or what they may do: correct what the class's spec.producer names"
+        }
         UploadReason::StreamNotFound => "The KVS stream does not exist under its ARN",
         UploadReason::StreamHeldElsewhere => "Another producer holds the stream's one connection",
         UploadReason::Throttled => "AWS asks the producer for fewer calls",
