@@ -4,7 +4,7 @@ use std::{
     fs::{self, File, TryLockError},
     io,
     net::SocketAddr,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
@@ -85,6 +85,8 @@ impl Emulator {
         let failed = |source| StartError::Data { path: data.clone(), source };
         fs::create_dir_all(&data).map_err(failed)?;
         let lock = lock(&options)?;
+        let addresses_path = data.join("addresses.json");
+        forget_addresses(&addresses_path).map_err(failed)?;
         let plain = bind(options.listen).await?;
         let secure = match options.listen_tls {
             Some(address) => Some(bind(address).await?),
@@ -103,8 +105,6 @@ impl Emulator {
             listeners.push(Listener { socket, tls });
         }
         let catalog = Catalog::open(&data).map_err(failed)?;
-        let addresses = json!({"http": http.to_string(), "https": https.map(|address| address.to_string())});
-        write_addresses(&data.join("addresses.json"), &addresses.to_string()).map_err(failed)?;
         let service = Arc::new(Service {
             credentials: Credentials::load(options.credentials.clone())?,
             options,
@@ -121,6 +121,8 @@ impl Emulator {
             tasks.spawn(serve(listener, service.clone()));
         }
         tasks.spawn(keep_house(service.clone()));
+        let addresses = json!({"http": http.to_string(), "https": https.map(|address| address.to_string())});
+        write_addresses(&addresses_path, &addresses.to_string()).map_err(failed)?;
         Ok(Self { http, https, advertise, data, service, listeners: tasks, _lock: lock })
     }
 
@@ -178,8 +180,16 @@ fn default_url(http: SocketAddr, https: Option<SocketAddr>) -> Result<Url, url::
     }
 }
 
+/// Whoever waits for the file must not find that of an earlier run.
+fn forget_addresses(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
 /// Whoever waits for the file must never see half of it.
-fn write_addresses(path: &std::path::Path, text: &str) -> io::Result<()> {
+fn write_addresses(path: &Path, text: &str) -> io::Result<()> {
     let new = path.with_extension("json.new");
     fs::write(&new, text)?;
     fs::rename(new, path)

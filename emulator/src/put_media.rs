@@ -237,21 +237,31 @@ impl Session {
             }
         };
         while let Some(event) = self.ingest.next() {
-            self.take_event(event);
+            if self.take_event(event) == Some(End::Refused) {
+                return Some(End::Refused);
+            }
         }
-        if self.ingest.is_over() { Some(End::Refused) } else { end }
+        end
     }
 
-    fn take_event(&mut self, event: IngestEvent) {
+    /// Tells of an event; the end, if it is one.
+    fn take_event(&mut self, event: IngestEvent) -> Option<End> {
         match event {
             IngestEvent::Started { timecode, .. } => {
                 let open = self.allot();
                 self.open = Some(open);
                 self.acknowledge(&ack(AckKind::Buffering, timecode, open.number));
+                let ordered = self.service.faults.strike_fragment(&self.stream.record().name)?;
+                self.fail(ErrorId::from_code(ordered), Some(timecode));
+                Some(End::Refused)
             }
-            IngestEvent::Received(fragment) => self.take_fragment(fragment),
+            IngestEvent::Received(fragment) => {
+                self.take_fragment(fragment);
+                None
+            }
             IngestEvent::Refused { error, timecode } => {
                 self.fail(error, timecode);
+                Some(End::Refused)
             }
         }
     }

@@ -27,6 +27,8 @@ pub enum Action {
     Delay,
     /// The operation is carried out at once and answered after `delayMs`.
     DelayAnswer,
+    /// `PutMedia` alone: the next fragment is answered with an `ERROR` acknowledgement of `errorId`, whatever it holds.
+    AckError,
 }
 
 /// An order for a fault, as it comes over HTTP.
@@ -46,6 +48,8 @@ pub struct FaultOrder {
     /// For the delays.
     #[serde(default)]
     pub delay_ms: u64,
+    /// For `ack-error`.
+    pub error_id: Option<u32>,
 }
 
 /// A fault as it is listed.
@@ -86,6 +90,9 @@ impl Faults {
         {
             return Err(format!("no operation is called '{name}'"));
         }
+        if (order.action == Action::AckError) != order.error_id.is_some() {
+            return Err("'errorId' and the action 'ack-error' go together".to_owned());
+        }
         let ends = match order.seconds.map(Duration::try_from_secs_f64).transpose() {
             Ok(duration) => duration.map(|duration| Instant::now() + duration),
             Err(error) => return Err(error.to_string()),
@@ -119,17 +126,34 @@ impl Faults {
 
     /// The first fault in force for this call; it is counted off.
     pub fn strike(&self, operation: Operation, stream: Option<&str>) -> Option<Strike> {
+        let order = self.count_off(operation, stream, |action| action != Action::AckError)?;
+        Some(Strike { action: order.action, delay: Duration::from_millis(order.delay_ms) })
+    }
+
+    /// The error that a fragment of this stream is to be answered with; it is counted off.
+    pub fn strike_fragment(&self, stream: &str) -> Option<u32> {
+        let is_ack = |action| action == Action::AckError;
+        self.count_off(Operation::PutMedia, Some(stream), is_ack)?.error_id
+    }
+
+    fn count_off(
+        &self,
+        operation: Operation,
+        stream: Option<&str>,
+        fits: impl Fn(Action) -> bool,
+    ) -> Option<FaultOrder> {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         drop_spent(&mut inner.1);
         let fault = inner.1.iter_mut().find(|fault| {
             let Fault { order, .. } = fault;
-            order.operation.as_deref().is_none_or(|name| name == operation.name())
+            fits(order.action)
+                && order.operation.as_deref().is_none_or(|name| name == operation.name())
                 && order.stream.as_deref().is_none_or(|name| Some(name) == stream)
         })?;
         if let Some(count) = &mut fault.order.count {
             *count = count.saturating_sub(1);
         }
-        Some(Strike { action: fault.order.action, delay: Duration::from_millis(fault.order.delay_ms) })
+        Some(fault.order.clone())
     }
 }
 

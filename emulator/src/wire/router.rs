@@ -152,7 +152,10 @@ async fn before_effect(strike: Option<Strike>) -> Result<(), Refused> {
             sleep(delay).await;
             Ok(())
         }
-        Action::DropAfterEffect | Action::InternalFailureAfterEffect | Action::DelayAnswer => Ok(()),
+        Action::DropAfterEffect
+        | Action::InternalFailureAfterEffect
+        | Action::DelayAnswer
+        | Action::AckError => Ok(()),
     }
 }
 
@@ -168,9 +171,11 @@ async fn after_effect(
             sleep(delay).await;
             outcome.map(Some)
         }
-        Some((Action::Drop | Action::Throttle | Action::InternalFailure | Action::Delay, _)) | None => {
-            outcome.map(Some)
-        }
+        Some((
+            Action::Drop | Action::Throttle | Action::InternalFailure | Action::Delay | Action::AckError,
+            _,
+        ))
+        | None => outcome.map(Some),
     }
 }
 

@@ -77,3 +77,18 @@ async fn an_outage_cuts_uploads_and_answers_nothing_until_it_is_over() {
     }
     assert_eq!(Upload::open(&rig.clients(), "cam").await.status, 200);
 }
+
+#[tokio::test]
+async fn a_fragment_gets_the_error_that_was_ordered_for_it() {
+    let rig = Rig::start().await;
+    rig.stream("cam", 1).await;
+    let order = json!({"stream": "cam", "action": "ack-error", "errorId": 4502, "count": 1});
+    rig.hook("faults", Some(order)).await;
+    let mut upload = rig.upload("cam").await;
+    upload.send(&[head(&[1]), cluster(1000)].concat()).await;
+    assert_eq!(upload.rest().await, ["BUFFERING 1000", "ERROR 4502"]);
+    let mut upload = rig.upload("cam").await;
+    upload.send(&[head(&[1]), cluster(1000)].concat()).await;
+    upload.finish().await;
+    upload.until("PERSISTED 1000").await;
+}
