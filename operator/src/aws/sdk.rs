@@ -320,14 +320,12 @@ where
         }
         SdkError::TimeoutError(_) => (ErrorKind::Unreachable, "no answer in time".to_owned()),
         SdkError::DispatchFailure(failure) if failure.is_io() || failure.is_timeout() => {
-            (ErrorKind::Unreachable, chain(error))
+            (ErrorKind::Unreachable, root(error))
         }
         other => {
-            let text = chain(other);
-            (
-                if is_about_credentials(&text) { ErrorKind::NoCredentials } else { ErrorKind::Unreachable },
-                text,
-            )
+            let is_credentials = is_about_credentials(&DisplayErrorContext(other).to_string());
+            let kind = if is_credentials { ErrorKind::NoCredentials } else { ErrorKind::Unreachable };
+            (kind, root(other))
         }
     };
     AwsError { operation, kind, message }
@@ -362,14 +360,16 @@ fn kind_of_code(code: &str) -> ErrorKind {
     }
 }
 
-/// The error with its causes, without the dump of structures that follows them.
-fn chain<E>(error: &SdkError<E>) -> String
-where
-    E: std::error::Error + Send + Sync + 'static,
-{
-    let text = DisplayErrorContext(error).to_string();
-    let text = text.find(" (").map_or(text.as_str(), |end| &text[..end]);
-    crate::conditions::cut(text, 300).to_owned()
+/// What lies at the bottom of an error: "connection refused" rather than "dispatch failure".
+fn root(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut cause = error;
+    while let Some(next) = cause.source() {
+        cause = next;
+    }
+    let text = cause.to_string();
+    // What follows in further lines is for the SDK's own log.
+    let line = text.lines().next().unwrap_or_default().trim_end_matches(". Attempted:");
+    crate::conditions::cut(line, 300).to_owned()
 }
 
 /// The SDK has no type for "no credentials" that reaches the caller.
