@@ -16,7 +16,7 @@ mod emulator;
 mod endpoint;
 mod error;
 mod get_media;
-pub mod hooks;
+mod hooks;
 pub mod ingest;
 mod number;
 mod operation;
@@ -28,5 +28,7 @@ mod store;
 mod sts;
 mod wire;
 
+pub use auth::CredentialsError;
 pub use emulator::{Emulator, StartError};
 pub use options::{DEFAULT_ACCOUNT, Options};
+pub use wire::TlsError;

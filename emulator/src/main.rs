@@ -9,6 +9,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 use url::Url;
 
+/// No limit here is longer than a year.
+const SECONDS_MAX: f64 = 365.0 * 86_400.0;
+
 /// A local Kinesis Video Streams: control plane, `PutMedia`, `GetMedia`, archive, and STS `GetCallerIdentity`.
 #[derive(Debug, Parser)]
 #[command(name = "streamfleet-emulator", version)]
@@ -82,6 +85,9 @@ fn millis(text: &str) -> Result<Duration, String> {
 
 fn seconds(text: &str) -> Result<Duration, String> {
     let seconds: f64 = text.parse().map_err(|_| format!("'{text}' is no number of seconds"))?;
+    if seconds > SECONDS_MAX {
+        return Err(format!("'{text}' is more than a year"));
+    }
     Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
 }
 

@@ -94,7 +94,8 @@ impl Faults {
             return Err("'errorId' and the action 'ack-error' go together".to_owned());
         }
         let ends = match order.seconds.map(Duration::try_from_secs_f64).transpose() {
-            Ok(duration) => duration.map(|duration| Instant::now() + duration),
+            // A time beyond what can be counted has no end.
+            Ok(duration) => duration.and_then(|duration| Instant::now().checked_add(duration)),
             Err(error) => return Err(error.to_string()),
         };
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
@@ -174,7 +175,8 @@ pub struct Outage {
 impl Outage {
     /// Begins an outage, or lengthens or shortens the one that is on.
     pub fn begin(&self, duration: Duration) {
-        *self.ends.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + duration);
+        let ends = Instant::now().checked_add(duration);
+        *self.ends.lock().unwrap_or_else(PoisonError::into_inner) = ends;
         self.begun.send_modify(|count| *count += 1);
     }
 

@@ -13,6 +13,9 @@ use std::time::Duration;
 use crate::{operation::Operation, service::Service};
 use faults::FaultOrder;
 
+/// An outage longer than a year is a mistake.
+const OUTAGE_SECONDS_MAX: f64 = 365.0 * 86_400.0;
+
 /// The prefix of all paths here.
 pub const PREFIX: &str = "/_emulator/";
 
@@ -122,7 +125,8 @@ fn cut(service: &Service, order: &CutOrder) -> Result<Value, String> {
 }
 
 fn outage(service: &Service, order: &OutageOrder) -> Result<Value, String> {
-    let duration = Duration::try_from_secs_f64(order.seconds).map_err(|error| error.to_string())?;
+    let seconds = order.seconds.min(OUTAGE_SECONDS_MAX);
+    let duration = Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())?;
     service.outage.begin(duration);
     Ok(json!({}))
 }

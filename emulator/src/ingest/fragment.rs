@@ -126,7 +126,7 @@ impl OpenFragment {
         if !declared.contains(&track) {
             return Err(ErrorId::TrackNumberMismatch);
         }
-        let time = timecode as i64 + i64::from(i16::from_be_bytes([*high, *low]));
+        let time = (timecode as i64).saturating_add(i64::from(i16::from_be_bytes([*high, *low])));
         if latest.is_some_and(|latest| time <= latest) {
             return Err(ErrorId::FragmentTimecodeLesserThanPrevious);
         }

@@ -327,3 +327,37 @@ fn a_head_that_does_not_end_is_refused() {
     }
     assert_eq!(words(&drain(&mut ingest)), ["e4006"]);
 }
+
+proptest::proptest! {
+    /// Whatever comes, in whatever pieces: no panic, the same events, and nothing after a refusal.
+    #[test]
+    fn damaged_bodies_are_read_alike_in_any_pieces(
+        damage in proptest::collection::vec((0usize..1000, proptest::prelude::any::<u8>()), 0..6),
+        piece in 1usize..200,
+    ) {
+        let mut body = [
+            head(&[1, 2]),
+            tags(&[("name", "value")]),
+            cluster_of_known_size(0, &[0, 40]),
+            block(2, 10, b"x"),
+            tags(&[("a", "b")]),
+            cluster(1000, &[0, 40]),
+            block(2, 10, b"x"),
+            cluster(2000, &[0]),
+        ]
+        .concat();
+        for (at, value) in damage {
+            let at = at % body.len();
+            body[at] = value;
+        }
+        let whole = words(&ingest(std::slice::from_ref(&body)));
+        let mut pieces = Ingest::new();
+        for bytes in body.chunks(piece) {
+            pieces.push(Bytes::copy_from_slice(bytes));
+        }
+        pieces.finish();
+        proptest::prop_assert_eq!(words(&drain(&mut pieces)), whole.clone());
+        let refusals = whole.iter().filter(|word| word.starts_with('e')).count();
+        proptest::prop_assert!(refusals <= 1 && (refusals == 0 || whole.last().is_some_and(|word| word.starts_with('e'))));
+    }
+}
