@@ -12,7 +12,7 @@
 //! let archive = client.archive(Stream::Name("front-door".into())).await?;
 //! let range = timeline::Range { from: "2026-11-23T10:00:00Z".parse()?, to: "2026-11-23T10:05:00Z".parse()? };
 //! let mut file = tokio::fs::File::create("front-door.mkv").await?;
-//! let report = clip::write(&archive, range, timeline::DEFAULT_GAP_THRESHOLD, &mut file).await?;
+//! let report = clip::write(&archive, range, &mut file).await?;
 //! println!("{} fragments, {} gaps", report.fragments, report.gaps.len());
 //! # Ok(())
 //! # }

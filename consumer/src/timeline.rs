@@ -6,10 +6,15 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use streamfleet_media::fragment::FragmentNumber;
 
-/// A stretch between two fragments counts as a gap from this on. The archive's lengths leave out the last frame's own
-/// duration, so that one frame's time lies between any two fragments: this is more than that of a camera that sends
-/// one frame a second.
-pub const DEFAULT_GAP_THRESHOLD: Duration = Duration::from_millis(1_500);
+/// The shortest stretch without a picture that counts as a gap.
+pub const GAP_SHORTEST: Duration = Duration::from_millis(500);
+
+/// A gap is longer than so many frames: cameras that send few pictures a second have long pauses anyway.
+pub const GAP_FRAMES: u32 = 5;
+
+/// What counts as a gap where the number of frames is not known: longer than the pauses of a camera that sends one picture
+/// a second.
+pub const GAP_UNKNOWN_RATE: Duration = Duration::from_millis(1_500);
 
 /// One fragment of the archive, as `ListFragments` describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,6 +71,11 @@ pub struct Gap {
 }
 
 impl Gap {
+    fn if_longer(start: Timestamp, end: Timestamp, tolerance: Duration) -> Option<Self> {
+        let gap = Self { start, end };
+        (end > start && gap.length().unsigned_abs() > tolerance).then_some(gap)
+    }
+
     /// How long it is.
     pub fn length(&self) -> SignedDuration {
         self.end.duration_since(self.start)
@@ -91,18 +101,30 @@ pub fn overlapping(fragments: Vec<Fragment>, range: Range) -> Vec<Fragment> {
         .collect()
 }
 
-/// The gaps between fragments in playback order that are longer than `threshold`.
-pub fn gaps(fragments: &[Fragment], threshold: Duration) -> Vec<Gap> {
+/// How long the pause behind a fragment may be without being a gap. The archive's lengths leave out the last frame's own
+/// duration, so that one frame's time lies between any two fragments.
+pub fn tolerance(length: Duration, frames: u64) -> Duration {
+    let intervals = u32::try_from(frames.saturating_sub(1)).unwrap_or(u32::MAX);
+    length
+        .checked_div(intervals)
+        .map_or(GAP_UNKNOWN_RATE, |interval| (interval * GAP_FRAMES).max(GAP_SHORTEST))
+}
+
+/// The stretches of a range that no fragment covers, in order. The fragments are in playback order, each with its
+/// [`tolerance`].
+pub fn gaps(fragments: &[(Fragment, Duration)], range: Range) -> Vec<Gap> {
+    let Some((_, first_tolerance)) = fragments.first() else {
+        return vec![Gap { start: range.from, end: range.to }];
+    };
     let mut gaps = Vec::new();
-    let Some(first) = fragments.first() else { return gaps };
-    let mut covered_to = first.end();
-    for fragment in &fragments[1..] {
-        let gap = Gap { start: covered_to, end: fragment.producer };
-        if gap.length().unsigned_abs() > threshold && gap.end > gap.start {
-            gaps.push(gap);
+    let (mut covered_to, mut tolerance) = (range.from, *first_tolerance);
+    for (fragment, own_tolerance) in fragments {
+        gaps.extend(Gap::if_longer(covered_to, fragment.producer, tolerance));
+        if fragment.end() >= covered_to {
+            (covered_to, tolerance) = (fragment.end(), *own_tolerance);
         }
-        covered_to = covered_to.max(fragment.end());
     }
+    gaps.extend(Gap::if_longer(covered_to, range.to, tolerance));
     gaps
 }
 
@@ -173,17 +195,38 @@ mod tests {
     }
 
     #[test]
-    fn a_gap_is_found_by_its_length_and_overlaps_are_none() {
+    fn a_gap_is_longer_than_five_frames_and_than_half_a_second() {
+        let ms = Duration::from_millis;
+        assert_eq!(tolerance(ms(1_960), 50), ms(500), "25 pictures a second");
+        assert_eq!(tolerance(ms(1_800), 10), ms(1_000), "5 pictures a second");
+        assert_eq!(tolerance(ms(4_000), 5), ms(5_000), "1 picture a second");
+        for frames in [0, 1] {
+            assert_eq!(tolerance(ms(1_960), frames), GAP_UNKNOWN_RATE);
+        }
+    }
+
+    #[test]
+    fn gaps_are_between_fragments_and_at_the_ends_of_the_range() {
+        let tolerance = Duration::from_millis(500);
         let fragments = [
-            fragment("1", 0, 1_960),
-            fragment("2", 2_000, 9_960),
-            fragment("3", 4_000, 1_960),
-            fragment("4", 12_000, 1_960),
-            fragment("5", 20_000, 1_960),
+            (fragment("1", 0, 1_960), tolerance),
+            (fragment("2", 2_000, 9_960), tolerance),
+            // Overlapped by the one before.
+            (fragment("3", 4_000, 1_960), tolerance),
+            (fragment("4", 12_000, 1_960), tolerance),
+            (fragment("5", 14_900, 100), tolerance),
         ];
-        assert_eq!(gaps(&fragments, DEFAULT_GAP_THRESHOLD), [Gap { start: at(13_960), end: at(20_000) }]);
-        assert_eq!(gaps(&fragments[..1], DEFAULT_GAP_THRESHOLD), []);
-        assert_eq!(gaps(&[], DEFAULT_GAP_THRESHOLD), []);
+        let gaps_in = |from: i64, to: i64| gaps(&fragments, Range { from: at(from), to: at(to) });
+        assert_eq!(gaps_in(500, 15_300), [Gap { start: at(13_960), end: at(14_900) }]);
+        assert_eq!(
+            gaps_in(-5_000, 20_000),
+            [
+                Gap { start: at(-5_000), end: at(0) },
+                Gap { start: at(13_960), end: at(14_900) },
+                Gap { start: at(15_000), end: at(20_000) },
+            ]
+        );
+        assert_eq!(gaps(&[], Range { from: at(0), to: at(1) }), [Gap { start: at(0), end: at(1) }]);
     }
 
     #[test]

@@ -40,10 +40,10 @@ pub enum Command {
     Status(StatusArgs),
     /// Writes the video of a time range to a file (MKV)
     ///
-    /// AWS credentials come from the default chain (environment, profile, identity), never from the cluster; on the stream they need the actions
-    /// `GetDataEndpoint`, `ListFragments` and `GetMediaForFragmentList`. Region, endpoint and
-    /// certificate authorities come from the camera's StreamClass. Whole fragments are written, so that the file begins up
-    /// to one fragment before --from.
+    /// AWS credentials come from the default chain (environment, profile, identity), never from the cluster. They need the
+    /// actions `GetDataEndpoint`, `ListFragments` and `GetMediaForFragmentList` on the stream. Region, endpoint and
+    /// certificate authorities come from the camera's `StreamClass`. Whole fragments are written, so that the file begins
+    /// up to one fragment before --from.
     #[command(verbatim_doc_comment)]
     Clip(ClipArgs),
 }

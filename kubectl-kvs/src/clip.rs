@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 use jiff::{SignedDuration, Timestamp};
 use streamfleet_consumer::clip::Report;
-use streamfleet_consumer::timeline::{DEFAULT_GAP_THRESHOLD, Range};
+use streamfleet_consumer::timeline::Range;
 use streamfleet_consumer::{Access, Client, Stream, clip};
 use streamfleet_crds::{ConditionType, StreamClass, VideoStream};
 use tokio::fs::File;
@@ -35,7 +35,7 @@ pub async fn run(cluster: &Cluster, args: &ClipArgs) -> anyhow::Result<()> {
         .with_context(|| format!("failed to create {}", partial.path.display()))?;
     let mut out = BufWriter::with_capacity(1 << 20, file);
     let report = tokio::select! {
-        report = clip::write(&archive, range, DEFAULT_GAP_THRESHOLD, &mut out) => report?,
+        report = clip::write(&archive, range, &mut out) => report?,
         _ = tokio::signal::ctrl_c() => bail!("interrupted: nothing was written"),
     };
     out.into_inner()

@@ -24,7 +24,7 @@ use hyper_util::client::legacy::Client as HttpClient;
 use hyper_util::rt::TokioExecutor;
 use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
-use streamfleet_consumer::timeline::{DEFAULT_GAP_THRESHOLD, Gap, Range};
+use streamfleet_consumer::timeline::{Gap, Range};
 use streamfleet_consumer::{Access, CallFailure, Client, Error, Stream, clip};
 use streamfleet_media::mkv::{Demuxer, Item, Track, write};
 use streamfleet_tests::archive::{KEY, REGION, create_stream, sdk_config};
@@ -164,7 +164,11 @@ async fn carry(mut client: TcpStream, target: SocketAddr, order: &AtomicI64) -> 
 
 /// One `PutMedia` session of fragments of two seconds that begin at these times.
 async fn upload(service: &Service, arn: &str, starts_ms: &[u64]) -> Result<()> {
-    let mut parts = vec![write::header(&[track()])];
+    upload_as(service, arn, track(640), starts_ms).await
+}
+
+async fn upload_as(service: &Service, arn: &str, track: Track, starts_ms: &[u64]) -> Result<()> {
+    let mut parts = vec![write::header(&[track])];
     for start in starts_ms {
         let mut fragment = BytesMut::from(&write::cluster_start(*start)[..]);
         for frame in 0..FRAMES {
@@ -196,8 +200,8 @@ async fn upload(service: &Service, arn: &str, starts_ms: &[u64]) -> Result<()> {
     Ok(())
 }
 
-fn track() -> Track {
-    Track::video("V_MPEG4/ISO/AVC", Bytes::from_static(&[1, 0x42, 0, 0x1E, 0xFF, 0xE0, 0]), 640, 360)
+fn track(width: u64) -> Track {
+    Track::video("V_MPEG4/ISO/AVC", Bytes::from_static(&[1, 0x42, 0, 0x1E, 0xFF, 0xE0, 0]), width, 360)
 }
 
 /// The head of a `PutMedia` request with its signature (SigV4; the hash of an empty payload, as the vendor's producers do).
@@ -302,7 +306,7 @@ async fn a_range_of_several_sessions_is_one_timeline_with_its_gap_and_without_wh
     let range = Range { from: at(base), to: at(base + 60_000) };
     listed(&archive, range, 18).await?;
     let mut file = Vec::new();
-    let report = clip::write(&archive, range, DEFAULT_GAP_THRESHOLD, &mut file).await?;
+    let report = clip::write(&archive, range, &mut file).await?;
 
     let all = [&first[..], &second[1..]].concat();
     assert_eq!(frames(&file), expected(base, &all));
@@ -320,6 +324,23 @@ async fn a_range_of_several_sessions_is_one_timeline_with_its_gap_and_without_wh
 }
 
 #[tokio::test]
+async fn a_change_of_format_begins_a_segment_and_is_reported_and_no_frame_is_left_out() -> Result<()> {
+    let service = Service::start("format").await?;
+    let (arn, base) = (service.stream("door").await?, base());
+    let (small, large) = (starts(base, 3), starts(base + 3 * FRAGMENT_MS, 3));
+    upload(&service, &arn, &small).await?;
+    upload_as(&service, &arn, track(1280), &large).await?;
+    let archive = Client::new(service.access(KEY)).await?.archive(Stream::Arn(arn)).await?;
+    let range = Range { from: at(base), to: at(base + 6 * FRAGMENT_MS) };
+    listed(&archive, range, 6).await?;
+    let mut file = Vec::new();
+    let report = clip::write(&archive, range, &mut file).await?;
+    assert_eq!((report.segments, report.gaps.len()), (2, 0));
+    assert_eq!(frames(&file), expected(base, &[small, large].concat()));
+    service.end().await
+}
+
+#[tokio::test]
 async fn a_clip_begins_with_the_fragment_that_reaches_into_the_range() -> Result<()> {
     let service = Service::start("reach").await?;
     let (arn, base) = (service.stream("door").await?, base());
@@ -329,7 +350,7 @@ async fn a_clip_begins_with_the_fragment_that_reaches_into_the_range() -> Result
     let range = Range { from: at(base + 3_000), to: at(base + 6_500) };
     listed(&archive, range, 3).await?;
     let mut file = Vec::new();
-    let report = clip::write(&archive, range, DEFAULT_GAP_THRESHOLD, &mut file).await?;
+    let report = clip::write(&archive, range, &mut file).await?;
     assert_eq!(frames(&file), expected(base + 2_000, &starts(base + 2_000, 3)));
     assert_eq!(report.gaps, []);
     service.end().await
@@ -345,12 +366,12 @@ async fn an_answer_that_breaks_off_is_asked_for_again_and_nothing_is_lost_or_dou
     let range = Range { from: at(base), to: at(base + 20_000) };
     listed(&archive, range, 10).await?;
     let mut whole = Vec::new();
-    clip::write(&archive, range, DEFAULT_GAP_THRESHOLD, &mut whole).await?;
+    clip::write(&archive, range, &mut whole).await?;
     assert_eq!(frames(&whole), expected(base, &all));
     for after in [100, 3_000, whole.len() as i64 / 2] {
         service.cutter.cut_after(after);
         let mut file = Vec::new();
-        clip::write(&archive, range, DEFAULT_GAP_THRESHOLD, &mut file).await?;
+        clip::write(&archive, range, &mut file).await?;
         assert!(service.cutter.has_cut(), "nothing was cut after {after} bytes");
         assert_eq!(frames(&file), expected(base, &all), "cut after {after} bytes");
     }
@@ -371,7 +392,7 @@ async fn calls_that_are_throttled_or_fail_in_passing_are_made_again() -> Result<
             service.fault(operation, action, 1).await?;
             let archive = Client::new(service.access(KEY)).await?.archive(Stream::Arn(arn.clone())).await?;
             let mut file = Vec::new();
-            clip::write(&archive, range, DEFAULT_GAP_THRESHOLD, &mut file).await?;
+            clip::write(&archive, range, &mut file).await?;
             assert_eq!(frames(&file), expected(base, &all), "{operation}: {action}");
         }
     }
@@ -397,7 +418,7 @@ async fn a_range_of_more_fragments_than_a_page_of_the_list_and_two_recalls_hold_
     let range = Range { from: at(base), to: at(base + COUNT * FRAGMENT_MS) };
     listed(&archive, range, COUNT as usize).await?;
     let mut file = Vec::new();
-    let report = clip::write(&archive, range, DEFAULT_GAP_THRESHOLD, &mut file).await?;
+    let report = clip::write(&archive, range, &mut file).await?;
     assert_eq!((report.fragments, report.gaps.len(), report.segments), (COUNT as usize, 0, 1));
     assert_eq!(frames(&file), expected(base, &all));
     service.end().await
@@ -413,7 +434,7 @@ async fn what_is_wrong_is_said_and_no_secret_with_it() -> Result<()> {
     listed(&archive, Range { from: at(base), to: at(base + 4_000) }, 2).await?;
 
     let empty = Range { from: at(base + 10_000), to: at(base + 20_000) };
-    let error = clip::write(&archive, empty, DEFAULT_GAP_THRESHOLD, &mut Vec::new()).await.unwrap_err();
+    let error = clip::write(&archive, empty, &mut Vec::new()).await.unwrap_err();
     assert!(
         matches!(error, Error::NothingInRange { before: Some(before), after: None, .. } if before == at(base + 2_000 + LENGTH_MS)),
         "{error:?}"
