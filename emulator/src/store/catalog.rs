@@ -20,8 +20,7 @@ use tokio::sync::watch;
 use super::{media::Media, sync_dir};
 use crate::clock::now_ms;
 
-/// One millisecond of wall time holds this many fragment numbers at most when a process restarts: see
-/// [`first_sequence`].
+/// More fragment numbers than one process gives to a stream in a second: see [`first_sequence`].
 const SEQUENCES_PER_SECOND: u64 = 10;
 
 /// What makes a stream unique.
