@@ -80,8 +80,6 @@ names! {
         Active,
         /// The stream is being made.
         Creating,
-        /// The service is applying a change.
-        Updating,
         /// The stream is being deleted.
         Deleting,
         /// The stream is as the spec says.
@@ -114,8 +112,6 @@ names! {
         StreamNameInvalid,
         /// The `StreamClass` does not allow this deletion policy.
         DeletionPolicyNotAllowed,
-        /// Another `VideoStream` of this installation has the same stream name.
-        StreamNameTaken,
         /// AWS refuses the credentials or what they may do.
         AwsAccessDenied,
         /// AWS asks for fewer calls.
@@ -218,8 +214,6 @@ names! {
         ProducerNotAdmitted,
         /// The producer pod does not answer.
         ProducerUnreachable,
-        /// The Camera is being deleted.
-        Deleting,
     }
 }
 

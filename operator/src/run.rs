@@ -106,17 +106,13 @@ pub async fn run(mut settings: Settings) -> Result<(), Error> {
     let sweeping = tokio::spawn(sweep(ctx.clone()));
     let controllers = async {
         ready(&ctx).await;
+        let classes = Wiring { kind: "StreamClass", store: caches.classes, triggers: for_classes };
+        let streams = Wiring { kind: "VideoStream", store: caches.streams, triggers: for_streams };
+        let cameras = Wiring { kind: "Camera", store: caches.cameras, triggers: for_cameras };
         tokio::join!(
-            control(
-                "StreamClass",
-                caches.classes.clone(),
-                for_classes,
-                &stop,
-                ctx.clone(),
-                stream_class::reconcile
-            ),
-            control("VideoStream", caches.streams, for_streams, &stop, ctx.clone(), video_stream::reconcile),
-            control("Camera", caches.cameras, for_cameras, &stop, ctx.clone(), camera::reconcile),
+            control(classes, &stop, ctx.clone(), stream_class::reconcile),
+            control(streams, &stop, ctx.clone(), video_stream::reconcile),
+            control(cameras, &stop, ctx.clone(), camera::reconcile),
         );
     };
     let mut controllers = std::pin::pin!(controllers);
@@ -172,11 +168,20 @@ async fn ready(ctx: &Context) {
     }
 }
 
-/// Runs one controller until it is stopped.
-async fn control<K, Fut, E>(
+/// What a controller works on, and what makes it work.
+struct Wiring<K: reflector::Lookup + Clone + 'static>
+where
+    ObjectRef<K>: Hash + Eq,
+    K::DynamicType: Hash + Eq,
+{
     kind: &'static str,
     store: Store<K>,
     triggers: UnboundedReceiver<ObjectRef<K>>,
+}
+
+/// Runs one controller until it is stopped.
+async fn control<K, Fut, E>(
+    wiring: Wiring<K>,
     stop: &CancellationToken,
     ctx: Arc<Context>,
     mut reconcile: impl FnMut(Arc<K>, Arc<Context>) -> Fut,
@@ -194,6 +199,7 @@ async fn control<K, Fut, E>(
     E: Classified + Sync,
     ObjectRef<K>: Hash + Eq,
 {
+    let Wiring { kind, store, triggers } = wiring;
     let config = controller::Config::default().concurrency(CONCURRENCY).debounce(DEBOUNCE);
     // What triggers it comes from the shared watches alone.
     Controller::for_stream(futures::stream::pending(), store)

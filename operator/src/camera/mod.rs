@@ -3,6 +3,7 @@
 pub mod build;
 mod claim;
 mod pods;
+mod reasons;
 mod status;
 #[cfg(test)]
 mod tests;

@@ -12,10 +12,11 @@ use streamfleet_crds::Camera;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::task::AbortOnDropHandle;
 
-/// After so many polls in a row without an answer, a pod counts as unreachable.
-const TRIES: u32 = 3;
-/// How long it is waited between polls of a pod that does not answer.
-const RETRY: Duration = Duration::from_secs(1);
+/// After so many polls in a row without an answer, a pod counts as unreachable: after about four seconds where it refuses
+/// connections, as one that is still starting does.
+const TRIES: u32 = 5;
+/// How long it is waited after the first poll without an answer; then twice as long each time.
+const RETRY: Duration = Duration::from_millis(250);
 /// The longest wait between polls of a pod that does not answer.
 const RETRY_MAX: Duration = Duration::from_secs(10);
 
@@ -129,7 +130,7 @@ async fn follow(feeds: Arc<Feeds>, target: Target) {
                 if failures == TRIES {
                     feeds.keep(&target, Report::Unreachable, true);
                 }
-                let pause = RETRY.saturating_mul(failures).min(RETRY_MAX);
+                let pause = RETRY.saturating_mul(2_u32.saturating_pow(failures - 1)).min(RETRY_MAX);
                 tokio::time::sleep(crate::backoff::jittered(pause)).await;
             }
         }

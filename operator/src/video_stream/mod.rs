@@ -38,7 +38,7 @@ use validate::{Desired, validate};
 /// How often a stream that is as it should be is looked at, though no sweep has found a change.
 const LOOK_EVERY: Duration = Duration::from_secs(900);
 /// How often a stream is looked at while the service is working on it.
-const LOOK_SOON: Duration = Duration::from_millis(500);
+const LOOK_SOON: Duration = Duration::from_millis(250);
 /// How often an object is looked at that its class does not grant anything, or whose stream is not its own.
 const LOOK_LATER: Duration = Duration::from_secs(120);
 
@@ -175,7 +175,7 @@ async fn bring_in_line(pass: &Pass<'_>, desired: &Desired) -> Result<Action, Err
             Ok(_) => {}
             // The object has changed since it was read, as when a Camera claims it: the cache has that in a moment.
             Err(kube::Error::Api(status)) if status.is_conflict() => {
-                return Ok(Action::requeue(LOOK_SOON / 5));
+                return Ok(Action::requeue(LOOK_SOON / 4));
             }
             Err(error) => return Err(Error::AddFinalizer(error)),
         }
@@ -259,7 +259,7 @@ fn turn_notes(before: &VideoStreamStatus, after: &VideoStreamStatus) -> Vec<Note
             VideoStreamReason::Creating | VideoStreamReason::ChangePending | VideoStreamReason::Unknown => {
                 false
             }
-            VideoStreamReason::InSync | VideoStreamReason::Created | VideoStreamReason::Updating => false,
+            VideoStreamReason::InSync | VideoStreamReason::Created => false,
             // It has a note of its own, with the ARN.
             VideoStreamReason::StreamLost => false,
             _ => !notes.iter().any(|note| note.reason == reason.as_str()),

@@ -1,0 +1,147 @@
+//! What the producers' reasons are called in conditions, and what they mean, in words. Pure.
+
+use streamfleet_contract::{SourceReason, UploadReason};
+use streamfleet_crds::CameraReason as Reason;
+
+/// Why a Camera is not recorded, in few words.
+pub fn words(reason: Reason) -> &'static str {
+    match reason {
+        Reason::Recording | Reason::Persisting => "Recording",
+        Reason::CatchingUp => "Recording, catching up",
+        Reason::NotStored => "Passing through, nothing is kept",
+        Reason::Connecting => "Connecting to the camera",
+        Reason::HostNotFound => "Camera's host name is unknown",
+        Reason::Unreachable => "Camera unreachable",
+        Reason::CredentialsMissing => "Camera's credentials are missing",
+        Reason::AuthenticationFailed => "Camera refuses the credentials",
+        Reason::Refused => "Camera refuses the request",
+        Reason::NoVideo => "Camera offers no video",
+        Reason::UnsupportedCodec => "Camera's codec is not carried",
+        Reason::InvalidMedia => "Camera sends broken video",
+        Reason::Silent => "Camera sends nothing",
+        Reason::Disconnected => "Camera hung up",
+        Reason::NoMedia => "Waiting for the first picture",
+        Reason::Opening => "Opening the upload",
+        Reason::SourceLost => "Camera lost",
+        Reason::EndpointUnreachable => "KVS unreachable",
+        Reason::AwsCredentialsMissing => "AWS credentials are missing",
+        Reason::AwsCredentialsRefused => "AWS refuses the credentials",
+        Reason::StreamNotFound => "KVS stream is gone",
+        Reason::StreamHeldElsewhere => "Stream is held by another producer",
+        Reason::Throttled => "AWS asks for fewer calls",
+        Reason::FragmentRefused => "KVS refuses fragments",
+        Reason::OnHold => "KVS keeps video waiting",
+        Reason::NoPersistedAcks => "KVS does not acknowledge storage",
+        Reason::VideoStreamNotFound => "VideoStream not found",
+        Reason::VideoStreamNotOwned => "VideoStream belongs to somebody else",
+        Reason::VideoStreamNotReady => "VideoStream is not ready",
+        Reason::StreamClaimed => "Another Camera writes the stream",
+        Reason::ProducerStarting => "Producer is starting",
+        Reason::ProducerNotScheduled => "Producer finds no node",
+        Reason::ProducerImageUnavailable => "Producer's image is unavailable",
+        Reason::ProducerCrashing => "Producer crashes",
+        Reason::ProducerNotAdmitted => "Producer is not admitted",
+        Reason::ProducerUnreachable => "Producer does not answer",
+        Reason::NotApplicable
+        | Reason::Unknown
+        | Reason::Connected
+        | Reason::CredentialsAccepted
+        | Reason::CodecSupported
+        | Reason::Streaming => "Starting",
+    }
+}
+
+/// The reason of a condition that a source's reason becomes.
+pub fn source_reason(reason: SourceReason) -> Reason {
+    match reason {
+        SourceReason::Connecting => Reason::Connecting,
+        SourceReason::Streaming => Reason::Streaming,
+        SourceReason::HostNotFound => Reason::HostNotFound,
+        SourceReason::Unreachable => Reason::Unreachable,
+        SourceReason::CredentialsMissing => Reason::CredentialsMissing,
+        SourceReason::AuthenticationFailed => Reason::AuthenticationFailed,
+        SourceReason::Refused => Reason::Refused,
+        SourceReason::NoVideo => Reason::NoVideo,
+        SourceReason::UnsupportedCodec => Reason::UnsupportedCodec,
+        SourceReason::InvalidMedia => Reason::InvalidMedia,
+        SourceReason::Silent => Reason::Silent,
+        SourceReason::Disconnected => Reason::Disconnected,
+    }
+}
+
+/// The reason of a condition that an upload's reason becomes.
+pub fn upload_reason(reason: UploadReason) -> Reason {
+    match reason {
+        UploadReason::NoMedia => Reason::NoMedia,
+        UploadReason::Opening => Reason::Opening,
+        UploadReason::Persisting => Reason::Persisting,
+        UploadReason::CatchingUp => Reason::CatchingUp,
+        UploadReason::SourceLost => Reason::SourceLost,
+        UploadReason::EndpointUnreachable => Reason::EndpointUnreachable,
+        UploadReason::AwsCredentialsMissing => Reason::AwsCredentialsMissing,
+        UploadReason::AwsCredentialsRefused => Reason::AwsCredentialsRefused,
+        UploadReason::StreamNotFound => Reason::StreamNotFound,
+        UploadReason::StreamHeldElsewhere => Reason::StreamHeldElsewhere,
+        UploadReason::Throttled => Reason::Throttled,
+        UploadReason::FragmentRefused => Reason::FragmentRefused,
+        UploadReason::OnHold => Reason::OnHold,
+        UploadReason::NoPersistedAcks => Reason::NoPersistedAcks,
+    }
+}
+
+/// What to do, and in brackets what the producer saw: it knows neither the Camera nor its class.
+pub fn told(explanation: &str, seen: &str) -> String {
+    if seen.is_empty() { explanation.to_owned() } else { format!("{explanation} ({seen})") }
+}
+
+/// What a reason means, and what to do.
+pub fn explain(reason: SourceReason) -> &'static str {
+    match reason {
+        SourceReason::Connecting => "A connection to the camera is being made",
+        SourceReason::Streaming => "Video arrives from the camera",
+        SourceReason::HostNotFound => {
+            "The camera's host name has no address: check spec.source.rtsp.url and the cluster's DNS"
+        }
+        SourceReason::Unreachable => {
+            "The camera gives no answer: check that it is on, and spec.source.rtsp.url"
+        }
+        SourceReason::CredentialsMissing => {
+            "The Secret of spec.credentialsRef, or its key username or password, is missing: make it, no restart is needed"
+        }
+        SourceReason::AuthenticationFailed => {
+            "The camera refuses the user name or password: correct the Secret of spec.credentialsRef"
+        }
+        SourceReason::Refused => "The camera answers with an error: check the path in spec.source.rtsp.url",
+        SourceReason::NoVideo => "The camera offers no video under this URL",
+        SourceReason::UnsupportedCodec => "The camera's video codec is not carried: set the camera to H.264",
+        SourceReason::InvalidMedia => "What the camera sends breaks its own format",
+        SourceReason::Silent => "The connection to the camera stands, but no picture comes",
+        SourceReason::Disconnected => "The camera ended the connection",
+    }
+}
+
+/// What an upload's reason means, for producers that give no message.
+pub fn explain_upload(reason: UploadReason) -> &'static str {
+    match reason {
+        UploadReason::NoMedia => "No picture has come from the camera yet",
+        UploadReason::Opening => "The upload is being opened",
+        UploadReason::Persisting => "Fragments are stored as they come",
+        UploadReason::CatchingUp => "Video is stored, and what was held back follows",
+        UploadReason::SourceLost => "The camera sends nothing, so there is nothing to store",
+        UploadReason::EndpointUnreachable => {
+            "The producer cannot reach the KVS endpoint, or does not trust its certificate"
+        }
+        UploadReason::AwsCredentialsMissing => {
+            "The producer finds no AWS credentials: see the class's spec.producer"
+        }
+        UploadReason::AwsCredentialsRefused => {
+            "AWS refuses the producer's credentials or what they may do: correct what the class's spec.producer names"
+        }
+        UploadReason::StreamNotFound => "The KVS stream does not exist under its ARN",
+        UploadReason::StreamHeldElsewhere => "Another producer holds the stream's one connection",
+        UploadReason::Throttled => "AWS asks the producer for fewer calls",
+        UploadReason::FragmentRefused => "KVS refused a fragment for good",
+        UploadReason::OnHold => "KVS keeps everything waiting: its stream, key or clock is wrong",
+        UploadReason::NoPersistedAcks => "The upload stands, but KVS acknowledges no storage",
+    }
+}
