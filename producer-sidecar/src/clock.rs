@@ -34,7 +34,7 @@ impl Clock {
     }
 }
 
-const HEAD_START: Duration = Duration::from_secs(3600);
+const HEAD_START: Duration = Duration::from_hours(1);
 
 fn wall_ms() -> i64 {
     match SystemTime::now().duration_since(UNIX_EPOCH) {

@@ -45,16 +45,13 @@ fn without_user_info(error: &serde_saphyr::Error) -> String {
         out.push_str(before);
         let authority_end = after.find(['/', ' ', '"', '`']).unwrap_or(after.len());
         // A malformed password may hold slashes: everything up to the last `@` goes.
-        rest = match after.rfind('@') {
-            Some(at) => {
-                out.push_str("***");
-                after.get(at..).unwrap_or_default()
-            }
-            None => {
-                let (authority, rest) = after.split_at(authority_end);
-                out.push_str(authority);
-                rest
-            }
+        rest = if let Some(at) = after.rfind('@') {
+            out.push_str("***");
+            after.get(at..).unwrap_or_default()
+        } else {
+            let (authority, rest) = after.split_at(authority_end);
+            out.push_str(authority);
+            rest
         };
     }
     out.push_str(rest);

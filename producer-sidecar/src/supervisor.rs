@@ -117,7 +117,6 @@ async fn supervise(ctx: FeedContext, configured: watch::Receiver<Feed>, stop: Ca
     loop {
         let run = tokio::spawn(feed::run(ctx.clone(), configured.clone(), stop.clone()));
         match run.await {
-            Ok(()) => return,
             Err(error) if error.is_panic() => {
                 tracing::error!(
                     feed = configured.borrow().name,
@@ -127,7 +126,8 @@ async fn supervise(ctx: FeedContext, configured: watch::Receiver<Feed>, stop: Ca
                     return;
                 }
             }
-            Err(_) => return,
+            // It has ended, or the runtime has.
+            Ok(()) | Err(_) => return,
         }
     }
 }

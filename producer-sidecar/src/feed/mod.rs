@@ -214,7 +214,6 @@ impl Driver {
         }
         match output {
             Output::Open(id) => {
-                self.ctx.post.update(|status| status.upload_sessions += 1);
                 self.upload = Some(self.uploader.open(id, self.upload_events.clone()));
             }
             Output::Finish(id) => {
@@ -362,6 +361,7 @@ impl Driver {
         let input = match event {
             UploadEvent::Opened => {
                 self.ctx.metrics.connected("upload");
+                self.ctx.post.update(|status| status.upload_sessions += 1);
                 Input::Opened(id)
             }
             UploadEvent::Ack(ack) => Input::Ack(id, ack),

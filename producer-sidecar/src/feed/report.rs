@@ -94,16 +94,10 @@ impl Driver {
         }
         match state {
             SourceState::Failed => {
-                tracing::warn!(feed = self.feed.name, ?reason, detail = message, "Camera lost")
+                tracing::warn!(feed = self.feed.name, ?reason, detail = message, "Camera does not stream");
             }
-            SourceState::Connecting | SourceState::Streaming => {
-                tracing::info!(
-                    feed = self.feed.name,
-                    ?reason,
-                    "Camera {}",
-                    if state == SourceState::Streaming { "streams" } else { "is being connected" }
-                );
-            }
+            SourceState::Connecting => tracing::debug!(feed = self.feed.name, "Camera is being connected"),
+            SourceState::Streaming => tracing::info!(feed = self.feed.name, "Camera streams"),
         }
         self.judge(now);
     }

@@ -4,8 +4,10 @@ use streamfleet_contract::{GapReason, StoredAt, UploadReason};
 use streamfleet_media::ack::{Ack, AckKind, ErrorClass, ErrorId};
 
 use super::attempt::Fragment;
+use super::queue::Place;
 use super::retry::Cause;
-use super::{Output, REFUSED_IN_A_ROW_MAX, Report, STORAGE_PATIENCE, Session, SessionId};
+use super::stalls::STORAGE_PATIENCE;
+use super::{Output, REFUSED_IN_A_ROW_MAX, Report, Session, SessionId};
 use crate::buffer::GopId;
 use crate::clock::Now;
 
@@ -33,7 +35,7 @@ impl Session {
         match (&ack.kind, found) {
             (AckKind::Persisted, Some(index)) => self.on_stored(index),
             (AckKind::Received, Some(index)) if self.settings.stored_at == StoredAt::Received => {
-                self.on_stored(index)
+                self.on_stored(index);
             }
             (AckKind::Error, _) => self.on_error(ack, found, now),
             _ => {}
@@ -55,7 +57,7 @@ impl Session {
         for id in &fragment.gops {
             if let Some(gop) = self.queue.remove(*id) {
                 last_ms = last_ms.max(gop.last_ms);
-                if !gop.dropped {
+                if gop.place != Place::Dropped {
                     self.outputs.push_back(Output::Free(*id));
                 }
             }
@@ -107,7 +109,9 @@ impl Session {
             for gop in &fragment.gops {
                 if let Some(gop) = self.queue.get_mut(*gop) {
                     gop.cut_before = true;
-                    gop.in_flight = false;
+                    if gop.place == Place::InFlight {
+                        gop.place = Place::Waiting;
+                    }
                 }
             }
             return;
@@ -119,7 +123,7 @@ impl Session {
             if let Some(gop) = self.queue.remove(*name) {
                 let (start_ms, end_ms) = span.unwrap_or((gop.start_ms, gop.end_ms));
                 span = Some((start_ms.min(gop.start_ms), end_ms.max(gop.end_ms)));
-                if !gop.dropped {
+                if gop.place != Place::Dropped {
                     self.outputs.push_back(Output::Free(*name));
                 }
             }

@@ -19,6 +19,7 @@ mod queue;
 pub mod retry;
 #[cfg(test)]
 mod simulation;
+mod stalls;
 #[cfg(test)]
 mod tests;
 
@@ -30,8 +31,9 @@ use streamfleet_media::ack::{Ack, AckKind, ErrorId};
 
 use self::attempt::{Attempt, Body};
 use self::plan::Step;
-use self::queue::Queue;
+use self::queue::{Place, Queue};
 use self::retry::{Cause, Retry};
+use self::stalls::STORAGE_PATIENCE;
 use crate::buffer::{CodecId, GopId};
 use crate::clock::Now;
 
@@ -216,21 +218,8 @@ pub struct Session {
     failed_alone: Option<(GopId, u32)>,
     /// Since when the service has said that another connection holds the stream.
     held_since: Option<Duration>,
-    last_own_session: Option<Duration>,
+    own_session_ended: Option<Duration>,
 }
-
-/// A finished session may take this long without a sign of life before it is dropped.
-const FINISH_PATIENCE: Duration = Duration::from_secs(5);
-
-/// How long an upload may take nothing.
-const TAKE_PATIENCE: Duration = Duration::from_secs(10);
-
-/// How long a fragment may be on the way without any acknowledgement.
-const SEEN_PATIENCE: Duration = Duration::from_secs(10);
-
-/// How long a fragment may be whole without being stored, at first; doubles each time, up to the second.
-const STORAGE_PATIENCE: Duration = Duration::from_secs(30);
-const STORAGE_PATIENCE_MAX: Duration = Duration::from_secs(240);
 
 /// How long the open fragment waits for a camera that is away: a short interruption does not cost a session.
 const SOURCE_PATIENCE: Duration = Duration::from_secs(2);
@@ -265,7 +254,7 @@ impl Session {
             isolate_until: None,
             failed_alone: None,
             held_since: None,
-            last_own_session: None,
+            own_session_ended: None,
         }
     }
 
@@ -377,7 +366,7 @@ impl Session {
         let mut missing = bytes;
         while missing > 0 {
             let cursor = self.attempt.as_ref().and_then(|attempt| attempt.cursor).map(|cursor| cursor.gop);
-            let oldest = self.queue.iter().find(|gop| !gop.dropped && Some(gop.id) != cursor);
+            let oldest = self.queue.iter().find(|gop| gop.place != Place::Dropped && Some(gop.id) != cursor);
             let Some((id, size)) = oldest.map(|gop| (gop.id, gop.bytes)) else { return };
             self.drop_gop(id);
             missing = missing.saturating_sub(size.max(1));
@@ -386,8 +375,8 @@ impl Session {
 
     fn drop_gop(&mut self, id: GopId) {
         let Some(gop) = self.queue.get_mut(id) else { return };
-        if gop.in_flight {
-            gop.dropped = true;
+        if gop.place == Place::InFlight {
+            gop.place = Place::Dropped;
         } else if let Some(gop) = self.queue.remove(id) {
             if gop.complete {
                 self.report_gap(gop.start_ms, gop.end_ms, GapReason::BufferOverflow, String::new());
@@ -444,7 +433,7 @@ impl Session {
             Refusal::Throttled => UploadReason::Throttled,
             Refusal::ConnectionLimit => {
                 let first = *self.held_since.get_or_insert(now.mono);
-                let since = self.last_own_session.map_or(first, |last| last.max(first));
+                let since = self.own_session_ended.map_or(first, |last| last.max(first));
                 if now.mono.saturating_sub(since) >= HELD_ELSEWHERE_AFTER {
                     UploadReason::StreamHeldElsewhere
                 } else {
@@ -459,14 +448,15 @@ impl Session {
     fn end_attempt(&mut self, cause: Option<Cause>, now: Now) {
         let Some(attempt) = self.attempt.take() else { return };
         if attempt.accepted_at.is_some() {
-            self.last_own_session = Some(now.mono);
+            self.own_session_ended = Some(now.mono);
         }
         for id in attempt.fragments.iter().flat_map(|fragment| &fragment.gops) {
-            if let Some(gop) = self.queue.get_mut(*id) {
-                gop.in_flight = false;
+            if let Some(gop) = self.queue.get_mut(*id).filter(|gop| gop.place == Place::InFlight) {
+                gop.place = Place::Waiting;
             }
         }
-        let lost: Vec<GopId> = self.queue.iter().filter(|gop| gop.dropped).map(|gop| gop.id).collect();
+        let lost: Vec<GopId> =
+            self.queue.iter().filter(|gop| gop.place == Place::Dropped).map(|gop| gop.id).collect();
         for id in lost {
             if let Some(gop) = self.queue.remove(id) {
                 self.report_gap(gop.start_ms, gop.end_ms, GapReason::BufferOverflow, String::new());
@@ -514,63 +504,6 @@ impl Session {
         attempt.body = Body::Ended { at: now.mono };
         attempt.acknowledged_at = now.mono;
         self.outputs.push_back(Output::Finish(attempt.id));
-    }
-
-    /// The moments at which the session counts as stalled, and what that is called.
-    fn stall_times<'a>(
-        &'a self,
-        attempt: &'a Attempt,
-        now: Now,
-    ) -> impl Iterator<Item = (Duration, (UploadReason, &'static str))> + 'a {
-        let unreachable = UploadReason::EndpointUnreachable;
-        let finished = match attempt.body {
-            Body::Ended { at } => Some((
-                at.max(attempt.acknowledged_at) + FINISH_PATIENCE,
-                (UploadReason::NoPersistedAcks, "the finished session did not end"),
-            )),
-            Body::Open => None,
-        };
-        let taking = self
-            .has_piece(attempt.id, now)
-            .then_some((attempt.taken_at + TAKE_PATIENCE, (unreachable, "the service takes no data")));
-        let unseen = attempt.fragments.iter().find(|fragment| !fragment.seen).zip(attempt.accepted_at).map(
-            |(fragment, accepted_at)| {
-                (
-                    fragment.begun_at.max(accepted_at) + SEEN_PATIENCE,
-                    (UploadReason::NoPersistedAcks, "no acknowledgement of a fragment on its way"),
-                )
-            },
-        );
-        let unstored = attempt.fragments.iter().find_map(|fragment| fragment.closed_at).map(|at| {
-            (at + self.storage_patience, (UploadReason::NoPersistedAcks, "no acknowledgement of storage"))
-        });
-        [finished, taking, unseen, unstored].into_iter().flatten()
-    }
-
-    fn abort_if_stalled(&mut self, now: Now) {
-        let Some(attempt) = &self.attempt else { return };
-        let Some((_, (reason, message))) =
-            self.stall_times(attempt, now).filter(|(at, _)| *at <= now.mono).min_by_key(|(at, _)| *at)
-        else {
-            return;
-        };
-        let id = attempt.id;
-        let all_stored = attempt.fragments.is_empty() && !attempt.is_open();
-        if attempt
-            .fragments
-            .iter()
-            .any(|fragment| fragment.closed_at.is_some_and(|at| at + self.storage_patience <= now.mono))
-        {
-            self.storage_patience = (self.storage_patience * 2).min(STORAGE_PATIENCE_MAX);
-        }
-        self.outputs.push_back(Output::Abort(id));
-        if all_stored {
-            self.end_attempt(None, now);
-        } else {
-            self.trouble(reason, message.to_owned());
-            self.end_attempt(Some(Cause::Failure), now);
-        }
-        self.open_if_due(now);
     }
 
     fn report_gap(&mut self, start_ms: i64, end_ms: i64, reason: GapReason, detail: String) {

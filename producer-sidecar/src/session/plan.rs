@@ -5,7 +5,7 @@ use std::time::Duration;
 use streamfleet_media::limits::{FRAGMENTS_PER_SECOND_MAX, PUT_MEDIA_SESSION_SECONDS_ROTATE};
 
 use super::attempt::{Attempt, Cursor, Fragment};
-use super::queue::Queued;
+use super::queue::{Place, Queued};
 use super::{Output, Piece, SOURCE_PATIENCE, Session};
 use crate::buffer::{CodecId, GOP_BYTES_MAX, GOP_MS_MAX, GopId};
 use crate::clock::Now;
@@ -188,7 +188,7 @@ impl Session {
 
     fn mark_in_flight(&mut self, gop: GopId) {
         if let Some(gop) = self.queue.get_mut(gop) {
-            gop.in_flight = true;
+            gop.place = Place::InFlight;
         }
     }
 

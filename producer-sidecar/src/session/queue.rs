@@ -25,10 +25,19 @@ pub struct Queued {
     pub complete: bool,
     /// Whether a fragment has to begin here, because it was found too long or too large otherwise.
     pub cut_before: bool,
-    /// Whether the session has begun to send it.
-    pub in_flight: bool,
-    /// Whether its bytes are gone: overflow took them while the acknowledgement was awaited.
-    pub dropped: bool,
+    /// How far it has come.
+    pub place: Place,
+}
+
+/// How far a group has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// No session has begun to send it, or none that still stands.
+    Waiting,
+    /// The session has begun to send it.
+    InFlight,
+    /// The session has sent it, and overflow has taken its bytes while the acknowledgement was awaited.
+    Dropped,
 }
 
 /// The groups that wait, oldest first, by rising id.
@@ -58,8 +67,7 @@ impl Queue {
             bytes,
             complete: false,
             cut_before: false,
-            in_flight: false,
-            dropped: false,
+            place: Place::Waiting,
         });
     }
 
@@ -93,7 +101,7 @@ impl Queue {
     /// The first group that can be sent after `id`, or from the beginning.
     pub fn next_to_send(&self, after: Option<GopId>) -> Option<&Queued> {
         let start = after.map_or(0, |id| self.gops.partition_point(|gop| gop.id <= id));
-        self.gops.range(start..).find(|gop| !gop.dropped && !gop.in_flight)
+        self.gops.range(start..).find(|gop| gop.place == Place::Waiting)
     }
 
     /// Takes a group out.

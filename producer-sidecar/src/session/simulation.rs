@@ -19,10 +19,10 @@ use crate::unit::{AccessUnit, Codec, CodecParameters};
 
 /// About forty seconds of the camera: the longer outages pass it.
 const BUDGET: u64 = 400_000;
-const FAULTS_LAST: Duration = Duration::from_secs(120);
+const FAULTS_LAST: Duration = Duration::from_mins(2);
 const CAMERA_LASTS: Duration = Duration::from_secs(150);
-const WORLD_LASTS: Duration = Duration::from_secs(2_400);
-const START: Duration = Duration::from_secs(3_600);
+const WORLD_LASTS: Duration = Duration::from_mins(40);
+const START: Duration = Duration::from_hours(1);
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Event {
@@ -53,7 +53,6 @@ struct Seen {
 /// A session as the service sees it.
 #[derive(Debug, Default)]
 struct Peer {
-    accepted: bool,
     takes: bool,
     header: bool,
     latest_ms: i64,
@@ -231,7 +230,7 @@ impl World {
     fn settle(&mut self) {
         loop {
             while let Some(output) = self.session.output() {
-                self.carry_out(output);
+                self.carry_out(&output);
             }
             assert!(
                 self.buffer.bytes() <= BUDGET + 20_000,
@@ -250,8 +249,8 @@ impl World {
         }
     }
 
-    fn carry_out(&mut self, output: Output) {
-        match output {
+    fn carry_out(&mut self, output: &Output) {
+        match *output {
             Output::Open(SessionId(id)) => self.open(id),
             Output::Finish(SessionId(id)) => self.finish(id),
             Output::Abort(SessionId(id)) => {
@@ -281,7 +280,7 @@ impl World {
     fn open(&mut self, id: u64) {
         self.count("opened");
         if let Some(last) = self.last_open.replace(self.now) {
-            assert!(self.now - last >= retry::SPACING_MIN, "sessions are opened in quick succession");
+            assert!(self.now >= last + retry::SPACING_MIN, "sessions are opened in quick succession");
         }
         self.current = Some(id);
         self.peers.insert(id, Peer { takes: true, latest_ms: i64::MIN, ..Peer::default() });
@@ -312,7 +311,6 @@ impl World {
             let ending = Ending::Refused(refusal, String::new());
             return self.session.handle(Input::Closed(SessionId(id), ending), self.now());
         }
-        self.peers.entry(id).or_default().accepted = true;
         self.session.handle(Input::Opened(SessionId(id)), self.now());
         if self.chance(20) {
             let delay = self.random.u64(1..30_000);
@@ -438,7 +436,7 @@ impl World {
         self.stored.extend(acknowledged.iter().flatten());
         self.session.handle(Input::Ack(SessionId(id), ack), now);
         while let Some(output) = self.session.output() {
-            self.carry_out(output);
+            self.carry_out(&output);
         }
         if let Word::Buffering(_) | Word::Received(_) | Word::Foreign(_) = word {
             assert_eq!(before, self.freed, "{word:?} frees nothing");
@@ -454,7 +452,7 @@ impl World {
             assert!(
                 self.stored.contains(gop)
                     || self.is_in_gap(*gop)
-                    || self.session.queue.get(*gop).is_some_and(|g| g.dropped),
+                    || self.session.queue.get(*gop).is_some_and(|g| g.place == Place::Dropped),
                 "{gop:?} was freed, and is neither stored nor in a gap"
             );
         }

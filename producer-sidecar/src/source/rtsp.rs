@@ -83,7 +83,7 @@ impl Connection {
             let item = timeout(SILENCE_MAX, self.next_video()).await.map_err(|_| {
                 SourceError::new(SourceReason::Silent, format!("no picture for {SILENCE_MAX:?}"))
             })??;
-            if let Some(frame) = self.convert(item)? {
+            if let Some(frame) = self.convert(item) {
                 return Ok(frame);
             }
         }
@@ -106,7 +106,7 @@ impl Connection {
     }
 
     /// None for frames that come before the parameters that they need.
-    fn convert(&mut self, frame: VideoFrame) -> Result<Option<Frame>, SourceError> {
+    fn convert(&mut self, frame: VideoFrame) -> Option<Frame> {
         let mut changed = None;
         if self.parameters.is_none() || frame.has_new_parameters() {
             let current = self.read_parameters();
@@ -115,17 +115,15 @@ impl Connection {
                 self.parameters = current;
             }
         }
-        if self.parameters.is_none() {
-            return Ok(None);
-        }
+        self.parameters.as_ref()?;
         let timestamp = frame.timestamp();
-        Ok(Some(Frame {
+        Some(Frame {
             ticks: timestamp.timestamp(),
             rate: timestamp.clock_rate().get(),
             key: frame.is_random_access_point(),
             data: Bytes::from(frame.into_data()),
             parameters: changed,
-        }))
+        })
     }
 
     fn read_parameters(&self) -> Option<CodecParameters> {
@@ -191,7 +189,7 @@ fn codec_name(encoding: &str) -> String {
         "h265" | "hevc" => "H.265".to_owned(),
         "jpeg" => "MJPEG".to_owned(),
         "mp4v-es" => "MPEG-4 Part 2".to_owned(),
-        other => other.chars().filter(|c| c.is_ascii_graphic()).take(32).collect(),
+        other => other.chars().filter(char::is_ascii_graphic).take(32).collect(),
     }
 }
 

@@ -28,7 +28,7 @@ use crate::session::Refusal;
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Credentials are taken anew this long before they expire.
-const EXPIRY_MARGIN: Duration = Duration::from_secs(300);
+const EXPIRY_MARGIN: Duration = Duration::from_mins(5);
 
 /// The process's AWS identity, by the default chain: environment, profile files, web identity, container, instance.
 /// Shared by all feeds.

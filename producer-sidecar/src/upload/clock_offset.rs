@@ -72,7 +72,7 @@ mod tests {
         let date = tomorrow.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
         assert!(offset.learn(Some(&date)), "{date}");
         let ahead = offset.corrected().duration_since(SystemTime::now()).unwrap();
-        assert!(ahead > Duration::from_secs(23 * 3600) && ahead < Duration::from_secs(25 * 3600));
+        assert!(ahead > Duration::from_hours(23) && ahead < Duration::from_hours(25));
         assert!(!offset.learn(Some(&date)), "nothing new");
     }
 }

@@ -46,7 +46,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const ACCEPT_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// A data endpoint is asked for again after this time; AWS expects it about every 45 minutes.
-const ENDPOINT_LIFETIME: Duration = Duration::from_secs(40 * 60);
+const ENDPOINT_LIFETIME: Duration = Duration::from_mins(40);
 
 /// The longest refusal that is read.
 const REFUSAL_BYTES_MAX: usize = 64 * 1024;
@@ -284,7 +284,7 @@ impl Exchange<'_> {
         match ack {
             Ok(ack) => self.send(UploadEvent::Ack(ack)).await,
             Err(error) => {
-                tracing::warn!(stream = self.uploader.stream.arn, %error, "Passed over a malformed acknowledgement")
+                tracing::warn!(stream = self.uploader.stream.arn, %error, "Passed over a malformed acknowledgement");
             }
         }
     }

@@ -11,7 +11,7 @@ use aws_sigv4::sign::v4;
 use http::Request;
 use url::Url;
 
-/// What is appended to the endpoint that GetDataEndpoint names, which may have a path of its own.
+/// What is appended to the endpoint that `GetDataEndpoint` names, which may have a path of its own.
 const OPERATION: &str = "/putMedia";
 
 /// The name that signatures carry for all KVS APIs.
