@@ -138,9 +138,9 @@ fn selector(range: Range) -> Result<FragmentSelector, Error> {
 }
 
 fn fragment(listed: &ListedFragment) -> Result<Fragment, Error> {
+    // Times are fractional seconds on the wire, and what the SDK keeps of 0.123 may be a hair below: rounded, not cut.
     let time = |time: Option<&DateTime>| {
-        let millis = time.and_then(|time| time.to_millis().ok());
-        millis.and_then(|millis| Timestamp::from_millisecond(millis).ok())
+        time.and_then(|time| Timestamp::from_millisecond((time.as_secs_f64() * 1000.0).round() as i64).ok())
     };
     let number = listed.fragment_number().and_then(|number| number.parse().ok());
     let (Some(number), Some(producer)) = (number, time(listed.producer_timestamp())) else {
