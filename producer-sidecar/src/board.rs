@@ -13,7 +13,14 @@ use tokio::sync::watch;
 pub struct Board {
     instance: String,
     generation: watch::Sender<u64>,
-    feeds: Mutex<Vec<FeedStatus>>,
+    feeds: Mutex<Entries>,
+}
+
+/// Status by a number of its own: a feed that drains may still write while its successor of the same id does.
+#[derive(Debug, Default)]
+struct Entries {
+    next: u64,
+    feeds: Vec<(u64, FeedStatus)>,
 }
 
 impl Board {
@@ -29,17 +36,19 @@ impl Board {
 
     /// Adds a feed, at its beginning.
     pub fn add(self: &Arc<Self>, feed: &Feed, now_ms: i64) -> Post {
-        let mut feeds = self.lock();
-        feeds.retain(|status| status.id != feed.id);
-        feeds.push(beginning(feed, now_ms));
-        drop(feeds);
+        let mut entries = self.lock();
+        entries.feeds.retain(|(_, status)| status.id != feed.id);
+        let number = entries.next;
+        entries.next += 1;
+        entries.feeds.push((number, beginning(feed, now_ms)));
+        drop(entries);
         self.changed();
-        Post { board: Arc::clone(self), id: feed.id.clone() }
+        Post { board: Arc::clone(self), number }
     }
 
     /// Takes a feed off.
     pub fn remove(&self, id: &str) {
-        self.lock().retain(|status| status.id != id);
+        self.lock().feeds.retain(|(_, status)| status.id != id);
         self.changed();
     }
 
@@ -51,7 +60,7 @@ impl Board {
             schema_version: SCHEMA_VERSION,
             instance: self.instance.clone(),
             generation,
-            feeds: self.lock().clone(),
+            feeds: self.lock().feeds.iter().map(|(_, status)| status.clone()).collect(),
         }
     }
 
@@ -64,7 +73,7 @@ impl Board {
         self.generation.send_modify(|generation| *generation += 1);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<FeedStatus>> {
+    fn lock(&self) -> MutexGuard<'_, Entries> {
         self.feeds.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -73,26 +82,22 @@ impl Board {
 #[derive(Debug, Clone)]
 pub struct Post {
     board: Arc<Board>,
-    id: String,
+    number: u64,
 }
 
 impl Post {
     /// Changes the feed's status; readers hear of it where it is a change that they should hear of.
     pub fn update(&self, change: impl FnOnce(&mut FeedStatus)) {
-        let mut feeds = self.board.lock();
-        let Some(status) = feeds.iter_mut().find(|status| status.id == self.id) else { return };
+        let mut entries = self.board.lock();
+        let found = entries.feeds.iter_mut().find(|(number, _)| *number == self.number);
+        let Some((_, status)) = found else { return };
         let before = Notable::of(status);
         change(status);
         let changed = before != Notable::of(status);
-        drop(feeds);
+        drop(entries);
         if changed {
             self.board.changed();
         }
-    }
-
-    /// The feed's status now.
-    pub fn read(&self) -> Option<FeedStatus> {
-        self.board.lock().iter().find(|status| status.id == self.id).cloned()
     }
 }
 
@@ -182,5 +187,12 @@ mod tests {
         post.update(|status| status.source.reason = SourceReason::Silent);
         assert_eq!(board.status().feeds, []);
         assert_eq!(board.status().generation, generation);
+        board.add(&feed(), 0);
+        post.update(|status| status.source.reason = SourceReason::Silent);
+        assert_eq!(
+            board.status().feeds[0].source.reason,
+            SourceReason::Connecting,
+            "its successor is another"
+        );
     }
 }

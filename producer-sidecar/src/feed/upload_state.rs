@@ -53,6 +53,10 @@ pub fn judge(evidence: &Evidence) -> (UploadState, UploadReason, String) {
     if evidence.pictures_since.is_none() && !evidence.something_waits {
         return (UploadState::Failed, UploadReason::SourceLost, String::new());
     }
+    if !evidence.something_waits && !evidence.pictures_since.is_some_and(is_recent) {
+        let message = "pictures come, but no key frame that a fragment can begin with".to_owned();
+        return (UploadState::Failed, UploadReason::NoMedia, message);
+    }
     let message = evidence.trouble.as_ref().map(|(_, message)| message.clone()).unwrap_or_default();
     // After a camera's return the first fragment takes its time, like the first of all.
     let is_beginning = evidence.pictures_since.is_some_and(is_recent);
@@ -77,7 +81,7 @@ mod tests {
         Evidence {
             now: Duration::from_secs(1_000),
             had_pictures: true,
-            pictures_since: Some(Duration::from_secs(900)),
+            pictures_since: Some(Duration::from_mins(15)),
             last_stored: Some(Duration::from_secs(999)),
             offline_after: Duration::from_secs(30),
             something_waits: true,
@@ -144,6 +148,13 @@ mod tests {
         assert_eq!(verdict(&evidence), (UploadState::Failed, UploadReason::Opening));
         evidence.now = Duration::from_secs(1_100);
         assert_eq!(verdict(&evidence), (UploadState::Failed, UploadReason::NoPersistedAcks));
+    }
+
+    #[test]
+    fn a_camera_without_key_frames_is_told_so() {
+        let evidence = Evidence { last_stored: None, something_waits: false, ..evidence() };
+        assert_eq!(verdict(&evidence), (UploadState::Failed, UploadReason::NoMedia));
+        assert!(judge(&evidence).2.contains("key frame"));
     }
 
     #[test]

@@ -18,6 +18,7 @@ use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use streamfleet_contract::Stream;
 use tokio::sync::Mutex;
+use tokio::time::Instant;
 
 use super::clock_offset::{ClockOffset, Corrected};
 use super::refusal::{Judgement, judge};
@@ -26,6 +27,9 @@ use crate::session::Refusal;
 
 /// How long one call may take.
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Where nothing was found it is not searched again for this time.
+const MISSING_FOR: Duration = Duration::from_secs(1);
 
 /// Credentials are taken anew this long before they expire.
 const EXPIRY_MARGIN: Duration = Duration::from_mins(5);
@@ -42,6 +46,8 @@ struct State {
     /// Kept while it works; made anew after a refusal, since its files are read once.
     provider: Option<SharedCredentialsProvider>,
     current: Option<Credentials>,
+    /// When the chain last found nothing: all feeds ask at once, and a search may take seconds.
+    missing_at: Option<Instant>,
 }
 
 impl Identity {
@@ -51,16 +57,12 @@ impl Identity {
         if let Some(current) = state.current.as_ref().filter(|current| is_fresh(current)) {
             return Ok(current.clone());
         }
-        let provider = match state.provider.take() {
-            Some(provider) => provider,
-            None => load_provider(region).await.ok_or_else(|| missing("no provider is configured"))?,
-        };
-        // The error is not shown: a provider's may quote what it has read.
-        let found = provider.provide_credentials().await;
-        let credentials = found.map_err(|_| missing("the default chain found none"))?;
-        state.provider = Some(provider);
-        state.current = Some(credentials.clone());
-        Ok(credentials)
+        if state.missing_at.is_some_and(|at| at.elapsed() < MISSING_FOR) {
+            return Err(missing());
+        }
+        let found = state.search(region).await;
+        state.missing_at = found.is_err().then(Instant::now);
+        found
     }
 
     /// Forgets what was refused, if it is still what would be given out.
@@ -72,10 +74,24 @@ impl Identity {
     }
 }
 
-fn missing(why: &str) -> Judgement {
+impl State {
+    async fn search(&mut self, region: &str) -> Result<Credentials, Judgement> {
+        let provider = match self.provider.take() {
+            Some(provider) => provider,
+            None => load_provider(region).await.ok_or_else(missing)?,
+        };
+        // The error is not shown: a provider's may quote what it has read.
+        let credentials = provider.provide_credentials().await.map_err(|_| missing())?;
+        self.provider = Some(provider);
+        self.current = Some(credentials.clone());
+        Ok(credentials)
+    }
+}
+
+fn missing() -> Judgement {
     Judgement {
         refusal: Refusal::CredentialsMissing,
-        message: format!("no AWS credentials: {why}"),
+        message: "the default chain finds no AWS credentials".to_owned(),
         forget_endpoint: false,
         doubt_clock: false,
     }
