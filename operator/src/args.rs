@@ -14,7 +14,7 @@ use clap::{Parser, ValueEnum};
 )]
 pub struct Args {
     /// Says whose the streams are, in their tags; set it to survive a move of clusters [default: the UID of the namespace
-    /// kube-system].
+    /// `kube-system`].
     #[arg(long, env = "STREAMFLEET_INSTALLATION")]
     installation: Option<String>,
 
@@ -22,11 +22,11 @@ pub struct Args {
     #[arg(long, env = "STREAMFLEET_PRODUCER_IMAGE", default_value = "localhost/streamfleet-producer:dev")]
     producer_image: String,
 
-    /// Where /healthz, /readyz and /metrics are served.
+    /// Where `/healthz`, `/readyz` and `/metrics` are served.
     #[arg(long, env = "STREAMFLEET_ADMIN_LISTEN", default_value = "0.0.0.0:8080")]
     admin_listen: SocketAddr,
 
-    /// How many seconds pass between two sweeps of an account and region by ListStreams.
+    /// How many seconds pass between two sweeps of an account and region by `ListStreams`.
     #[arg(long, env = "STREAMFLEET_SWEEP_SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=3600))]
     sweep_seconds: u64,
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 /// The first delay after a failure.
 const FIRST: Duration = Duration::from_secs(1);
 /// The longest delay after failures.
-const LONGEST: Duration = Duration::from_secs(300);
+const LONGEST: Duration = Duration::from_mins(5);
 
 /// How often a reconcile has failed in a row, by object.
 #[derive(Debug, Default)]

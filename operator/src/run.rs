@@ -27,7 +27,7 @@ use crate::events::Events;
 use crate::feeds::Feeds;
 use crate::metrics::Metrics;
 use crate::stream_class::verified_place;
-use crate::watch::{self, Triggers};
+use crate::watch::{self, Caches, Triggers};
 use crate::{admin, camera, stream_class, video_stream};
 
 /// How many objects of a kind are worked on at a time.
@@ -76,33 +76,15 @@ pub async fn run(mut settings: Settings) -> Result<(), Error> {
     tracing::info!(installation, version = env!("CARGO_PKG_VERSION"), "Operator starts");
     settings.installation = Some(installation);
 
-    let metrics = Arc::new(Metrics::default());
     let (caches, writers) = watch::caches();
     let (classes, for_classes) = unbounded_channel();
     let (streams, for_streams) = unbounded_channel();
     let (cameras, for_cameras) = unbounded_channel();
     let triggers = Triggers { classes, streams, cameras };
-    let clouds: Arc<dyn Clouds> = Arc::new(SdkClouds::new(metrics.clone()));
-    let ctx = Arc::new(Context {
-        aws: AwsSide {
-            observer: Arc::new(Observer::new(clouds.clone(), settings.sweep)),
-            clouds,
-            checks: Arc::default(),
-        },
-        feeds: Arc::new(Feeds::new(caches.cameras.clone(), triggers.cameras.clone())),
-        cluster: Cluster {
-            events: Events::new(client.clone()),
-            client: client.clone(),
-            caches: caches.clone(),
-            triggers: triggers.clone(),
-        },
-        settings,
-        backoff: Backoff::default(),
-        metrics: metrics.clone(),
-    });
+    let ctx = Arc::new(context(settings, client.clone(), caches.clone(), triggers.clone()));
 
     let watching = tokio::spawn(watch::run(client, writers, caches.clone(), triggers.clone()));
-    let serving = tokio::spawn(admin::serve(listener, caches.clone(), metrics, stop.clone()));
+    let serving = tokio::spawn(admin::serve(listener, caches.clone(), ctx.metrics.clone(), stop.clone()));
     let sweeping = tokio::spawn(sweep(ctx.clone()));
     let controllers = async {
         ready(&ctx).await;
@@ -130,6 +112,23 @@ pub async fn run(mut settings: Settings) -> Result<(), Error> {
     sweeping.abort();
     let _ = serving.await;
     Ok(())
+}
+
+fn context(settings: Settings, client: Client, caches: Caches, triggers: Triggers) -> Context {
+    let metrics = Arc::new(Metrics::default());
+    let clouds: Arc<dyn Clouds> = Arc::new(SdkClouds::new(metrics.clone()));
+    Context {
+        aws: AwsSide {
+            observer: Arc::new(Observer::new(clouds.clone(), settings.sweep)),
+            clouds,
+            checks: Arc::default(),
+        },
+        feeds: Arc::new(Feeds::new(caches.cameras.clone(), triggers.cameras.clone())),
+        cluster: Cluster { events: Events::new(client.clone()), client, caches, triggers },
+        settings,
+        backoff: Backoff::default(),
+        metrics,
+    }
 }
 
 async fn default_installation(client: &Client) -> Result<String, Error> {

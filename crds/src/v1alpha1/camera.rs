@@ -1,5 +1,7 @@
 //! `Camera`: a source of video and the stream that it is stored in.
 
+#![allow(clippy::duplicated_attributes, reason = "printer columns repeat their types and priorities")]
+
 use std::fmt;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};

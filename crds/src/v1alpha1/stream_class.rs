@@ -1,5 +1,7 @@
 //! `StreamClass`: where and how streams and producers are made.
 
+#![allow(clippy::duplicated_attributes, reason = "printer columns repeat their types and priorities")]
+
 use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;

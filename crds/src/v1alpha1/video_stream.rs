@@ -1,5 +1,7 @@
 //! `VideoStream`: one KVS stream.
 
+#![allow(clippy::duplicated_attributes, reason = "printer columns repeat their types and priorities")]
+
 use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};

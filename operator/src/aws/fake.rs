@@ -33,6 +33,9 @@ pub struct State {
 
 impl FakeCloud {
     /// The inside, for arranging and looking.
+    ///
+    /// # Panics
+    /// Where a test panicked while it held it.
     pub fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap()
     }
@@ -46,7 +49,7 @@ impl FakeCloud {
     fn call<T>(
         &self,
         operation: &'static str,
-        note: String,
+        note: &str,
         effect: impl FnOnce(&mut State) -> Result<T, ErrorKind>,
     ) -> Result<T, AwsError> {
         let mut state = self.state();
@@ -95,12 +98,12 @@ impl Cloud for FakeCloud {
     fn caller(&self) -> Answer<'_, Caller> {
         let caller =
             Caller { account: "123456789012".to_owned(), arn: "arn:aws:iam::123456789012:user/x".to_owned() };
-        let answer = self.call("GetCallerIdentity", String::new(), |_| Ok(caller));
+        let answer = self.call("GetCallerIdentity", "", |_| Ok(caller));
         async move { answer }.boxed()
     }
 
     fn create_stream<'a>(&'a self, stream: &'a NewStream) -> Answer<'a, String> {
-        let answer = self.call("CreateStream", format!(" {}", stream.name), |state| {
+        let answer = self.call("CreateStream", &format!(" {}", stream.name), |state| {
             if state.streams.contains_key(&stream.name) {
                 return Err(ErrorKind::InUse);
             }
@@ -110,7 +113,7 @@ impl Cloud for FakeCloud {
     }
 
     fn describe_stream<'a>(&'a self, which: Which<'a>) -> Answer<'a, Option<StreamInfo>> {
-        let answer = self.call("DescribeStream", String::new(), |state| {
+        let answer = self.call("DescribeStream", "", |state| {
             let found = state.streams.values().find(|(info, _)| match which {
                 Which::Name(name) => info.name == name,
                 Which::Arn(arn) => info.arn == arn,
@@ -121,20 +124,20 @@ impl Cloud for FakeCloud {
     }
 
     fn list_streams(&self) -> Answer<'_, Vec<StreamInfo>> {
-        let answer = self.call("ListStreams", String::new(), |state| {
+        let answer = self.call("ListStreams", "", |state| {
             Ok(state.streams.values().map(|(info, _)| info.clone()).collect())
         });
         async move { answer }.boxed()
     }
 
     fn list_tags<'a>(&'a self, arn: &'a str) -> Answer<'a, BTreeMap<String, String>> {
-        let answer = self.call("ListTagsForStream", String::new(), |state| Ok(state.by_arn(arn)?.1.clone()));
+        let answer = self.call("ListTagsForStream", "", |state| Ok(state.by_arn(arn)?.1.clone()));
         async move { answer }.boxed()
     }
 
     fn tag_stream<'a>(&'a self, arn: &'a str, tags: &'a BTreeMap<String, String>) -> Answer<'a, ()> {
         let keys = tags.keys().cloned().collect::<Vec<_>>().join(",");
-        let answer = self.call("TagStream", format!(" {keys}"), |state| {
+        let answer = self.call("TagStream", &format!(" {keys}"), |state| {
             state.by_arn(arn)?.1.extend(tags.clone());
             Ok(())
         });
@@ -142,7 +145,7 @@ impl Cloud for FakeCloud {
     }
 
     fn untag_stream<'a>(&'a self, arn: &'a str, keys: &'a [String]) -> Answer<'a, ()> {
-        let answer = self.call("UntagStream", format!(" {}", keys.join(",")), |state| {
+        let answer = self.call("UntagStream", &format!(" {}", keys.join(",")), |state| {
             state.by_arn(arn)?.1.retain(|key, _| !keys.contains(key));
             Ok(())
         });
@@ -155,7 +158,7 @@ impl Cloud for FakeCloud {
         version: &'a str,
         change: RetentionChange,
     ) -> Answer<'a, ()> {
-        let answer = self.call("UpdateDataRetention", format!(" {change:?}"), |state| {
+        let answer = self.call("UpdateDataRetention", &format!(" {change:?}"), |state| {
             let tick = state.tick();
             let (info, _) = state.by_arn(arn)?;
             if info.version != version {
@@ -172,7 +175,7 @@ impl Cloud for FakeCloud {
     }
 
     fn delete_stream<'a>(&'a self, arn: &'a str, version: &'a str) -> Answer<'a, ()> {
-        let answer = self.call("DeleteStream", format!(" {arn}"), |state| {
+        let answer = self.call("DeleteStream", &format!(" {arn}"), |state| {
             let Ok((info, _)) = state.by_arn(arn) else { return Ok(()) };
             if info.version != version {
                 return Err(ErrorKind::VersionMismatch);

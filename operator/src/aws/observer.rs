@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::{AwsError, Clouds, Place, StreamInfo, Which};
 
 /// How often the tags of a stream are read where nothing suggests that they have changed.
-const TAGS_EVERY: Duration = Duration::from_secs(3600);
+const TAGS_EVERY: Duration = Duration::from_hours(1);
 
 /// The view of every place.
 pub struct Observer {

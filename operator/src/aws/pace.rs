@@ -61,7 +61,7 @@ mod tests {
         let pacer = Pacer::default();
         let now = Instant::now();
         pacer.reserve("TagStream", now);
-        let later = now + Duration::from_secs(60);
+        let later = now + Duration::from_mins(1);
         assert_eq!(pacer.reserve("TagStream", later), later);
         assert!(pacer.reserve("TagStream", later) > later);
     }

@@ -40,11 +40,11 @@ use pods::ProducerState;
 use status::{Facts, Situation};
 
 /// How often a Camera is looked at though nothing says that it has changed: then its times are written too.
-const LOOK_EVERY: Duration = Duration::from_secs(600);
+const LOOK_EVERY: Duration = Duration::from_mins(10);
 /// How soon it is looked again where something is about to turn.
 const LOOK_SOON: Duration = Duration::from_millis(500);
 /// How soon it is looked again where it waits for something else whose change is seen anyway.
-const LOOK_LATER: Duration = Duration::from_secs(60);
+const LOOK_LATER: Duration = Duration::from_mins(1);
 
 /// What went wrong in a pass.
 #[derive(Debug, thiserror::Error)]

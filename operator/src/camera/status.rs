@@ -219,11 +219,13 @@ fn fed(feed: &FeedStatus, facts: &Facts) -> (Vec<Verdict>, Option<Cause>) {
         });
     }
     verdicts.push(ingesting(&feed.upload, feed, facts));
-    let cause =
-        (source.state != SourceState::Streaming).then(|| Cause { reason, message: said }).or_else(|| {
-            let upload = &feed.upload;
-            (upload.state != UploadState::Storing).then(|| upload_cause(upload))
-        });
+    let cause = if source.state != SourceState::Streaming {
+        Some(Cause { reason, message: said })
+    } else if feed.upload.state != UploadState::Storing {
+        Some(upload_cause(&feed.upload))
+    } else {
+        None
+    };
     (verdicts, cause)
 }
 

@@ -1,5 +1,7 @@
 //! Builders against golden files; pods and feeds against tables of conditions.
 
+#![allow(clippy::needless_pass_by_value, reason = "fixtures take JSON literals")]
+
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Pod;

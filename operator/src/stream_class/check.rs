@@ -124,6 +124,7 @@ mod tests {
         Err(AwsError { operation: "GetCallerIdentity", kind, message: "text".to_owned() })
     }
 
+    #[allow(clippy::unnecessary_wraps, reason = "a table holds it beside errors")]
     fn caller(account: &str) -> Result<Caller, AwsError> {
         Ok(Caller { account: account.to_owned(), arn: "arn:aws:iam::1:user/x".to_owned() })
     }

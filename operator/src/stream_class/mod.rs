@@ -21,7 +21,7 @@ use crate::{apply, conditions};
 pub use check::{is_checked, verified_place};
 
 /// How often the caller is asked for where it was the right one.
-const CHECK_EVERY: Duration = Duration::from_secs(600);
+const CHECK_EVERY: Duration = Duration::from_mins(10);
 /// How soon it is asked for again where it was not.
 const CHECK_AGAIN: Duration = Duration::from_secs(10);
 
@@ -45,10 +45,13 @@ impl crate::run::Classified for Error {
     }
 }
 
+/// An answer of STS, and when it came.
+type Answer = (Instant, Result<Caller, AwsError>);
+
 /// The last answer of STS for each place, so that the many passes of a class make one call.
 #[derive(Default)]
 pub struct Checks {
-    answers: Mutex<HashMap<Place, (Instant, Result<Caller, AwsError>)>>,
+    answers: Mutex<HashMap<Place, Answer>>,
 }
 
 impl Checks {

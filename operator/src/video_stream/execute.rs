@@ -101,7 +101,7 @@ mod tests {
     fn aws(cloud: &FakeCloud) -> AwsSide {
         let clouds = Arc::new(cloud.clone());
         AwsSide {
-            observer: Arc::new(Observer::new(clouds.clone(), Duration::from_secs(60))),
+            observer: Arc::new(Observer::new(clouds.clone(), Duration::from_mins(1))),
             clouds,
             checks: Arc::default(),
         }

@@ -36,11 +36,11 @@ use status::Outcome;
 use validate::{Desired, validate};
 
 /// How often a stream that is as it should be is looked at, though no sweep has found a change.
-const LOOK_EVERY: Duration = Duration::from_secs(900);
+const LOOK_EVERY: Duration = Duration::from_mins(15);
 /// How often a stream is looked at while the service is working on it.
 const LOOK_SOON: Duration = Duration::from_millis(250);
 /// How often an object is looked at that its class does not grant anything, or whose stream is not its own.
-const LOOK_LATER: Duration = Duration::from_secs(120);
+const LOOK_LATER: Duration = Duration::from_mins(2);
 
 /// What went wrong in a pass.
 #[derive(Debug, thiserror::Error)]
@@ -254,14 +254,15 @@ fn turn_notes(before: &VideoStreamStatus, after: &VideoStreamStatus) -> Vec<Note
         else {
             continue;
         };
-        // What is being made or changed is told by the call's own note; what is not known is no news.
+        // What is being made, changed or lost is told by a note of its own; what is not known is no news.
         let is_news = match reason {
-            VideoStreamReason::Creating | VideoStreamReason::ChangePending | VideoStreamReason::Unknown => {
-                false
-            }
-            VideoStreamReason::InSync | VideoStreamReason::Created => false,
-            // It has a note of its own, with the ARN.
-            VideoStreamReason::StreamLost => false,
+            VideoStreamReason::Creating
+            | VideoStreamReason::ChangePending
+            | VideoStreamReason::Unknown
+            | VideoStreamReason::Deleting
+            | VideoStreamReason::InSync
+            | VideoStreamReason::Created
+            | VideoStreamReason::StreamLost => false,
             _ => !notes.iter().any(|note| note.reason == reason.as_str()),
         };
         if is_news {

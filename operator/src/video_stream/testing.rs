@@ -1,5 +1,7 @@
 //! Fixtures: a class and a stream whose names differ from everything else, so that swapped ones show.
 
+#![allow(clippy::needless_pass_by_value, reason = "fixtures take JSON literals")]
+
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
