@@ -175,42 +175,42 @@ const EXPLAINED: &[Explained] = &[
     Explained {
         camera: "secret-missing",
         condition: (ConditionType::Authenticated, "False", "CredentialsMissing"),
-        says: &["Secret", "late-secret", "username", "password"],
+        says: &["Secret of spec.credentialsRef", "username", "make it, no restart is needed"],
     },
     Explained {
         camera: "key-missing",
         condition: (ConditionType::Authenticated, "False", "CredentialsMissing"),
-        says: &["Secret", "half-secret", "password"],
+        says: &["Secret of spec.credentialsRef", "password", "make it, no restart is needed"],
     },
     Explained {
         camera: "unreachable",
         condition: (ConditionType::Reachable, "False", "Unreachable"),
-        says: &["check"],
+        says: &["check that it is on", "spec.source.rtsp.url"],
     },
     Explained {
         camera: "unknown-host",
         condition: (ConditionType::Reachable, "False", "HostNotFound"),
-        says: &["nobody.cameras.example"],
+        says: &["check spec.source.rtsp.url", "DNS"],
     },
     Explained {
         camera: "wrong-password",
         condition: (ConditionType::Authenticated, "False", "AuthenticationFailed"),
-        says: &["Secret", "wrong-secret"],
+        says: &["refuses the user name or password", "correct the Secret of spec.credentialsRef"],
     },
     Explained {
         camera: "h265",
         condition: (ConditionType::MediaCompatible, "False", "UnsupportedCodec"),
-        says: &["H.264"],
+        says: &["codec", "set the camera to H.264"],
     },
     Explained {
         camera: "mjpeg",
         condition: (ConditionType::MediaCompatible, "False", "UnsupportedCodec"),
-        says: &["H.264"],
+        says: &["codec", "set the camera to H.264"],
     },
     Explained {
         camera: "aws-refused",
         condition: (ConditionType::Ingesting, "False", "AwsCredentialsRefused"),
-        says: &["AWS", "credentials"],
+        says: &["AWS refuses the producer's credentials", "spec.producer"],
     },
 ];
 

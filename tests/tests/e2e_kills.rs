@@ -114,7 +114,7 @@ impl Test {
                 "after {round} rounds there were not enough kills with work in flight"
             );
             let counted = self.counted().count();
-            let in_window = self.counted().filter(|kill| !kill.at.windows().is_empty()).count();
+            let in_window = self.counted().filter(|kill| !kill.windows.is_empty()).count();
             let enough = counted >= KILLS && in_window >= KILLS_IN_WINDOW;
             let deleted = self.cameras.len() - self.living().len();
             if enough && deleted >= ALIVE / 2 && self.living().len() == ALIVE {
@@ -162,7 +162,7 @@ impl Test {
             format!("{wait} ms after its first act")
         };
         self.world.take_operator()?.kill()?;
-        self.note_kill(moment, calls_before, before.revision).await
+        self.note_kill(moment, calls_before, &before).await
     }
 
     async fn snapshot(&self) -> Result<Snapshot> {
@@ -276,7 +276,7 @@ impl Test {
         Ok(has_called || self.timeline.has_written_after(revision))
     }
 
-    async fn note_kill(&mut self, moment: String, calls_before: u64, revision: u64) -> Result<()> {
+    async fn note_kill(&mut self, moment: String, calls_before: u64, before: &Snapshot) -> Result<()> {
         let ms = unix_ms();
         let at = self.snapshot().await?;
         for (name, stream) in &at.streams {
@@ -285,9 +285,13 @@ impl Test {
             ensure!(first == arn, "{name} had the stream {first}, and has {arn}");
         }
         let last_call = self.last_call().await?;
-        let had_acted = self.has_acted(calls_before, revision).await? || !at.windows().is_empty();
+        // Those that an earlier kill has left open do not count again.
+        let open_before = before.windows();
+        let windows: Vec<_> =
+            at.windows().into_iter().filter(|window| !open_before.contains(window)).collect();
+        let had_acted = self.has_acted(calls_before, before.revision).await? || !windows.is_empty();
         let number = self.kills.len() + 1;
-        self.kills.push(Kill { number, ms, last_call, at, had_acted, moment });
+        self.kills.push(Kill { number, ms, last_call, at, windows, had_acted, moment });
         Ok(())
     }
 
@@ -297,7 +301,7 @@ impl Test {
         let writes = self.timeline.writes();
         for kill in &self.kills {
             let (before, after) = kill.between(&calls, &writes);
-            let windows: Vec<_> = kill.at.windows().iter().map(Window::to_string).collect();
+            let windows: Vec<_> = kill.windows.iter().map(Window::to_string).collect();
             let pending = kill.at.pending();
             let counted = if kill.had_work_in_flight() { "" } else { " NOT COUNTED: nothing was in flight;" };
             self.steps.text(format!(
@@ -313,7 +317,7 @@ impl Test {
             ));
         }
         let counted = self.counted().count();
-        let in_window = self.counted().filter(|kill| !kill.at.windows().is_empty()).count();
+        let in_window = self.counted().filter(|kill| !kill.windows.is_empty()).count();
         self.steps.done(format!(
             "{} kills, {counted} with work in flight, {in_window} between an effect and the next status write",
             self.kills.len(),

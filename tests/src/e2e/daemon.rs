@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
@@ -18,10 +18,11 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// Starts the command with its output appended to `LOG`.
-    pub fn start(name: &str, command: &mut Command, log: &Path) -> Result<Self> {
+    /// Starts the command with its output appended to `log`.
+    pub fn start(name: &str, command: &Command, log: &Path) -> Result<Self> {
         let output = File::options().create(true).append(true).open(log)?;
-        let child = command
+        let child = ending_with_us(command)
+            .stdin(Stdio::null())
             .stdout(output.try_clone()?)
             .stderr(output)
             .spawn()
@@ -64,6 +65,15 @@ impl Daemon {
         }
         Ok(self.child.wait()?)
     }
+}
+
+/// The same command in the same process, killed by the kernel when we end without having ended it: a test may be killed
+/// itself, and an operator that goes on would meddle with the next one.
+fn ending_with_us(command: &Command) -> Command {
+    let mut wrapped = Command::new("setpriv");
+    wrapped.args(["--pdeathsig", "KILL"]).arg(command.get_program()).args(command.get_args());
+    wrapped.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    wrapped
 }
 
 impl Drop for Daemon {

@@ -122,7 +122,7 @@ impl Emulator {
         command.args(["--listen", "127.0.0.1:0", "--listen-tls", &format!("{address}:0")]);
         command.args(["--account", ACCOUNT]);
         command.arg("--data").arg(&data).arg("--credentials").arg(&known);
-        let mut process = Daemon::start("the emulator", &mut command, &folder.join("emulator.log"))?;
+        let mut process = Daemon::start("the emulator", &command, &folder.join("emulator.log"))?;
         let addresses = wait_ready(&mut process, &data.join("addresses.json")).await?;
         let hooks = addresses.http;
         let client = client(addresses.http, &keys);

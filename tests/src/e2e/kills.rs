@@ -64,7 +64,8 @@ impl Snapshot {
         let cameras = Api::<Camera>::namespaced(client.clone(), namespace).list(&everything).await?;
         let streams = Api::<VideoStream>::namespaced(client.clone(), namespace).list(&everything).await?;
         let deployments = Api::<Deployment>::namespaced(client.clone(), namespace).list(&everything).await?;
-        let revision = deployments.metadata.resource_version.as_deref().context("a list has a revision")?.parse()?;
+        let revision =
+            deployments.metadata.resource_version.as_deref().context("a list has a revision")?.parse()?;
         let living = |camera: &&Camera| camera.metadata.deletion_timestamp.is_none();
         let producer = |deployment: &Deployment| deployment.labels().get("streamfleet.io/camera").cloned();
         Ok(Self {
@@ -108,7 +109,7 @@ impl Snapshot {
         pending
     }
 
-    /// The calls whose effect was there and not yet told.
+    /// The calls whose effect was there and not yet told of.
     pub fn windows(&self) -> Vec<Window> {
         let window = |(name, stream): (&String, &StreamObject)| {
             let is_stored = self.stored.contains(&stream.stream_name);
@@ -141,6 +142,8 @@ pub struct Kill {
     pub last_call: u64,
     /// What there was.
     pub at: Snapshot,
+    /// The calls that had taken effect since it was started and were not yet told of.
+    pub windows: Vec<Window>,
     /// Whether the operator had done anything since it was started.
     pub had_acted: bool,
     /// How the moment was chosen.
@@ -243,6 +246,7 @@ mod tests {
             ms: 105,
             last_call: 2,
             at: Snapshot { revision: 10, ..Snapshot::default() },
+            windows: Vec::new(),
             had_acted: true,
             moment: String::new(),
         };

@@ -64,7 +64,7 @@ impl Setup {
             .env("STREAMFLEET_PRODUCER_IMAGE", PRODUCER)
             .env("STREAMFLEET_ADMIN_LISTEN", admin.to_string())
             .env("STREAMFLEET_LOG", "info,streamfleet_operator=debug");
-        Ok(Operator { process: Daemon::start("the operator", &mut command, &self.log)?, admin })
+        Ok(Operator { process: Daemon::start("the operator", &command, &self.log)?, admin })
     }
 }
 

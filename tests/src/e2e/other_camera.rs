@@ -35,7 +35,7 @@ impl OtherCamera {
         let mut command = Command::new("/usr/bin/python3");
         command.arg(script).arg(listen.to_string()).arg(codec);
         let name = format!("the {codec} camera");
-        let process = Daemon::start(&name, &mut command, &folder.join(format!("camera-{codec}.log")))?;
+        let process = Daemon::start(&name, &command, &folder.join(format!("camera-{codec}.log")))?;
         let camera = tokio::sync::Mutex::new(Self { process, url: format!("rtsp://{listen}/live") });
         until(START_MAX, &format!("{name} listens"), async || {
             let process = &mut camera.lock().await.process;

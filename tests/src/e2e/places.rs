@@ -144,11 +144,12 @@ mod tests {
         planted.add("password", "Planted-Argument-7c1");
         planted.add("token", "Planted-Environment-7c2");
         let mut command = Command::new("sh");
-        // The shell stays: `read` is its own, and its input is a pipe that nobody writes to.
-        command.args(["-c", "read line", "Planted-Argument-7c1"]).env("TOKEN", "Planted-Environment-7c2");
-        command.stdin(std::process::Stdio::piped());
+        // The shell stays, with its arguments.
+        command
+            .args(["-c", "while :; do sleep 0.2; done", "Planted-Argument-7c1"])
+            .env("TOKEN", "Planted-Environment-7c2");
         let log = std::env::temp_dir().join(format!("streamfleet-places-{}", std::process::id()));
-        let process = Daemon::start("a shell", &mut command, &log).unwrap();
+        let process = Daemon::start("a shell", &command, &log).unwrap();
         let mut search = Search::default();
         crate::process::wait_until(std::time::Duration::from_secs(10), || {
             search = Search::default();
