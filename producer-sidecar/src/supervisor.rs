@@ -107,21 +107,22 @@ impl Supervisor {
             metrics: self.metrics.feed(&feed.id, &feed.name),
             drain: self.drain,
         };
-        self.tasks.spawn(supervise(ctx, receiver, stop.clone()));
+        let (name, stopped) = (feed.name.clone(), stop.clone());
+        let run = move || feed::run(ctx.clone(), receiver.clone(), stopped.clone());
+        self.tasks.spawn(supervise(name, stop.clone(), run));
         self.feeds.insert(feed.id.clone(), Running { configured, stop });
     }
 }
 
 /// Runs a feed, and again when it panics: its buffer is lost then, and nothing else.
-async fn supervise(ctx: FeedContext, configured: watch::Receiver<Feed>, stop: CancellationToken) {
+async fn supervise<F>(name: String, stop: CancellationToken, run: impl Fn() -> F)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
     loop {
-        let run = tokio::spawn(feed::run(ctx.clone(), configured.clone(), stop.clone()));
-        match run.await {
+        match tokio::spawn(run()).await {
             Err(error) if error.is_panic() => {
-                tracing::error!(
-                    feed = configured.borrow().name,
-                    "The feed failed by a defect and is started again"
-                );
+                tracing::error!(feed = name, "The feed failed by a defect and is started again");
                 if stop.run_until_cancelled(sleep(RESTART_AFTER)).await.is_none() {
                     return;
                 }
@@ -129,5 +130,80 @@ async fn supervise(ctx: FeedContext, configured: watch::Receiver<Feed>, stop: Ca
             // It has ended, or the runtime has.
             Ok(()) | Err(_) => return,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use prometheus_client::registry::Registry;
+    use streamfleet_contract::{Process, SourceReason, SourceState};
+
+    use super::*;
+
+    fn feed(id: &str, arn: &str, revision: &str) -> Feed {
+        serde_json::from_value(serde_json::json!({
+            "id": id, "name": id, "revision": revision,
+            "source": {"rtsp": {"url": "rtsp://127.0.0.1:1/live"}},
+            "stream": {"arn": format!("arn:aws:kinesisvideo:eu-west-1:1:stream/{arn}/1"), "region": "eu-west-1"}
+        }))
+        .unwrap()
+    }
+
+    fn configuration(feeds: Vec<Feed>) -> Configuration {
+        Configuration { schema_version: 1, process: Process::default(), feeds }
+    }
+
+    fn revisions(board: &Board) -> Vec<(String, String)> {
+        board.status().feeds.into_iter().map(|feed| (feed.id, feed.revision)).collect()
+    }
+
+    /// Waits until the board shows what is wanted; each wait ends by a change of the board.
+    async fn until(board: &Board, wanted: impl Fn(&Board) -> bool) {
+        let mut generation = board.generation();
+        let shown = async {
+            while !wanted(board) {
+                generation.changed().await.unwrap();
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), shown).await.expect("the board shows it in time");
+    }
+
+    #[tokio::test]
+    async fn feeds_are_added_changed_and_removed_without_touching_the_others() {
+        let board = Board::new("i".to_owned());
+        let metrics = Metrics::register(&mut Registry::default());
+        let mut supervisor = Supervisor::new(Arc::clone(&board), metrics, Duration::from_secs(1));
+        supervisor.apply(&configuration(vec![feed("a", "x", "1"), feed("b", "y", "1")]));
+        let fails =
+            |board: &Board| board.status().feeds.iter().all(|feed| feed.source.state == SourceState::Failed);
+        until(&board, fails).await;
+        assert_eq!(board.status().feeds[0].source.reason, SourceReason::Unreachable);
+        let since = board.status().feeds[0].source.since_ms;
+
+        supervisor.apply(&configuration(vec![feed("a", "x", "1"), feed("b", "y", "2"), feed("c", "z", "1")]));
+        let wanted =
+            [("a", "1"), ("b", "2"), ("c", "1")].map(|(id, revision)| (id.to_owned(), revision.to_owned()));
+        until(&board, |board| revisions(board) == wanted).await;
+        assert_eq!(board.status().feeds[0].source.since_ms, since, "a is not touched");
+
+        supervisor.apply(&configuration(vec![feed("b", "other", "3")]));
+        until(&board, |board| revisions(board) == [("b".to_owned(), "3".to_owned())]).await;
+        tokio::time::timeout(Duration::from_secs(5), supervisor.stop())
+            .await
+            .expect("feeds without video stop at once");
+    }
+
+    #[tokio::test]
+    async fn a_feed_that_panics_is_started_again_until_it_ends() {
+        let runs = Arc::new(AtomicU32::new(0));
+        let counted = Arc::clone(&runs);
+        let run = move || {
+            let runs = Arc::clone(&counted);
+            async move { assert!(runs.fetch_add(1, Ordering::Relaxed) > 0, "the first run fails") }
+        };
+        supervise("a".to_owned(), CancellationToken::new(), run).await;
+        assert_eq!(runs.load(Ordering::Relaxed), 2);
     }
 }

@@ -31,7 +31,7 @@ impl Driver {
                 }
             }
             Report::Stored { last_ms, .. } => {
-                if self.trouble.take().is_some() {
+                if self.trouble.take().is_some_and(|(reason, _)| reason != UploadReason::Opening) {
                     tracing::info!(feed = self.feed.name, "Storing again");
                 }
                 self.last_stored = Some(now.mono);
@@ -58,7 +58,9 @@ impl Driver {
                 self.publish_ended_gaps(&ended);
             }
             Report::Trouble(reason, message) => {
-                if self.trouble.as_ref().is_none_or(|(before, _)| *before != reason) {
+                if reason == UploadReason::Opening {
+                    tracing::info!(feed = self.feed.name, detail = message, "A session is opened anew");
+                } else if self.trouble.as_ref().is_none_or(|(before, _)| *before != reason) {
                     tracing::warn!(
                         feed = self.feed.name,
                         ?reason,

@@ -217,4 +217,35 @@ mod tests {
             assert_eq!(retry_delay(SourceReason::CredentialsMissing, 9, random), CREDENTIALS_POLL);
         }
     }
+
+    #[tokio::test]
+    async fn missing_credentials_are_said_and_found_when_they_come() {
+        let folder = std::env::temp_dir().join(format!("streamfleet-source-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let path = |name: &str| folder.join(name).display().to_string();
+        let files = CredentialFiles { username_file: path("username"), password_file: path("password") };
+        let settings =
+            SourceSettings { url: "rtsp://127.0.0.1:1/live".to_owned(), credentials: Some(files.clone()) };
+        let (sender, mut events) = mpsc::channel(8);
+        let stop = CancellationToken::new();
+        let source = tokio::spawn(run(settings, Clock::start(), sender, stop.clone()));
+        let mut reasons = Vec::new();
+        while let Some(event) = events.recv().await {
+            if let SourceEvent::State(_, reason, _) = event {
+                reasons.push(reason);
+                if reason == SourceReason::CredentialsMissing {
+                    std::fs::write(&files.username_file, "admin").unwrap();
+                    std::fs::write(&files.password_file, "x").unwrap();
+                }
+                if reason == SourceReason::Unreachable {
+                    stop.cancel();
+                }
+            }
+        }
+        source.await.unwrap();
+        let expected =
+            [SourceReason::Connecting, SourceReason::CredentialsMissing, SourceReason::Unreachable];
+        assert_eq!(reasons, expected);
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
 }

@@ -235,6 +235,8 @@ fn clean(text: &str, password: Option<&str>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
     use super::*;
 
     #[test]
@@ -268,5 +270,61 @@ mod tests {
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let error = Connection::open(&format!("rtsp://127.0.0.1:{port}/x"), None).await.err().unwrap();
         assert_eq!(error.reason, SourceReason::Unreachable);
+    }
+
+    /// A camera that gives these answers, one to each request, then ends the connection. An answer is a status line with
+    /// headers, and a body.
+    async fn camera(answers: &[(&str, &str)]) -> String {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("rtsp://{}/live", listener.local_addr().unwrap());
+        let answers: Vec<(String, String)> =
+            answers.iter().map(|(h, b)| ((*h).to_owned(), (*b).to_owned())).collect();
+        tokio::spawn(async move {
+            let (mut socket, _) = listener.accept().await.unwrap();
+            for (n, (head, body)) in answers.iter().enumerate() {
+                let mut request = Vec::new();
+                while !request.ends_with(b"\r\n\r\n") {
+                    let byte = socket.read_u8().await.unwrap();
+                    request.push(byte);
+                }
+                let length = body.len();
+                let text =
+                    format!("RTSP/1.0 {head}\r\nCSeq: {}\r\nContent-Length: {length}\r\n\r\n{body}", n + 1);
+                socket.write_all(text.as_bytes()).await.unwrap();
+            }
+        });
+        url
+    }
+
+    fn description(media: &str) -> (String, String) {
+        let head = "200 OK\r\nContent-Type: application/sdp".to_owned();
+        (head, format!("v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=x\r\nt=0 0\r\n{media}"))
+    }
+
+    async fn refusal_of(answers: &[(&str, &str)], credentials: Option<Credentials>) -> SourceError {
+        Connection::open(&camera(answers).await, credentials).await.err().expect("it is no camera")
+    }
+
+    #[tokio::test]
+    async fn what_a_camera_answers_is_told_apart() {
+        let challenge = "401 Unauthorized\r\nWWW-Authenticate: Digest realm=\"x\", nonce=\"1\"";
+        let credentials = Credentials { username: "admin".to_owned(), password: "hunter2".to_owned() };
+        let none = refusal_of(&[(challenge, "")], None).await;
+        assert_eq!(none.reason, SourceReason::AuthenticationFailed);
+        assert!(none.message.contains("none are configured"), "{none}");
+        let wrong = refusal_of(&[(challenge, ""), (challenge, "")], Some(credentials)).await;
+        assert_eq!(wrong.reason, SourceReason::AuthenticationFailed);
+        assert!(wrong.message.contains("refuses") && !wrong.message.contains("hunter2"), "{wrong}");
+        let missing = refusal_of(&[("404 Not Found", "")], None).await;
+        assert_eq!((missing.reason, missing.message.contains("404")), (SourceReason::Refused, true));
+        assert_eq!(refusal_of(&[], None).await.reason, SourceReason::Disconnected);
+        let (head, body) = description("m=video 0 RTP/AVP 96\r\na=rtpmap:96 H265/90000\r\na=control:1\r\n");
+        assert_eq!(refusal_of(&[(&head, &body)], None).await.reason, SourceReason::UnsupportedCodec);
+        let (head, body) = description("m=audio 0 RTP/AVP 8\r\na=control:1\r\n");
+        assert_eq!(refusal_of(&[(&head, &body)], None).await.reason, SourceReason::NoVideo);
+        assert_eq!(
+            refusal_of(&[("200 OK", "no description")], None).await.reason,
+            SourceReason::InvalidMedia
+        );
     }
 }

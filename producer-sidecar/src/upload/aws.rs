@@ -51,6 +51,12 @@ struct State {
 }
 
 impl Identity {
+    /// With these credentials, until they are refused.
+    #[cfg(test)]
+    pub fn fixed(credentials: Credentials) -> Self {
+        Self { state: Mutex::new(State { current: Some(credentials), ..State::default() }) }
+    }
+
     /// Credentials that are good for some minutes. The region says where a role is assumed, if one is.
     pub async fn credentials(&self, region: &str) -> Result<Credentials, Judgement> {
         let mut state = self.state.lock().await;

@@ -7,6 +7,8 @@ pub mod aws;
 pub mod clock_offset;
 mod refusal;
 mod request;
+#[cfg(test)]
+mod tests;
 pub mod trust;
 
 use std::convert::Infallible;
