@@ -11,7 +11,8 @@ use aws_sdk_kinesisvideo::types::ApiName;
 use aws_sdk_kinesisvideoarchivedmedia::Client as ArchiveClient;
 use aws_sdk_kinesisvideoarchivedmedia::types::{FragmentSelector, FragmentSelectorType, TimestampRange};
 use streamfleet_media::fragment::{Fragment, FragmentNumber, FragmentReader};
-use streamfleet_media::h264::{nals_avcc, sei};
+use streamfleet_media::h264::{AvcConfiguration, nals_avcc, sei};
+use streamfleet_media::mkv::Frame;
 use url::Url;
 
 use crate::camera::picture_digest;
@@ -121,11 +122,13 @@ pub fn pictures_of(fragment: &Fragment) -> Result<Vec<ArchivedPicture>> {
     let producer = fragment.metadata.producer_timestamp.context("a fragment has no producer time")? as i64;
     let began = fragment.timecode.with_context(|| format!("fragment {name} has no cluster"))?;
     ensure!(fragment.header.timecode_scale == 1_000_000, "fragment {name} does not count in milliseconds");
-    let picture = |frame: &streamfleet_media::mkv::Frame| {
+    let track = fragment.header.tracks.first().with_context(|| format!("fragment {name} has no track"))?;
+    let sps = AvcConfiguration::parse(&track.codec_private)?.sps.first().cloned().unwrap_or_default();
+    let picture = |frame: &Frame| {
         let number = sei::picture_number(&frame.payload);
         Ok(ArchivedPicture {
             number: number.with_context(|| format!("a picture of fragment {name} has no mark"))?,
-            digest: picture_digest(nals_avcc(&frame.payload)),
+            digest: picture_digest(&sps, nals_avcc(&frame.payload)),
             key: frame.key,
             unix_ms: producer + frame.timecode - began,
             fragment: name.clone(),

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::{Buf as _, Bytes, BytesMut};
-use streamfleet_media::h264::{length_prefixed, sei};
+use streamfleet_media::h264::{NalKind, length_prefixed, nal_kind, sei};
 use streamfleet_tests::camera::{Camera, Clip, Login, Options, Order, Recipe, picture_digest};
 use streamfleet_tests::journal::{self, EndReason, Entry};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -35,7 +35,7 @@ impl Drop for Folder {
 
 /// A small camera: 25 pictures and two key frames a second.
 async fn options(folder: &Folder) -> Options {
-    let recipe = Recipe { width: 320, height: 180, rate: 25, key_interval: 12, seconds: 2 };
+    let recipe = Recipe { width: 320, height: 180, rate: 25, key_interval: 12, seconds: 2, slices: 1 };
     let clip = Clip::read(&recipe.make(&folder.0).await.unwrap()).unwrap();
     Options { journal: Some(folder.0.join("journal")), ..Options::on_loopback(clip) }
 }
@@ -56,12 +56,13 @@ struct Received {
 struct Client {
     stream: TcpStream,
     buffer: BytesMut,
+    sps: Vec<u8>,
 }
 
 impl Client {
     async fn play(camera: &Camera) -> Self {
         let stream = TcpStream::connect(camera.address()).await.unwrap();
-        let mut client = Self { stream, buffer: BytesMut::new() };
+        let mut client = Self { stream, buffer: BytesMut::new(), sps: Vec::new() };
         let url = camera.url();
         let description = client.ask("DESCRIBE", &url, "Accept: application/sdp\r\n").await;
         assert!(description.contains("a=rtpmap:96 H264/90000"), "{description}");
@@ -132,10 +133,13 @@ impl Client {
                 nals.push(payload.to_vec());
             }
             if packet[1] & 0x80 != 0 {
+                if let Some(sps) = nals.iter().find(|nal| nal_kind(nal) == Some(NalKind::Sps)) {
+                    self.sps.clone_from(sps);
+                }
                 let units = || nals.iter().map(AsRef::as_ref);
                 return Ok(Received {
                     number: sei::picture_number(&length_prefixed(units())).unwrap(),
-                    digest: picture_digest(units()),
+                    digest: picture_digest(&self.sps, units()),
                     rtp_time: u32::from_be_bytes(packet[4..8].try_into().unwrap()),
                 });
             }
@@ -278,7 +282,7 @@ async fn ffprobe_reads_the_camera_when_it_knows_the_password() {
 #[tokio::test]
 async fn another_clip_changes_the_picture_that_ffprobe_sees() {
     let folder = Folder::new("clip");
-    let larger = Recipe { width: 640, height: 360, rate: 25, key_interval: 25, seconds: 1 };
+    let larger = Recipe { width: 640, height: 360, rate: 25, key_interval: 25, seconds: 1, slices: 1 };
     let mut options = options(&folder).await;
     options.clips.push(Clip::read(&larger.make(&folder.0).await.unwrap()).unwrap());
     let camera = Camera::start(options).await.unwrap();

@@ -43,10 +43,20 @@ struct Way {
 impl Way {
     /// Starts all but the producer, in a folder of this test's own. The producer may hold so many bytes of media.
     async fn start(name: &str, memory_budget_bytes: u64) -> Result<Self> {
+        Self::start_with(name, memory_budget_bytes, &[Recipe::default()]).await
+    }
+
+    /// As [`Way::start`], with the clips that the camera can show.
+    async fn start_with(name: &str, memory_budget_bytes: u64, recipes: &[Recipe]) -> Result<Self> {
         let folder = std::env::temp_dir().join(format!("streamfleet-{name}-{}", std::process::id()));
         std::fs::create_dir_all(folder.join("aws"))?;
-        let clip = Clip::read(&Recipe::default().make(&folder).await?)?;
-        let options = Options { journal: Some(folder.join("journal")), ..Options::on_loopback(clip) };
+        let mut clips = Vec::new();
+        for recipe in recipes {
+            clips.push(Clip::read(&recipe.make(&folder).await?)?);
+        }
+        let journal = Some(folder.join("journal"));
+        let options = Options { journal, ..Options::on_loopback(clips.remove(0)) };
+        let options = Options { clips: [options.clips, clips].concat(), ..options };
         let camera = Camera::start(options).await?;
         let proxy = Proxy::start().await?;
         let emulator = Emulator::start(&folder, &proxy).await?;
@@ -192,6 +202,38 @@ fn check_times(journal: &[Entry], archive: &[ArchivedPicture]) -> Result<i64> {
     let distance = distance.context("nothing is stored")?;
     ensure!(distance <= CLOCK_ERROR_MS_MAX, "a picture's time is {distance} ms off");
     Ok(distance)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn other_parameter_sets_marks_on_slices_and_jumping_timestamps_lose_nothing() {
+    let two_slices = Recipe { width: 320, height: 180, slices: 2, ..Recipe::default() };
+    let mut way = Way::start_with("odd", BUFFER, &[two_slices, Recipe::default()]).await.unwrap();
+    let producer = way.produce().await.unwrap();
+    let orders = [
+        Order::MarkerSlice,
+        Order::Clip(1),
+        Order::TimestampJump(600_000),
+        Order::Clip(0),
+        Order::MarkerPicture,
+        Order::TimestampJump(-3_600_000),
+        Order::ClockShift(-86_400_000),
+        Order::ReportsOff,
+    ];
+    for order in orders {
+        // Neither at a key frame's moment nor at a fragment's.
+        tokio::time::sleep(Duration::from_millis(2_300)).await;
+        way.camera.order(order).await.unwrap();
+    }
+    tokio::time::sleep(Duration::from_secs(7)).await;
+    way.finish(producer).await.unwrap();
+    let (journal, archive) = (way.journal().unwrap(), way.archived().await.unwrap());
+    let comparison = journal::compare(&journal, &archive, &[]);
+    println!("{comparison}");
+    assert!(comparison.is_complete() && comparison.repeated.is_empty(), "{comparison}");
+    assert!(comparison.journalled > 20 * RATE, "{comparison}");
+    assert_eq!(ends(&journal).len(), 1, "the producer does not leave for what the camera may do");
+    check_times(&journal, &archive).unwrap();
+    way.clear().await.unwrap();
 }
 
 /// What happens in the two minutes; gives the connections at whose ends pictures may be missing.
@@ -352,9 +394,12 @@ enum Fault {
     Vanish,
     Silence,
     RestartProducer,
+    OtherClip,
+    TimestampJump,
+    MarkerOnEachSlice,
 }
 
-const FAULTS: [Fault; 10] = [
+const FAULTS: [Fault; 13] = [
     Fault::CutUpload,
     Fault::CutUploadAfterBytes,
     Fault::StallUpload,
@@ -365,6 +410,9 @@ const FAULTS: [Fault; 10] = [
     Fault::Vanish,
     Fault::Silence,
     Fault::RestartProducer,
+    Fault::OtherClip,
+    Fault::TimestampJump,
+    Fault::MarkerOnEachSlice,
 ];
 
 /// Plays a fault to its end.
@@ -399,6 +447,12 @@ async fn play(way: &mut Way, producer: Program, fault: Fault, random: &mut fastr
             tokio::time::sleep(some_seconds).await;
             way.camera.order(Order::SilenceOff).await?;
         }
+        Fault::OtherClip => way.camera.order(Order::Clip(random.usize(0..2))).await?,
+        Fault::TimestampJump => {
+            // Up to an hour, forth or back.
+            way.camera.order(Order::TimestampJump(random.i64(-3_600_000..3_600_000))).await?;
+        }
+        Fault::MarkerOnEachSlice => way.camera.order(Order::MarkerSlice).await?,
         Fault::RestartProducer => {
             let status = producer.terminate(Duration::from_secs(40)).await?;
             ensure!(status.success(), "the producer ended with {status} after SIGTERM");
@@ -433,7 +487,9 @@ async fn nothing_is_lost_by_faults_drawn_from_a_seed() {
     let seed = from_environment("STREAMFLEET_FAULT_SEED").unwrap_or_else(|| fastrand::u64(..));
     let rounds = from_environment("STREAMFLEET_FAULT_ROUNDS").unwrap_or(1) as u32;
     println!("STREAMFLEET_FAULT_SEED={seed}");
-    let mut way = Way::start(&format!("luck-{seed}"), BUFFER).await.unwrap();
+    let two_slices = Recipe { width: 320, height: 180, slices: 2, ..Recipe::default() };
+    let clips = [Recipe::default(), two_slices];
+    let mut way = Way::start_with(&format!("luck-{seed}"), BUFFER, &clips).await.unwrap();
     bad_luck(&mut way, seed, rounds).await.unwrap();
     let (journal, archive) = (way.journal().unwrap(), way.archived().await.unwrap());
     // All ends but the last, which comes after silence, are faults of ours.

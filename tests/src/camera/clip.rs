@@ -22,7 +22,9 @@ pub struct Picture {
     pub key: bool,
     /// Its NAL units without start codes: parameter sets where the recording has them, then the slices.
     pub nals: Vec<Bytes>,
-    /// [`picture_digest`] of the units.
+    /// The sequence parameter set that holds for it.
+    pub sps: Bytes,
+    /// [`picture_digest`] of the set and the units.
     pub digest: String,
 }
 
@@ -61,10 +63,12 @@ impl Clip {
         let mut pictures: Vec<Picture> = Vec::new();
         let mut ahead: Vec<Bytes> = Vec::new();
         let (mut sps, mut pps) = (None, None);
+        let mut in_force = Bytes::new();
         for nal in nals_annexb(recording).map(|nal| recording.slice_ref(nal)) {
             match nal_kind(&nal) {
                 Some(NalKind::Sps) => {
                     sps.get_or_insert_with(|| nal.clone());
+                    in_force = nal.clone();
                     ahead.push(nal);
                 }
                 Some(NalKind::Pps) => {
@@ -80,14 +84,15 @@ impl Clip {
                     _ => {
                         let mut nals = std::mem::take(&mut ahead);
                         nals.push(nal);
-                        pictures.push(Picture { key: kind == NalKind::Idr, nals, digest: String::new() });
+                        let (key, sps) = (kind == NalKind::Idr, in_force.clone());
+                        pictures.push(Picture { key, nals, sps, digest: String::new() });
                     }
                 },
                 _ => {}
             }
         }
         for picture in &mut pictures {
-            picture.digest = picture_digest(picture.nals.iter().map(AsRef::as_ref));
+            picture.digest = picture_digest(&picture.sps, picture.nals.iter().map(AsRef::as_ref));
         }
         match (sps, pps, pictures.first()) {
             (Some(sps), Some(pps), Some(Picture { key: true, .. })) => Ok(Self { pictures, sps, pps }),
@@ -106,10 +111,11 @@ impl Clip {
     }
 }
 
-/// What is the same of a picture wherever it has travelled: the start of SHA-256 over its slices, in hexadecimal.
-/// Parameter sets, SEI and delimiters may be moved on the way and do not count.
-pub fn picture_digest<'a>(nals: impl Iterator<Item = &'a [u8]>) -> String {
-    let mut digest = Sha256::new();
+/// What is the same of a picture wherever it has travelled: the start of SHA-256 over the sequence parameter set that
+/// holds for it and its slices, in hexadecimal. Where parameter sets stand, SEI and delimiters do not count: they are
+/// moved on the way.
+pub fn picture_digest<'a>(sps: &[u8], nals: impl Iterator<Item = &'a [u8]>) -> String {
+    let mut digest = Sha256::new_with_prefix(sps);
     for nal in nals.filter(|nal| matches!(nal_kind(nal), Some(NalKind::Slice | NalKind::Idr))) {
         digest.update(nal);
     }
@@ -188,10 +194,11 @@ mod tests {
     }
 
     #[test]
-    fn a_digest_depends_on_slices_and_on_nothing_else() {
-        let digest = picture_digest([SPS, PPS, IDR].into_iter());
-        assert_eq!(digest, picture_digest([DELIMITER, IDR].into_iter()));
-        assert_ne!(digest, picture_digest([IDR, P].into_iter()));
+    fn a_digest_depends_on_slices_and_the_parameter_set_and_on_nothing_else() {
+        let digest = picture_digest(SPS, [SPS, PPS, IDR].into_iter());
+        assert_eq!(digest, picture_digest(SPS, [DELIMITER, IDR].into_iter()));
+        assert_ne!(digest, picture_digest(SPS, [IDR, P].into_iter()));
+        assert_ne!(digest, picture_digest(PPS, [IDR].into_iter()));
         assert_eq!(digest.len(), 16);
     }
 }

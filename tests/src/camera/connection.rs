@@ -12,7 +12,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::time::Instant;
 
 use super::live::LivePicture;
-use super::rtp::{self, Packetizer};
+use super::rtp::{self, Marker, Packetizer};
 use super::rtsp::{self, Incoming, Request, Response, Status};
 use super::server::{Cut, Shared, unix_ms};
 use super::{digest, sdp};
@@ -248,7 +248,9 @@ impl Connection {
             return Ok(());
         }
         player.awaits_key = false;
-        let mut packets = player.packetizer.picture(&picture.nals, picture.rtp_time);
+        let each_slice = faults.marker_on_each_slice.load(Ordering::Relaxed);
+        let marker = if each_slice { Marker::Slice } else { Marker::Picture };
+        let mut packets = player.packetizer.picture(&picture.nals, picture.rtp_time, marker);
         for packet in &mut packets {
             *packet = rtp::interleaved(player.channels.0, packet);
         }

@@ -28,6 +28,12 @@ pub enum Order {
     ReportsOn,
     /// `reports off`: no sender reports.
     ReportsOff,
+    /// `marker picture`: the marker bit ends a picture. So it is at first.
+    MarkerPicture,
+    /// `marker slice`: the marker bit ends each slice, against the standard.
+    MarkerSlice,
+    /// `timestamp-jump MS`: RTP timestamps jump by so many milliseconds, once.
+    TimestampJump(i64),
     /// `clock-shift MS`: the wall clock in sender reports is off by so many milliseconds from now on.
     ClockShift(i64),
     /// `clip INDEX`: shows another clip, counted from 0. That changes the parameter sets.
@@ -37,7 +43,8 @@ pub enum Order {
 /// A line is not an order.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error(
-    "unknown order {0:?}, have: cut reset|close, vanish, return, silence on|off, reports on|off, clock-shift MS, clip INDEX"
+    "unknown order {0:?}, have: cut reset|close, vanish, return, silence on|off, reports on|off, marker picture|slice, \
+     timestamp-jump MS, clock-shift MS, clip INDEX"
 )]
 pub struct UnknownOrder(String);
 
@@ -56,6 +63,9 @@ impl FromStr for Order {
             ["silence", "off"] => Ok(Self::SilenceOff),
             ["reports", "on"] => Ok(Self::ReportsOn),
             ["reports", "off"] => Ok(Self::ReportsOff),
+            ["marker", "picture"] => Ok(Self::MarkerPicture),
+            ["marker", "slice"] => Ok(Self::MarkerSlice),
+            ["timestamp-jump", ms] => ms.parse().map(Self::TimestampJump).map_err(|_| unknown()),
             ["clock-shift", ms] => ms.parse().map(Self::ClockShift).map_err(|_| unknown()),
             ["clip", index] => index.parse().map(Self::Clip).map_err(|_| unknown()),
             _ => Err(unknown()),
@@ -74,6 +84,9 @@ impl fmt::Display for Order {
             Self::SilenceOff => f.write_str("silence off"),
             Self::ReportsOn => f.write_str("reports on"),
             Self::ReportsOff => f.write_str("reports off"),
+            Self::MarkerPicture => f.write_str("marker picture"),
+            Self::MarkerSlice => f.write_str("marker slice"),
+            Self::TimestampJump(ms) => write!(f, "timestamp-jump {ms}"),
             Self::ClockShift(ms) => write!(f, "clock-shift {ms}"),
             Self::Clip(index) => write!(f, "clip {index}"),
         }
@@ -151,6 +164,9 @@ mod tests {
             Order::SilenceOff,
             Order::ReportsOn,
             Order::ReportsOff,
+            Order::MarkerPicture,
+            Order::MarkerSlice,
+            Order::TimestampJump(-500),
             Order::ClockShift(-3_600_000),
             Order::Clip(1),
         ];

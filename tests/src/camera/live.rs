@@ -1,5 +1,6 @@
 //! The live source: it makes a picture each period, whether or not anybody looks, and knows what time each is of.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -56,7 +57,11 @@ pub(super) struct Beginning {
 impl Live {
     /// A source that begins now. `clips` is not empty.
     pub(super) fn new(clips: Vec<Clip>, period: Duration) -> Self {
-        let clock = Clock { start: Instant::now(), start_unix: unix_now(), rtp_base: fastrand::u32(..) };
+        let clock = Clock {
+            start: Instant::now(),
+            start_unix: unix_now(),
+            rtp_base: AtomicU32::new(fastrand::u32(..)),
+        };
         let position = Mutex::new(Position { next: 0, clip: 0, origin: 0 });
         Self { clips, period, clock, sender: broadcast::Sender::new(WAITING_PICTURES_MAX), position }
     }
@@ -97,6 +102,12 @@ impl Live {
         }
         *position = Position { next: position.next, clip, origin: position.next };
         true
+    }
+
+    /// Lets RTP time jump, for all pictures to come.
+    pub(super) fn jump(&self, ms: i64) {
+        let ticks = ms.wrapping_mul(i64::from(CLOCK_RATE) / 1000);
+        self.clock.rtp_base.fetch_add(ticks as u32, Ordering::Relaxed);
     }
 
     /// The clip that is shown.
@@ -141,13 +152,13 @@ impl Live {
 struct Clock {
     start: Instant,
     start_unix: Duration,
-    rtp_base: u32,
+    rtp_base: AtomicU32,
 }
 
 impl Clock {
     fn rtp_time(&self, since_start: Duration) -> u32 {
         let ticks = since_start.as_nanos() * u128::from(CLOCK_RATE) / 1_000_000_000;
-        self.rtp_base.wrapping_add(ticks as u32)
+        self.rtp_base.load(Ordering::Relaxed).wrapping_add(ticks as u32)
     }
 }
 
@@ -203,6 +214,17 @@ mod tests {
         position.next = 4;
         drop(position);
         assert_eq!(live.join().rtp_time, live.rtp_time(6));
+    }
+
+    #[tokio::test]
+    async fn rtp_time_jumps_both_ways_and_the_wall_does_not() {
+        let live = Live::new(vec![clip(1)], Duration::from_millis(40));
+        let before = live.rtp_time(10);
+        live.jump(1000);
+        assert_eq!(live.rtp_time(10), before.wrapping_add(90_000));
+        live.jump(-3_600_000);
+        assert_eq!(live.rtp_time(10), before.wrapping_add(90_000).wrapping_sub(324_000_000));
+        assert!(live.now().0.abs_diff(unix_now()) < Duration::from_secs(1));
     }
 
     #[tokio::test]

@@ -19,12 +19,14 @@ pub struct Recipe {
     pub key_interval: u32,
     /// How long one round is.
     pub seconds: u32,
+    /// Into how many slices each picture is cut.
+    pub slices: u32,
 }
 
 impl Default for Recipe {
     /// 640×360, 25 pictures and one key frame a second, rounds of ten seconds: about 1 Mbit/s.
     fn default() -> Self {
-        Self { width: 640, height: 360, rate: 25, key_interval: 25, seconds: 10 }
+        Self { width: 640, height: 360, rate: 25, key_interval: 25, seconds: 10, slices: 1 }
     }
 }
 
@@ -81,16 +83,15 @@ impl Recipe {
 
     /// Names all that the clip depends on; the number at the end goes up when the encoder's settings change.
     fn file_name(&self) -> String {
-        let Self { width, height, rate, key_interval, seconds } = self;
-        format!("testsrc-{width}x{height}-{rate}fps-key{key_interval}-{seconds}s-v1.h264")
+        let Self { width, height, rate, key_interval, seconds, slices } = self;
+        format!("testsrc-{width}x{height}-{rate}fps-key{key_interval}-{seconds}s-{slices}slices-v1.h264")
     }
 
     fn arguments(&self) -> Vec<String> {
-        let Self { width, height, rate, key_interval, seconds } = self;
-        // One slice a picture: with more, live555-like servers mark each of them as a picture's end. No B slices:
-        // the camera sends in the order of the file.
+        let Self { width, height, rate, key_interval, seconds, slices } = self;
+        // No B slices: the camera sends in the order of the file. One thread: the same bytes on every machine.
         let x264 = format!(
-            "keyint={key_interval}:min-keyint={key_interval}:scenecut=0:bframes=0:sliced-threads=0:slices=1:threads=1"
+            "keyint={key_interval}:min-keyint={key_interval}:scenecut=0:bframes=0:sliced-threads=0:slices={slices}:threads=1"
         );
         let source = format!("testsrc2=size={width}x{height}:rate={rate}:duration={seconds}");
         let words =
@@ -109,12 +110,14 @@ mod tests {
     #[tokio::test]
     async fn a_made_clip_has_its_pictures_and_key_frames() {
         let folder = std::env::temp_dir().join(format!("streamfleet-recipe-{}", std::process::id()));
-        let recipe = Recipe { width: 64, height: 48, rate: 10, key_interval: 5, seconds: 2 };
+        let recipe = Recipe { width: 64, height: 48, rate: 10, key_interval: 5, seconds: 2, slices: 2 };
         let path = recipe.make(&folder).await.unwrap();
         let clip = Clip::read(&path).unwrap();
         let keys: Vec<usize> =
             clip.pictures.iter().enumerate().filter(|(_, p)| p.key).map(|(i, _)| i).collect();
         assert_eq!((clip.len(), keys), (20, vec![0, 5, 10, 15]));
+        // Two slices each, behind the parameter sets of key frames.
+        assert!(clip.pictures.iter().all(|p| p.nals.len() == if p.key { 4 } else { 2 }));
         assert_eq!(recipe.make(&folder).await.unwrap(), path);
         std::fs::remove_dir_all(folder).unwrap();
     }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
+use streamfleet_media::h264::{NalKind, nal_kind};
 
 /// The payload type of the one stream; 96 is the first dynamic one (RFC 3551 §3).
 pub(super) const PAYLOAD_TYPE: u8 = 96;
@@ -15,6 +16,15 @@ const PAYLOAD_MAX: usize = 1400;
 const FU_A: u8 = 28;
 /// From the NTP epoch (1900) to the Unix epoch, in seconds (RFC 5905 §6).
 const NTP_TO_UNIX_SECONDS: u64 = 2_208_988_800;
+
+/// What the marker bit ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Marker {
+    /// A picture, as RFC 6184 §5.1 has it.
+    Picture,
+    /// Each slice, as live555 does it when it serves Matroska.
+    Slice,
+}
 
 /// Makes the RTP packets of one stream, and counts them for its sender reports.
 #[derive(Debug)]
@@ -36,15 +46,21 @@ impl Packetizer {
         self.sequence
     }
 
-    /// The packets of one picture (RFC 6184 §5.6 and §5.8); the last has the marker bit.
-    pub(super) fn picture(&mut self, nals: &[Bytes], rtp_time: u32) -> Vec<Bytes> {
-        let payloads: Vec<Bytes> = nals.iter().flat_map(payloads).collect();
-        let last = payloads.len().saturating_sub(1);
-        payloads
-            .iter()
-            .enumerate()
-            .map(|(index, payload)| self.packet(payload, rtp_time, index == last))
-            .collect()
+    /// The packets of one picture (RFC 6184 §5.6 and §5.8).
+    pub(super) fn picture(&mut self, nals: &[Bytes], rtp_time: u32, marker: Marker) -> Vec<Bytes> {
+        let mut packets = Vec::new();
+        for (index, nal) in nals.iter().enumerate() {
+            let is_marked = match marker {
+                Marker::Picture => index + 1 == nals.len(),
+                Marker::Slice => matches!(nal_kind(nal), Some(NalKind::Slice | NalKind::Idr)),
+            };
+            let payloads = payloads(nal);
+            let last = payloads.len() - 1;
+            for (index, payload) in payloads.iter().enumerate() {
+                packets.push(self.packet(payload, rtp_time, is_marked && index == last));
+            }
+        }
+        packets
     }
 
     fn packet(&mut self, payload: &Bytes, rtp_time: u32, marker: bool) -> Bytes {
@@ -123,7 +139,7 @@ mod tests {
         let large: Bytes =
             (0..5000_u32).map(|i| if i == 0 { 0x65 } else { i as u8 }).collect::<Vec<u8>>().into();
         let mut packetizer = Packetizer::new(7, 65_534);
-        let packets = packetizer.picture(&[small.clone(), large.clone()], 90);
+        let packets = packetizer.picture(&[small.clone(), large.clone()], 90, Marker::Picture);
         assert_eq!(packets.len(), 5);
         assert_eq!(packets[0][12..], small);
         let mut rebuilt = vec![packets[1][12] & 0xe0 | packets[1][13] & 0x1f];
@@ -138,13 +154,15 @@ mod tests {
     }
 
     #[test]
-    fn only_the_last_packet_of_a_picture_has_the_marker_and_sequence_numbers_wrap() {
+    fn the_marker_ends_the_picture_or_each_slice_and_sequence_numbers_wrap() {
         let nals =
             vec![Bytes::from_static(&[6, 1]), Bytes::from_static(&[0x41, 1]), Bytes::from_static(&[0x41, 2])];
-        let packets = Packetizer::new(7, 65_534).picture(&nals, 90);
-        let seen: Vec<(bool, u16)> =
-            packets.iter().map(|p| (p[1] & 0x80 != 0, u16::from_be_bytes([p[2], p[3]]))).collect();
-        assert_eq!(seen, [(false, 65_534), (false, 65_535), (true, 0)]);
+        let seen = |marker| -> Vec<(bool, u16)> {
+            let packets = Packetizer::new(7, 65_534).picture(&nals, 90, marker);
+            packets.iter().map(|p| (p[1] & 0x80 != 0, u16::from_be_bytes([p[2], p[3]]))).collect()
+        };
+        assert_eq!(seen(Marker::Picture), [(false, 65_534), (false, 65_535), (true, 0)]);
+        assert_eq!(seen(Marker::Slice), [(false, 65_534), (true, 65_535), (true, 0)]);
     }
 
     #[test]

@@ -44,6 +44,7 @@ pub(super) struct Shared {
 pub(super) struct Faults {
     pub(super) silent: AtomicBool,
     pub(super) reports: AtomicBool,
+    pub(super) marker_on_each_slice: AtomicBool,
     pub(super) clock_shift_ms: AtomicI64,
 }
 
@@ -93,6 +94,7 @@ impl Camera {
             faults: Faults {
                 silent: AtomicBool::new(false),
                 reports: AtomicBool::new(true),
+                marker_on_each_slice: AtomicBool::new(false),
                 clock_shift_ms: AtomicI64::new(0),
             },
             cuts: broadcast::Sender::new(16),
@@ -172,6 +174,9 @@ impl Shared {
             Order::SilenceOff => faults.silent.store(false, Ordering::Relaxed),
             Order::ReportsOn => faults.reports.store(true, Ordering::Relaxed),
             Order::ReportsOff => faults.reports.store(false, Ordering::Relaxed),
+            Order::MarkerPicture => faults.marker_on_each_slice.store(false, Ordering::Relaxed),
+            Order::MarkerSlice => faults.marker_on_each_slice.store(true, Ordering::Relaxed),
+            Order::TimestampJump(ms) => self.live.jump(ms),
             Order::ClockShift(ms) => faults.clock_shift_ms.store(ms, Ordering::Relaxed),
             Order::Clip(index) if self.live.show(index) => {}
             Order::Clip(index) => return Err(OrderError::NoSuchClip(index)),
