@@ -52,6 +52,17 @@ impl Events {
     /// Publishes notes about an object.
     pub async fn publish(&self, about: &ObjectReference, notes: &[Note]) {
         for note in notes {
+            let kind = about.kind.as_deref().unwrap_or_default();
+            let namespace = about.namespace.as_deref().unwrap_or_default();
+            let name = about.name.as_deref().unwrap_or_default();
+            tracing::info!(
+                kind,
+                namespace,
+                name,
+                reason = note.reason,
+                note = note.text,
+                "Object has turned"
+            );
             let event = Event {
                 type_: if note.warning { EventType::Warning } else { EventType::Normal },
                 reason: note.reason.to_owned(),

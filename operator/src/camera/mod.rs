@@ -21,6 +21,7 @@ use kube::runtime::reflector::ObjectRef;
 use kube::{Api, Resource, ResourceExt};
 use serde_json::json;
 use streamfleet_contract::{Feed, StoredAt};
+use streamfleet_crds::types::{find_condition, is_true};
 use streamfleet_crds::{
     Camera, CameraReason as Reason, CameraStatus, ConditionType, StreamClass, StreamTemplate, VideoStream,
 };
@@ -193,7 +194,7 @@ impl<'a> Pass<'a> {
     /// Whether the stream is there in KVS, and known to be this `VideoStream`'s.
     fn made(&self, stream: Arc<VideoStream>) -> Result<Grant, Held> {
         let status = stream.status.clone().unwrap_or_default();
-        let is_owned = streamfleet_crds::types::is_true(&status.conditions, ConditionType::Owned.as_str());
+        let is_owned = is_true(&status.conditions, ConditionType::Owned.as_str());
         let is_usable = matches!(status.aws_status.as_deref(), Some("ACTIVE" | "UPDATING"));
         let class = self.ctx.cluster.caches.classes.get(&ObjectRef::new(&stream.spec.stream_class_name));
         match (status.stream_arn, class) {
@@ -201,10 +202,7 @@ impl<'a> Pass<'a> {
                 Ok(Grant { arn, class, keeps_nothing: status.retention_hours == Some(0), stream })
             }
             (_, _) => {
-                let ready = streamfleet_crds::types::find_condition(
-                    &status.conditions,
-                    ConditionType::Ready.as_str(),
-                );
+                let ready = find_condition(&status.conditions, ConditionType::Ready.as_str());
                 let why = ready.map_or("it was not looked at yet", |ready| &ready.message);
                 let message = format!("VideoStream {} is not ready: {why}", stream.name_any());
                 Err(Held::new(Reason::VideoStreamNotReady, message))
@@ -322,7 +320,11 @@ impl<'a> Pass<'a> {
                     address: address.clone(),
                 };
                 match self.ctx.feeds.report(&target) {
-                    Report::Pending | Report::Answered { feed: None } => Situation::Unheard,
+                    Report::Pending => Situation::Unheard,
+                    Report::Answered { feed: None } => Situation::Down {
+                        reason: Reason::ProducerStarting,
+                        message: "The producer has not taken up its configuration: see its log".to_owned(),
+                    },
                     Report::Unreachable => Situation::Unreachable,
                     Report::Answered { feed: Some(feed) } => Situation::Fed(feed),
                 }
@@ -411,17 +413,15 @@ fn notes(before: &CameraStatus, after: &CameraStatus) -> Vec<Note> {
         let Some(reason) = Reason::ALL.iter().find(|reason| reason.as_str() == condition.reason) else {
             continue;
         };
-        // Being on the way to something is no news, nor is it that a stream has to be made first.
-        let is_on_the_way = match reason {
-            Reason::Connected
-            | Reason::Connecting
-            | Reason::ProducerStarting
-            | Reason::NoMedia
-            | Reason::Opening => true,
-            Reason::VideoStreamNotReady => before.conditions.is_empty(),
-            _ => false,
+        let is_back = find_condition(&before.conditions, type_.as_str())
+            .is_some_and(|before| before.status == Truth::False.as_str());
+        let is_news = match reason {
+            // Being on the way to something is no news, nor is it that a stream has to be made first.
+            Reason::Connecting | Reason::ProducerStarting | Reason::NoMedia | Reason::Opening => false,
+            Reason::VideoStreamNotReady => !before.conditions.is_empty(),
+            Reason::Connected => is_back,
+            _ => condition.status != Truth::Unknown.as_str(),
         };
-        let is_news = condition.status != Truth::Unknown.as_str() && !is_on_the_way;
         if is_news && told.insert(*reason) {
             let warning = condition.status != Truth::True.as_str();
             notes.push(Note {

@@ -403,3 +403,29 @@ fn times_and_counts_alone_are_written_only_every_ten_minutes() {
     after.codec = Some("H265".to_owned());
     assert!(is_worth_writing(&before, &after));
 }
+
+fn reasons_told(before: &CameraStatus, after: &CameraStatus) -> Vec<(bool, &'static str)> {
+    super::notes(before, after).into_iter().map(|note| (note.warning, note.reason)).collect()
+}
+
+#[test]
+fn a_camera_that_goes_and_comes_back_is_told_once_each() {
+    let fed = |source, upload| Situation::Fed(Box::new(feed(source, upload)));
+    let unreachable = (SourceState::Failed, SourceReason::Unreachable);
+    let recording = look(&CameraStatus::default(), &fed(STREAMING, STORING)).status;
+    assert_eq!(reasons_told(&CameraStatus::default(), &recording), [(false, "Recording")]);
+    let away = look(&recording, &fed(unreachable, STORING)).status;
+    assert_eq!(reasons_told(&recording, &away), [(true, "Unreachable")]);
+    let back = look(&away, &fed(STREAMING, STORING)).status;
+    assert_eq!(reasons_told(&away, &back), [(false, "Connected")]);
+    assert_eq!(reasons_told(&back, &look(&back, &fed(STREAMING, STORING)).status), []);
+}
+
+#[test]
+fn the_first_steps_of_a_camera_are_no_events() {
+    let held = Situation::Held { reason: CameraReason::VideoStreamNotReady, message: String::new() };
+    let first = look(&CameraStatus::default(), &held).status;
+    assert_eq!(reasons_told(&CameraStatus::default(), &first), []);
+    let second = look(&first, &starting()).status;
+    assert_eq!(reasons_told(&first, &second), []);
+}

@@ -12,29 +12,43 @@ use super::{Error, Pass};
 use crate::apply::{self, CLAIM_MANAGER};
 use crate::labels;
 
-/// Whether a Camera holds a claim: it is the one that made it, it is not going, and it still names this stream.
-fn holds(camera: &Camera, writer: &Writer, stream: &str) -> bool {
-    camera.metadata.uid.as_deref() == Some(writer.uid.as_str())
-        && camera.metadata.deletion_timestamp.is_none()
-        && camera.video_stream_name() == stream
+/// How a claim stands.
+#[derive(Debug, PartialEq, Eq)]
+enum Standing {
+    /// The Camera that made it is there and names this stream.
+    Holds,
+    /// That Camera is there and names another stream. Its pod goes on, and follows its configuration.
+    Moved,
+    /// That Camera is gone, or going.
+    Gone,
 }
 
-/// Takes the claim back from a Camera that no longer holds it, once its pod is gone. True while the pod is still ending.
+fn standing(camera: Option<&Camera>, writer: &Writer, stream: &str) -> Standing {
+    match camera.filter(|camera| camera.metadata.uid.as_deref() == Some(writer.uid.as_str())) {
+        Some(camera) if camera.metadata.deletion_timestamp.is_some() => Standing::Gone,
+        Some(camera) if camera.video_stream_name() == stream => Standing::Holds,
+        Some(_) => Standing::Moved,
+        None => Standing::Gone,
+    }
+}
+
+/// Takes the claim back from a Camera that no longer holds it; where it is gone, once its pod is. True while the pod is still
+/// ending.
 pub async fn release_if_gone(pass: &Pass<'_>) -> Result<bool, Error> {
     let Some(writer) = pass.stream.writer() else { return Ok(false) };
     let stream = pass.stream.name_any();
     let reference = ObjectRef::new(&writer.name).within(&pass.namespace);
-    if pass.ctx.cluster.caches.cameras.get(&reference).is_some_and(|camera| holds(&camera, writer, &stream)) {
+    let cached = pass.ctx.cluster.caches.cameras.get(&reference);
+    if standing(cached.as_deref(), writer, &stream) == Standing::Holds {
         return Ok(false);
     }
     // The cache may be behind: a Camera that was just made is not to lose its claim.
     let cameras: Api<Camera> = Api::namespaced(pass.ctx.cluster.client.clone(), &pass.namespace);
     let camera = cameras.get_opt(&writer.name).await.map_err(Error::ReleaseWriter)?;
-    if camera.is_some_and(|camera| holds(&camera, writer, &stream)) {
-        return Ok(false);
-    }
-    if !stop(pass, writer).await? {
-        return Ok(true);
+    match standing(camera.as_ref(), writer, &stream) {
+        Standing::Holds => return Ok(false),
+        Standing::Gone if !stop(pass, writer).await? => return Ok(true),
+        Standing::Gone | Standing::Moved => {}
     }
     let patch = json!({
         "metadata": { "resourceVersion": pass.stream.resource_version() },
@@ -77,4 +91,39 @@ fn is_of(pod: &Pod, writer: &Writer) -> bool {
 fn has_ended(pod: &Pod) -> bool {
     let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
     matches!(phase, Some("Succeeded" | "Failed"))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn camera(uid: &str, stream: &str, is_deleting: bool) -> Camera {
+        let mut value = json!({
+            "apiVersion": "streamfleet.io/v1alpha1",
+            "kind": "Camera",
+            "metadata": { "name": "door", "namespace": "shop", "uid": uid },
+            "spec": { "source": { "rtsp": { "url": "rtsp://door.example/live" } }, "streamRef": { "name": stream } },
+        });
+        if is_deleting {
+            value["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+        }
+        serde_json::from_value(value).unwrap()
+    }
+
+    #[test]
+    fn a_claim_ends_with_its_camera_or_when_that_turns_to_another_stream() {
+        let writer = Writer { name: "door".to_owned(), uid: "u".to_owned() };
+        let table = [
+            (Some(camera("u", "entrance", false)), Standing::Holds),
+            (Some(camera("u", "exit", false)), Standing::Moved),
+            (Some(camera("u", "entrance", true)), Standing::Gone),
+            (Some(camera("successor", "entrance", false)), Standing::Gone),
+            (None, Standing::Gone),
+        ];
+        for (camera, expected) in table {
+            assert_eq!(standing(camera.as_ref(), &writer, "entrance"), expected, "{camera:?}");
+        }
+    }
 }
