@@ -204,7 +204,7 @@ fn track(width: u64) -> Track {
     Track::video("V_MPEG4/ISO/AVC", Bytes::from_static(&[1, 0x42, 0, 0x1E, 0xFF, 0xE0, 0]), width, 360)
 }
 
-/// The head of a `PutMedia` request with its signature (SigV4; the hash of an empty payload, as the vendor's producers do).
+/// The head of a `PutMedia` request with its signature (`SigV4`, the hash of an empty payload: so do the vendor's producers).
 fn put_media(endpoint: &str, arn: &str) -> Result<hyper::http::request::Builder> {
     let (host, path) =
         endpoint.trim_start_matches("http://").split_once('/').context("an endpoint without a path")?;
