@@ -99,9 +99,10 @@ async fn the_demo_goes_its_way_and_a_second_one_finds_its_streams_again() {
     output(delete.args(["delete", "namespace", install::NAMESPACE, "--timeout=90s"])).unwrap();
     let emulator = site::start_all(&stage, &steps).unwrap();
     install::install(&stage, &emulator, &steps).unwrap();
-    let applied = install::apply_examples(&stage, &steps).unwrap();
     let observer = Observer::new(&stage).await.unwrap();
-    observer.wait_all_ready(&applied, &steps).await.unwrap();
+    let made = observer.watch_made();
+    let applied = install::apply_examples(&stage, &steps).unwrap();
+    observer.wait_all_ready(&applied, made, &steps).await.unwrap();
     assert_eq!(arns(&stage).await.unwrap(), before);
 
     // A Camera that is deleted takes its producer along.

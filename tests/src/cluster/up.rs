@@ -124,6 +124,10 @@ impl Starter<'_> {
         let apiserver =
             self.on_node(1, "apiserver", &kubernetes("kube-apiserver"), &config::apiserver(layout))?;
         wait_ready(&apiserver, || self.kubectl(&["get", "--raw", "/readyz"]).is_ok())?;
+        // The node authorizer learns of a pod some milliseconds after the kubelet, which then finds its Secrets and
+        // ConfigMaps forbidden, and waits for a second with every pod. The nodes' role, bound to all of them, mends it.
+        let binding = ["create", "clusterrolebinding", "local-nodes", "--clusterrole=system:node"];
+        self.kubectl(&[&binding[..], &["--group=system:nodes"]].concat())?;
         let args = config::controller_manager(layout);
         self.on_node(1, "controller-manager", &kubernetes("kube-controller-manager"), &args)?;
         self.on_node(1, "scheduler", &kubernetes("kube-scheduler"), &config::scheduler(layout))?;

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
@@ -29,13 +29,11 @@ const AWS_SECRET: &str = "streamfleet-aws";
 /// What the emulator knows unless a file names others, as an AWS shared credentials file.
 const CREDENTIALS: &str = "[default]\naws_access_key_id = streamfleet\naws_secret_access_key = streamfleet\n";
 
-/// When the cameras were applied.
+/// When `kubectl apply` was started.
 #[derive(Debug, Clone, Copy)]
 pub struct Applied {
-    /// For durations.
+    /// The moment.
     pub at: Instant,
-    /// For comparison with the producers' clocks.
-    pub wall: SystemTime,
     /// Whether cameras were there before: a demo that was up already.
     pub again: bool,
 }
@@ -60,7 +58,7 @@ pub fn install(stage: &Stage, emulator: &Emulator, steps: &Steps) -> Result<()> 
 pub fn apply_examples(stage: &Stage, steps: &Steps) -> Result<Applied> {
     let examples = repository_file("examples")?;
     let before = output(stage.cluster.kubectl().args(["-n", NAMESPACE, "get", "cameras", "-o", "name"]))?;
-    let applied = Applied { at: Instant::now(), wall: SystemTime::now(), again: !before.trim().is_empty() };
+    let applied = Applied { at: Instant::now(), again: !before.trim().is_empty() };
     output(stage.cluster.kubectl().args(["apply", "-f"]).arg(examples))?;
     steps.done("kubectl apply -f examples/");
     Ok(applied)

@@ -104,9 +104,10 @@ pub async fn perform(stage: &Stage, steps: &Steps) -> Result<Figures> {
     fs::create_dir_all(&stage.folder)?;
     let emulator = site::start_all(stage, steps)?;
     install::install(stage, &emulator, steps)?;
-    let applied = install::apply_examples(stage, steps)?;
     let observer = observe::Observer::new(stage).await?;
-    let first_persisted = observer.wait_all_ready(&applied, steps).await?;
+    let made = observer.watch_made();
+    let applied = install::apply_examples(stage, steps)?;
+    let first_persisted = observer.wait_all_ready(&applied, made, steps).await?;
     steps.text(install::kvs(stage, &["status", "-n", install::NAMESPACE])?);
     let memory = observer.print_memory(steps).await?;
     story::unplug_and_plug_in(stage, &observer, steps).await?;

@@ -3,16 +3,19 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::SocketAddr;
-use std::time::{Duration, Instant, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, bail};
+use futures::TryStreamExt as _;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DeleteParams, ListParams};
+use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client, ResourceExt as _};
 use streamfleet_contract::{ADMIN_PORT, FeedStatus, STATUS_PATH, Status};
 use streamfleet_crds::Camera;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
 
 use super::Stage;
 use super::install::{Applied, NAMESPACE, OPERATOR_NAMESPACE, OPERATOR_SELECTOR, PRODUCER_SELECTOR};
@@ -29,6 +32,9 @@ pub const OPERATOR_MEMORY_LIMIT: u64 = 25 << 20;
 pub const PRODUCER_MEMORY_LIMIT: u64 = 8 << 20;
 /// How long all cameras may take to become Ready before the demo gives up.
 const READY_LIMIT: Duration = Duration::from_secs(120);
+
+/// When something happened to each camera.
+pub type Times = BTreeMap<String, SystemTime>;
 
 /// Reads the demo's cluster.
 #[derive(Clone)]
@@ -64,10 +70,27 @@ impl Observer {
         })
     }
 
-    /// Waits until every camera is Ready; prints when each was first stored. Gives those times since the apply.
+    /// Sees when each camera appears in the API, from now on. To be asked for before they are applied.
+    pub fn watch_made(&self) -> JoinHandle<Result<Times>> {
+        let cameras = self.cameras.clone();
+        tokio::spawn(async move {
+            let mut made = BTreeMap::new();
+            let mut events = std::pin::pin!(watcher(cameras, watcher::Config::default()).default_backoff());
+            while made.len() < CAMERAS.len() {
+                let event = events.try_next().await?.context("the watch of cameras has ended")?;
+                if let watcher::Event::Apply(camera) | watcher::Event::InitApply(camera) = event {
+                    made.entry(camera.name_any()).or_insert_with(SystemTime::now);
+                }
+            }
+            Ok(made)
+        })
+    }
+
+    /// Waits until every camera is Ready; prints when each was first stored. Gives those times since each was `made`.
     pub async fn wait_all_ready(
         &self,
         applied: &Applied,
+        made: JoinHandle<Result<Times>>,
         steps: &Steps,
     ) -> Result<BTreeMap<String, Duration>> {
         let first_stored = tokio::spawn(self.clone().watch_first_stored());
@@ -91,11 +114,13 @@ impl Observer {
         if applied.again {
             return Ok(BTreeMap::new());
         }
-        let since_apply = |wall_ms: i64| {
+        let made = made.await??;
+        let since_made = |name: &str, wall_ms: i64| {
             let wall = UNIX_EPOCH + Duration::from_millis(wall_ms as u64);
-            wall.duration_since(applied.wall).unwrap_or_default()
+            made.get(name).and_then(|made| wall.duration_since(*made).ok()).unwrap_or_default()
         };
-        let times: BTreeMap<_, _> = stored.into_iter().map(|(name, at)| (name, since_apply(at))).collect();
+        let times: BTreeMap<_, _> =
+            stored.into_iter().map(|(name, at)| (name.clone(), since_made(&name, at))).collect();
         for (name, time) in &times {
             steps.text(format!(
                 "           {name}: applied -> first PERSISTED {:.1} s (at most {} s)",
