@@ -101,10 +101,8 @@ impl CallFailure {
         R: fmt::Debug + 'static,
     {
         if let Some(service) = error.as_service_error() {
-            return Self::Refused {
-                code: service.code().unwrap_or("an error without a code").to_owned(),
-                message: service.message().unwrap_or_default().to_owned(),
-            };
+            let code = service.code().unwrap_or("an error without a code");
+            return Self::Refused { code: code.to_owned(), message: harmless(code, service.message()) };
         }
         let chain = chain(error);
         if sources(error).any(<dyn StdError>::is::<CredentialsError>) {
@@ -115,6 +113,13 @@ impl CallFailure {
             _ => Self::Unexpected(chain),
         }
     }
+}
+
+/// The service's own words, bounded. Not for a refused signature: there the service quotes the request as it should have
+/// been signed, its session token among it.
+fn harmless(code: &str, message: Option<&str>) -> String {
+    let message = message.filter(|_| !code.contains("Signature")).unwrap_or_default();
+    message.chars().take(512).collect()
 }
 
 impl fmt::Display for CallFailure {

@@ -4,8 +4,8 @@
 //! nothing changed). Each kind has a folder; what they share is beside them. [`aws`] holds the few calls and the view of the
 //! fleet, [`watch`] the caches of the cluster, [`feeds`] what the producers say.
 //!
-//! RBAC, all of it: `streamclasses`, `videostreams`, `cameras`: get, list, watch, patch; their `/status`: patch;
-//! `videostreams`: also create; their `/finalizers`: update. `namespaces`: get, list, watch. `configmaps`: create, patch, get.
+//! RBAC, all of it: `streamclasses`, `videostreams`: get, list, watch, patch; `cameras`: get, list, watch; their `/status`: patch;
+//! `videostreams`: also create; their `/finalizers`: update. `namespaces`: get, list, watch. `configmaps`: create, patch.
 //! `deployments`: create, patch, delete, get, list, watch. `pods`: get, list, watch, patch. `events.k8s.io/events`: create, patch.
 //! No Secrets.
 

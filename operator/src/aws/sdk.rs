@@ -315,7 +315,8 @@ where
     let (kind, message) = match error {
         SdkError::ServiceError(service) => {
             let code = service.err().code().unwrap_or("error without a code");
-            let text = service.err().message().unwrap_or_default();
+            let text = service.err().message().filter(|_| !quotes_request(code)).unwrap_or_default();
+            let text: String = text.chars().take(SERVICE_TEXT_MAX).collect();
             (kind_of_code(code), format!("{code}: {text}").trim_end_matches([':', ' ']).to_owned())
         }
         SdkError::TimeoutError(_) => (ErrorKind::Unreachable, "no answer in time".to_owned()),
@@ -329,6 +330,14 @@ where
         }
     };
     AwsError { operation, kind, message }
+}
+
+/// So much of the service's own words is repeated, in characters.
+const SERVICE_TEXT_MAX: usize = 512;
+
+/// Whether the text of this error quotes the request as it should have been signed, its session token among it.
+fn quotes_request(code: &str) -> bool {
+    code.contains("Signature")
 }
 
 /// What the service's code means. 400s and 401s alike: the codes decide (kvs-facts, section 1.3).

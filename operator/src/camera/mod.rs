@@ -107,7 +107,7 @@ pub async fn reconcile(camera: Arc<Camera>, ctx: Arc<Context>) -> Result<Action,
     {
         pass.nudge(pod, &feed.revision).await?;
     }
-    let facts = pass.facts(Some(&grant), pod.as_deref());
+    let facts = pass.facts(Some(&grant.stream), pod.as_deref());
     pass.write(&situation, &facts).await
 }
 
@@ -365,18 +365,20 @@ impl<'a> Pass<'a> {
             Some(producer @ ProducerState::Running { .. }) if !held.stops => self.ask(&producer),
             _ => Situation::Held { reason: held.reason, message: held.message },
         };
-        let facts = self.facts(None, pod.as_deref());
+        let reference = ObjectRef::new(self.camera.video_stream_name()).within(&self.namespace);
+        let stream = self.ctx.cluster.caches.streams.get(&reference).filter(|_| !held.stops);
+        let facts = self.facts(stream.as_deref(), pod.as_deref());
         self.write(&situation, &facts).await?;
         Ok(Action::requeue(jittered(held.again)))
     }
 
-    fn facts(&self, grant: Option<&Grant>, pod: Option<&Pod>) -> Facts {
-        let status = grant.and_then(|grant| grant.stream.status.as_ref());
+    fn facts(&self, stream: Option<&VideoStream>, pod: Option<&Pod>) -> Facts {
+        let status = stream.and_then(|stream| stream.status.as_ref());
         Facts {
             stream_name: status.and_then(|status| status.stream_name.clone()),
             producer: pod.map(pods::place),
             has_credentials: self.camera.spec.credentials_ref.is_some(),
-            stored_at: if grant.is_some_and(|grant| grant.keeps_nothing) {
+            stored_at: if status.is_some_and(|status| status.retention_hours == Some(0)) {
                 StoredAt::Received
             } else {
                 StoredAt::Persisted

@@ -12,6 +12,10 @@ use streamfleet_contract::{ADMIN_PORT, SCHEMA_VERSION, STATUS_MAX_WAIT_SECONDS, 
 
 /// What is allowed beyond the time for which the pod may hold the answer back.
 const GRACE: Duration = Duration::from_secs(5);
+/// After so long a silence the kernel asks whether the other side is still there, and again after as long.
+const KEEPALIVE: Duration = Duration::from_secs(5);
+/// So many unanswered questions end a connection: with the time before the first, after 15 seconds.
+const KEEPALIVE_RETRIES: u32 = 2;
 /// The longest answer: a thousand gaps are a fifth of it.
 const BODY_MAX: usize = 1 << 20;
 
@@ -47,6 +51,11 @@ pub enum Error {
 pub fn client() -> HttpClient {
     let mut connector = HttpConnector::new();
     connector.set_connect_timeout(Some(Duration::from_secs(3)));
+    // An answer may be held back for a minute. A node that is lost is to be noticed sooner, and without more polls: the
+    // kernel asks the other side.
+    connector.set_keepalive(Some(KEEPALIVE));
+    connector.set_keepalive_interval(Some(KEEPALIVE));
+    connector.set_keepalive_retries(Some(KEEPALIVE_RETRIES));
     Client::builder(TokioExecutor::new()).pool_max_idle_per_host(1).build(connector)
 }
 

@@ -7,7 +7,8 @@ use jiff::Timestamp;
 use kube::ResourceExt;
 use kube::runtime::controller::Action;
 use streamfleet_crds::{
-    ConditionType, DeletionPolicy, FINALIZER, VideoStreamReason as Reason, VideoStreamStatus,
+    ConditionType, DeletionPolicy, FINALIZER, StreamClass, VideoStream, VideoStreamReason as Reason,
+    VideoStreamStatus,
 };
 
 use super::plan::Observed;
@@ -102,8 +103,10 @@ fn locate(pass: &Pass<'_>) -> Option<(Place, String)> {
 
 async fn delete_at(pass: &Pass<'_>, place: &Place, name: &str) -> Result<Action, Error> {
     let owner = owner(pass.stream, pass.ctx.installation());
-    if !is_still_there(pass).await? {
-        return Ok(Action::await_change());
+    let Some(fresh) = read_object(pass).await? else { return Ok(Action::await_change()) };
+    if !is_still_to_delete(pass.stream, &fresh, pass.class.as_deref()) {
+        // The cache is behind; the pass that follows sees what was changed.
+        return Ok(Action::requeue(LOOK_SOON));
     }
     let mut arn = pass.stream.stream_arn().map(ToOwned::to_owned);
     // At most: record, delete, look.
@@ -141,13 +144,18 @@ async fn delete_at(pass: &Pass<'_>, place: &Place, name: &str) -> Result<Action,
     Ok(Action::requeue(LOOK_SOON))
 }
 
-/// Whether the object that is cleaned up after is still the one of its name, by a fresh read: its successor's stream is not to
-/// be deleted in its stead.
-async fn is_still_there(pass: &Pass<'_>) -> Result<bool, Error> {
+/// The object that is cleaned up after, by a fresh read; none where it has gone, as its successor's stream is not to be
+/// deleted in its stead.
+async fn read_object(pass: &Pass<'_>) -> Result<Option<VideoStream>, Error> {
     let present = pass.api.get_opt(&pass.stream.name_any()).await.map_err(Error::ReadObject)?;
-    Ok(present.is_some_and(|present| {
+    Ok(present.filter(|present| {
         present.metadata.uid == pass.stream.metadata.uid && present.metadata.deletion_timestamp.is_some()
     }))
+}
+
+/// Whether the object as it is now still asks for its stream to be deleted, and has no writer but the one that was stopped.
+fn is_still_to_delete(seen: &VideoStream, fresh: &VideoStream, class: Option<&StreamClass>) -> bool {
+    deletion_policy(fresh, class) == DeletionPolicy::Delete && fresh.writer() == seen.writer()
 }
 
 /// A fresh read: nothing is destroyed on the word of a cache.
@@ -227,6 +235,23 @@ mod tests {
 
     fn delete() -> Step {
         Step::Delete { arn: ARN.to_owned(), version: "v1".to_owned() }
+    }
+
+    #[test]
+    fn a_policy_or_writer_that_was_changed_meanwhile_stops_a_deletion() {
+        let object = |policy: &str, writer: serde_json::Value| -> VideoStream {
+            serde_json::from_value(json!({
+                "apiVersion": "streamfleet.io/v1alpha1", "kind": "VideoStream",
+                "metadata": {"name": "door", "namespace": "shop"},
+                "spec": {"streamClassName": "standard", "deletionPolicy": policy},
+                "status": {"writer": writer},
+            }))
+            .unwrap()
+        };
+        let seen = object("Delete", json!(null));
+        assert!(is_still_to_delete(&seen, &object("Delete", json!(null)), None));
+        assert!(!is_still_to_delete(&seen, &object("Retain", json!(null)), None));
+        assert!(!is_still_to_delete(&seen, &object("Delete", json!({"name": "door", "uid": "u"})), None));
     }
 
     #[test]
