@@ -19,6 +19,7 @@ use streamfleet_tests::e2e::other_camera::OtherCamera;
 use streamfleet_tests::e2e::places::Search;
 use streamfleet_tests::e2e::world::claim_cluster;
 use streamfleet_tests::e2e::{OperatorLock, Planted, World};
+use streamfleet_tests::steps::Steps;
 use streamfleet_tests::tools::cache_dir;
 
 /// A password with everything in it that is special in URLs, quotes and digests.
@@ -350,6 +351,7 @@ async fn healthy_since(world: &World, namespace: &str) -> Result<(String, Value)
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a cluster"]
 async fn bad_input_is_explained_and_disturbs_nobody_and_no_secret_shows() -> Result<()> {
+    let steps = Steps::start();
     let mut world = World::start("bad").await?;
     let keys = world.emulator.keys.clone();
     let namespace = world.namespace(&keys).await?;
@@ -361,6 +363,7 @@ async fn bad_input_is_explained_and_disturbs_nobody_and_no_secret_shows() -> Res
     let healthy = camera("healthy", &cameras.ours[1].url(), &with_credentials(&classes.good, "login"));
     world.apply(&namespace, &[login, healthy]).await?.succeeded()?;
     let (pod, since) = healthy_since(&world, &namespace).await?;
+    steps.done("the healthy camera records");
 
     world.apply(&namespace, &broken_objects(&world, &cameras, &classes)?).await?.succeeded()?;
     let aws_refused = camera("aws-refused", &cameras.ours[0].url(), &own_stream(&classes.good));
@@ -371,6 +374,7 @@ async fn bad_input_is_explained_and_disturbs_nobody_and_no_secret_shows() -> Res
     producers_explain(&world, &namespace, &refused).await?;
     streams_explain(&world, &namespace).await?;
     stays_healthy(&world, &namespace, &since).await?;
+    steps.done("everything bad is explained, the healthy camera records on");
 
     let refusal = url_with_user_information(&world, &namespace).await?;
     let planted = planted(&world);
@@ -379,11 +383,13 @@ async fn bad_input_is_explained_and_disturbs_nobody_and_no_secret_shows() -> Res
     ensure!(found.hits.is_empty(), "secrets show:\n{}", lines(&found.hits));
     search_reaches_every_place(&found)?;
     search_finds_the_canary(&world, &namespaces).await?;
+    steps.done(format!("{} places hold none of {} secrets", found.places.len(), planted.len()));
 
     recovers_without_a_new_pod(&world, &namespace).await?;
     aws_credentials_are_mended_without_a_new_pod(&world, &refused).await?;
     stays_healthy(&world, &namespace, &since).await?;
     ensure!(healthy_since(&world, &namespace).await?.0 == pod, "the healthy camera's pod was replaced");
+    steps.done("cameras recover with the same pods when their Secrets come");
 
     let found = search(&world, &planted, &namespaces, &refusal).await?;
     ensure!(found.hits.is_empty(), "secrets show after the recovery:\n{}", lines(&found.hits));
@@ -508,6 +514,8 @@ async fn search(world: &World, planted: &Planted, namespaces: &[&str], refusal: 
     let mut search = Search::default();
     search.look(planted, "kubectl's refusal", refusal.as_bytes());
     search.files(planted, &[world.operator_log(), &world.emulator_log()])?;
+    // Events about classes, which have no namespace.
+    search.objects(planted, &world.cluster, "default").await?;
     for namespace in namespaces {
         search.objects(planted, &world.cluster, namespace).await?;
         search.pods(planted, &world.cluster, &world.client, namespace).await?;

@@ -135,7 +135,7 @@ async fn deleted_stream_goes_only_when_its_writers_pod_has_ended() -> Result<()>
     world.finish().await
 }
 
-/// When the pod has gone from the API server, in milliseconds of the Unix epoch.
+/// When nothing of the pod runs any more, in milliseconds of the Unix epoch.
 async fn pod_end(world: &World, namespace: &str, pod: String) -> Result<tokio::task::JoinHandle<u64>> {
     let api: Api<Pod> = world.api(namespace);
     let listed = api.list(&ListParams::default()).await?;
@@ -143,7 +143,15 @@ async fn pod_end(world: &World, namespace: &str, pod: String) -> Result<tokio::t
     let mut events = api.watch(&WatchParams::default(), &from).await?.into_stream().boxed();
     Ok(tokio::spawn(async move {
         while let Some(Ok(event)) = events.next().await {
-            if matches!(&event, WatchEvent::Deleted(gone) if gone.name_any() == pod) {
+            let has_ended = match &event {
+                WatchEvent::Deleted(seen) => seen.name_any() == pod,
+                WatchEvent::Modified(seen) if seen.name_any() == pod => {
+                    let phase = seen.status.as_ref().and_then(|status| status.phase.as_deref());
+                    matches!(phase, Some("Succeeded" | "Failed"))
+                }
+                _ => false,
+            };
+            if has_ended {
                 return unix_ms();
             }
         }

@@ -175,6 +175,7 @@ pub fn kubelet(layout: Layout, number: u8) -> String {
         "clusterDomain": "cluster.local",
         "resolvConf": "",
         "nodeStatusUpdateFrequency": "2s",
+        "syncFrequency": "10s",
         "evictionHard": { "memory.available": "100Mi", "nodefs.available": "1%", "imagefs.available": "1%" },
         "imageGCHighThresholdPercent": 100,
         "imageGCLowThresholdPercent": 99,
