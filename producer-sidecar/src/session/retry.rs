@@ -14,7 +14,7 @@ pub const SPACING_MIN: Duration = Duration::from_millis(400);
 const FIRST: Duration = Duration::from_millis(500);
 
 /// The longest wait after ordinary failures.
-const CAP: Duration = Duration::from_secs(30);
+const CAP: Duration = Duration::from_secs(24);
 
 /// The first and the longest wait where the service says that sending again does not help.
 const HOLD_FIRST: Duration = Duration::from_secs(30);
@@ -27,7 +27,7 @@ const HELD_ELSEWHERE: Duration = Duration::from_millis(1_300);
 const CREDENTIALS_CAP: Duration = Duration::from_secs(3);
 
 /// The longest wait where credentials or the stream are refused: whoever mends it looks on.
-const REFUSED_CAP: Duration = Duration::from_secs(24);
+const REFUSED_CAP: Duration = CAP;
 
 /// Why the next session waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -23,10 +23,14 @@ pub struct Frame {
     pub parameters: Option<CodecParameters>,
 }
 
-/// Holds the newest picture until it is known to be whole.
+/// Holds the newest picture of a connection until it is known to be whole.
 #[derive(Debug, Default)]
 pub struct SliceJoiner {
     held: Option<Frame>,
+    /// In how many frames the held picture has come so far.
+    parts: usize,
+    /// In how many frames each picture before it came at least.
+    parts_min: Option<usize>,
 }
 
 impl SliceJoiner {
@@ -35,15 +39,26 @@ impl SliceJoiner {
         match &mut self.held {
             Some(held) if held.ticks == frame.ticks => {
                 join(held, frame);
+                self.parts += 1;
                 None
             }
-            _ => self.held.replace(frame),
+            _ => {
+                let whole = self.held.replace(frame);
+                if whole.is_some() {
+                    self.parts_min = Some(self.parts_min.map_or(self.parts, |least| least.min(self.parts)));
+                }
+                self.parts = 1;
+                whole
+            }
         }
     }
 
-    /// Gives what is held: nothing comes after it.
+    /// Gives what is held: nothing comes after it. A picture in fewer parts than any before it was cut by the
+    /// connection's end, and is left out.
     pub fn finish(&mut self) -> Option<Frame> {
-        self.held.take()
+        let held = self.held.take();
+        let is_whole = self.parts_min.take().is_none_or(|least| self.parts >= least);
+        held.filter(|_| is_whole)
     }
 }
 
@@ -72,7 +87,17 @@ mod tests {
         assert_eq!(joiner.push(frame(0, true, b"a")), None);
         assert_eq!(joiner.push(frame(0, true, b"b")), None);
         assert_eq!(joiner.push(frame(3_600, false, b"c")), Some(frame(0, true, b"ab")));
-        assert_eq!(joiner.finish(), Some(frame(3_600, false, b"c")));
+        assert_eq!(joiner.push(frame(3_600, false, b"d")), None);
+        assert_eq!(joiner.finish(), Some(frame(3_600, false, b"cd")));
+        assert_eq!(joiner.finish(), None);
+    }
+
+    #[test]
+    fn the_last_picture_is_left_out_where_its_last_slices_did_not_come() {
+        let mut joiner = SliceJoiner::default();
+        for (ticks, data) in [(0, b"a"), (0, b"b"), (3_600, b"c"), (3_600, b"d"), (7_200, b"e")] {
+            joiner.push(frame(ticks, ticks == 0, data));
+        }
         assert_eq!(joiner.finish(), None);
     }
 
@@ -81,6 +106,7 @@ mod tests {
         let mut joiner = SliceJoiner::default();
         let given: Vec<_> = (0..4).filter_map(|n| joiner.push(frame(n * 3_600, n == 0, b"x"))).collect();
         assert_eq!(given.len(), 3);
+        assert_eq!(joiner.finish(), Some(frame(10_800, false, b"x")));
         assert!(given[0].key && !given[1].key);
     }
 }

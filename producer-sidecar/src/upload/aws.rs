@@ -22,7 +22,7 @@ use tokio::time::Instant;
 
 use super::clock_offset::{ClockOffset, Corrected};
 use super::refusal::{Judgement, judge};
-use super::trust::Trust;
+use super::trust::{Authorities, Trust};
 use crate::session::Refusal;
 
 /// How long one call may take.
@@ -58,7 +58,7 @@ impl Identity {
     }
 
     /// Credentials that are good for some minutes. The region says where a role is assumed, if one is.
-    pub async fn credentials(&self, region: &str) -> Result<Credentials, Judgement> {
+    pub async fn credentials(&self, region: &str, trust: &Trust) -> Result<Credentials, Judgement> {
         let mut state = self.state.lock().await;
         if let Some(current) = state.current.as_ref().filter(|current| is_fresh(current)) {
             return Ok(current.clone());
@@ -66,7 +66,7 @@ impl Identity {
         if state.missing_at.is_some_and(|at| at.elapsed() < MISSING_FOR) {
             return Err(missing());
         }
-        let found = state.search(region).await;
+        let found = state.search(region, trust).await;
         state.missing_at = found.is_err().then(Instant::now);
         found
     }
@@ -81,10 +81,10 @@ impl Identity {
 }
 
 impl State {
-    async fn search(&mut self, region: &str) -> Result<Credentials, Judgement> {
+    async fn search(&mut self, region: &str, trust: &Trust) -> Result<Credentials, Judgement> {
         let provider = match self.provider.take() {
             Some(provider) => provider,
-            None => load_provider(region).await.ok_or_else(missing)?,
+            None => load_provider(region, trust).await.ok_or_else(missing)?,
         };
         // The error is not shown: a provider's may quote what it has read.
         let credentials = provider.provide_credentials().await.map_err(|_| missing())?;
@@ -107,20 +107,22 @@ fn is_fresh(credentials: &Credentials) -> bool {
     credentials.expiry().is_none_or(|expiry| expiry > SystemTime::now() + EXPIRY_MARGIN)
 }
 
-async fn load_provider(region: &str) -> Option<SharedCredentialsProvider> {
+async fn load_provider(region: &str, trust: &Trust) -> Option<SharedCredentialsProvider> {
+    let authorities = trust.authorities(None).await.ok()?;
     let config = aws_config::defaults(BehaviorVersion::v2026_01_12())
         .region(Region::new(region.to_owned()))
-        .http_client(http_client(&[]))
+        .http_client(http_client(authorities))
         .load()
         .await;
     config.credentials_provider()
 }
 
 /// The SDK's HTTP client on our TLS: ring, the system's authorities and the given ones.
-fn http_client(ca_pem: &[u8]) -> SharedHttpClient {
-    let mut trusted = TrustStore::default();
-    if !ca_pem.is_empty() {
-        trusted = trusted.with_pem_certificate(ca_pem);
+fn http_client(authorities: Authorities) -> SharedHttpClient {
+    // The client is not told of a system's authorities where there are none: it would panic.
+    let mut trusted = TrustStore::empty().with_native_roots(authorities.system);
+    if !authorities.pem.is_empty() {
+        trusted = trusted.with_pem_certificate(authorities.pem);
     }
     let builder =
         aws_smithy_http_client::Builder::new().tls_provider(tls::Provider::Rustls(CryptoMode::Ring));
@@ -135,15 +137,15 @@ pub async fn data_endpoint(
     stream: &Stream,
     credentials: &Credentials,
     offset: &Arc<ClockOffset>,
+    trust: &Trust,
 ) -> Result<String, Judgement> {
-    let pem = Trust::read_pem(stream.ca_file.as_deref())
-        .await
-        .map_err(|error| unreachable_endpoint(&error.to_string()))?;
+    let authorities = trust.authorities(stream.ca_file.as_deref()).await;
+    let authorities = authorities.map_err(|error| unreachable_endpoint(&error.to_string()))?;
     let mut config = aws_sdk_kinesisvideo::Config::builder()
         .behavior_version(BehaviorVersion::v2026_01_12())
         .region(Region::new(stream.region.clone()))
         .credentials_provider(credentials.clone())
-        .http_client(http_client(&pem))
+        .http_client(http_client(authorities))
         .retry_config(RetryConfig::disabled())
         .timeout_config(TimeoutConfig::builder().operation_timeout(CALL_TIMEOUT).build())
         .time_source(Corrected(Arc::clone(offset)));

@@ -12,6 +12,7 @@ mod tests;
 pub mod trust;
 
 use std::convert::Infallible;
+use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -19,6 +20,7 @@ use std::time::Duration;
 
 use bytes::buf::Chain;
 use bytes::{Buf as _, Bytes};
+use futures::FutureExt as _;
 use futures::future::{Either, select};
 use http_body_util::BodyExt as _;
 use hyper::body::{Body, Frame, Incoming};
@@ -125,9 +127,11 @@ impl Uploader {
         let (body, chunks) = mpsc::channel(CHUNKS_WAITING_MAX);
         let uploader = self.clone();
         let task = tokio::spawn(async move {
-            let ending = match uploader.run(id, chunks, &events).await {
-                Ok(ending) => ending,
-                Err(judgement) => uploader.learn(judgement).await,
+            // A defect here must not look like a session that goes on.
+            let ending = match AssertUnwindSafe(uploader.run(id, chunks, &events)).catch_unwind().await {
+                Ok(Ok(ending)) => ending,
+                Ok(Err(judgement)) => uploader.learn(judgement).await,
+                Err(_) => Ending::Broken("internal fault".to_owned()),
             };
             // Nobody listens only when the feed is gone.
             _ = events.send((id, UploadEvent::Closed(ending))).await;
@@ -148,7 +152,7 @@ impl Uploader {
         chunks: mpsc::Receiver<Chunk>,
         events: &mpsc::Sender<(SessionId, UploadEvent)>,
     ) -> Result<Ending, Judgement> {
-        let credentials = self.shared.identity.credentials(&self.stream.region).await?;
+        let credentials = self.shared.identity.credentials(&self.stream.region, &self.shared.trust).await?;
         let outcome = self.run_as(id, &credentials, chunks, events).await;
         if let Err(Judgement { refusal: Refusal::CredentialsRefused, .. }) = &outcome {
             self.shared.identity.refused(&credentials).await;
@@ -190,7 +194,8 @@ impl Uploader {
             return Ok(endpoint.clone());
         }
         *cached = None;
-        let endpoint = aws::data_endpoint(&self.stream, credentials, &self.offset).await?;
+        let endpoint =
+            aws::data_endpoint(&self.stream, credentials, &self.offset, &self.shared.trust).await?;
         *cached = Some((endpoint.clone(), Instant::now()));
         Ok(endpoint)
     }

@@ -18,9 +18,9 @@ pub enum TrustError {
         /// What happened.
         kind: std::io::ErrorKind,
     },
-    /// The CA file holds nothing to use.
-    #[error("the CA file \"{path}\" holds no valid certificate")]
-    NoCertificate {
+    /// The CA file holds no certificate, or something that is none.
+    #[error("the CA file \"{path}\" does not hold valid certificates")]
+    InvalidFile {
         /// The file.
         path: String,
     },
@@ -42,47 +42,61 @@ pub struct Trust {
 #[derive(Debug, Clone)]
 struct Known {
     pem: Vec<u8>,
-    config: Arc<ClientConfig>,
+    /// None where there is nobody to trust.
+    config: Option<Arc<ClientConfig>>,
+    system: bool,
+}
+
+/// Whom the SDK's own HTTP client is to trust.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Authorities {
+    /// The checked content of a CA file; empty where there is none.
+    pub pem: Vec<u8>,
+    /// Whether the system has any authority.
+    pub system: bool,
 }
 
 impl Trust {
-    /// The content of a feed's CA file; empty where it has none.
-    pub async fn read_pem(ca_file: Option<&str>) -> Result<Vec<u8>, TrustError> {
-        let Some(path) = ca_file else { return Ok(Vec::new()) };
-        let read = tokio::fs::read(path).await;
-        read.map_err(|error| TrustError::ReadFile { path: path.to_owned(), kind: error.kind() })
-    }
-
     /// TLS settings that trust the system and the feed's CA file.
     pub async fn client_config(&self, ca_file: Option<&str>) -> Result<Arc<ClientConfig>, TrustError> {
-        let pem = Self::read_pem(ca_file).await?;
-        let key = ca_file.map(str::to_owned);
-        {
-            let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(known) = known.get(&key).filter(|known| known.pem == pem) {
-                return Ok(Arc::clone(&known.config));
+        self.look_up(ca_file).await?.config.ok_or(TrustError::Nobody)
+    }
+
+    /// Whom to trust, for a client that makes its own TLS settings.
+    pub async fn authorities(&self, ca_file: Option<&str>) -> Result<Authorities, TrustError> {
+        let Known { pem, system, .. } = self.look_up(ca_file).await?;
+        Ok(Authorities { pem, system })
+    }
+
+    async fn look_up(&self, ca_file: Option<&str>) -> Result<Known, TrustError> {
+        let pem = match ca_file {
+            Some(path) => {
+                let read = tokio::fs::read(path).await;
+                read.map_err(|error| TrustError::ReadFile { path: path.to_owned(), kind: error.kind() })?
             }
+            None => Vec::new(),
+        };
+        let key = ca_file.map(str::to_owned);
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
+        if let Some(known) = known.filter(|known| known.pem == pem) {
+            return Ok(known);
         }
-        let config = Arc::new(build(&pem, ca_file)?);
-        let made = Known { pem, config: Arc::clone(&config) };
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(key, made);
-        Ok(config)
+        let made = build(pem, ca_file)?;
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(key, made.clone());
+        Ok(made)
     }
 }
 
-fn build(pem: &[u8], ca_file: Option<&str>) -> Result<ClientConfig, TrustError> {
+fn build(pem: Vec<u8>, ca_file: Option<&str>) -> Result<Known, TrustError> {
     let mut roots = RootCertStore::empty();
     // Certificates of the system that cannot be used are passed over, as everybody does.
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    let (added, _) = roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    let system = added > 0;
     if let Some(path) = ca_file {
-        let certificates: Vec<_> = CertificateDer::pem_slice_iter(pem).filter_map(Result::ok).collect();
-        let (added, _) = roots.add_parsable_certificates(certificates);
-        if added == 0 {
-            return Err(TrustError::NoCertificate { path: path.to_owned() });
-        }
+        add_file(&mut roots, &pem).ok_or_else(|| TrustError::InvalidFile { path: path.to_owned() })?;
     }
     if roots.is_empty() {
-        return Err(TrustError::Nobody);
+        return Ok(Known { pem, config: None, system });
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut config = ClientConfig::builder_with_provider(provider)
@@ -91,7 +105,16 @@ fn build(pem: &[u8], ca_file: Option<&str>) -> Result<ClientConfig, TrustError> 
         .with_root_certificates(roots)
         .with_no_client_auth();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(config)
+    Ok(Known { pem, config: Some(Arc::new(config)), system })
+}
+
+/// Adds all certificates of a file; none where one is invalid, since the SDK's client panics on such a file.
+fn add_file(roots: &mut RootCertStore, pem: &[u8]) -> Option<()> {
+    let certificates: Vec<_> = CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>().ok()?;
+    for certificate in &certificates {
+        roots.add(certificate.clone()).ok()?;
+    }
+    if certificates.is_empty() { None } else { Some(()) }
 }
 
 #[cfg(test)]
@@ -106,7 +129,7 @@ mod tests {
         let path = std::env::temp_dir().join(format!("streamfleet-empty-ca-{}", std::process::id()));
         std::fs::write(&path, "nothing").unwrap();
         let error = trust.client_config(path.to_str()).await.unwrap_err();
-        assert!(matches!(error, TrustError::NoCertificate { .. }), "{error}");
+        assert!(matches!(error, TrustError::InvalidFile { .. }), "{error}");
         std::fs::remove_file(&path).unwrap();
     }
 }
