@@ -35,7 +35,13 @@ demo: ## the whole way on this machine: cluster, cameras, stored video, a clip; 
 	$(RELEASE)/streamfleet-dev demo
 
 demo-down: ## take the demo down; nothing is left but the emulator's data
-	@for binary in $(RELEASE)/streamfleet-dev $(DEBUG)/streamfleet-dev; do
+	@found() { compgen -G "$$1" >/dev/null; }
+	if ! found /var/lib/streamfleet/cluster-0 && ! found /sys/class/net/sf0 && ! found '/run/netns/sf0-*' &&
+	  ! found '/sys/fs/cgroup/*/sf0-*'; then
+	  echo 'no demo is up'
+	  exit 0
+	fi
+	for binary in $(RELEASE)/streamfleet-dev $(DEBUG)/streamfleet-dev; do
 	  if [ -x "$$binary" ]; then exec "$$binary" demo-down; fi
 	done
 	cargo build --locked --release --workspace
@@ -54,7 +60,7 @@ test: ## every test, those on a real cluster included
 	scripts/test
 
 lint: ## rustfmt, clippy, docs, helm lint
-	@scripts/check-machine build
+	@scripts/check-machine lint
 	scripts/lint
 
 images: release ## the images, to push to a registry; says where they are
