@@ -22,7 +22,7 @@ struct Args {
 enum Subject {
     /// Install and build what cluster and demo need.
     Tools {
-        /// Only this one (`helm`).
+        /// Only this one (`helm`), and print its path as the last line.
         #[arg(long)]
         only: Option<String>,
     },
@@ -94,10 +94,12 @@ fn run(steps: &Steps) -> Result<()> {
     match Args::parse().command {
         Subject::Tools { only } => {
             match only {
-                Some(name) => tools.ensure_only(&name, steps)?,
-                None => tools.ensure(steps)?,
+                Some(name) => steps.text(tools.ensure_only(&name, steps)?.display().to_string()),
+                None => {
+                    tools.ensure(steps)?;
+                    steps.done("all tools are there");
+                }
             }
-            steps.done("all tools are there");
         }
         Subject::Images { index, binaries } => build_images(index, binaries, steps)?,
         Subject::Cluster { command } => run_cluster(&command, &tools, steps)?,

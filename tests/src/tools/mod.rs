@@ -30,7 +30,11 @@ const PACKAGES: &[(&str, &str)] = &[
     ("gstreamer1.0-plugins-bad", "two of the demo's cameras"),
     ("gstreamer1.0-plugins-ugly", "x264 for the demo's cameras"),
     ("ffmpeg", "test media, and ffprobe"),
+    ("python3-venv", "the foreign clients' environment, where python3 is Debian's"),
 ];
+
+/// Packages that start a service when they are installed, and its name.
+const SERVICES: &[(&str, &str)] = &[("containerd", "containerd"), ("etcd-server", "etcd")];
 
 const KUBERNETES: &str = "v1.34.4";
 const COREDNS: &str = "v1.15.0";
@@ -113,16 +117,15 @@ impl Tools {
         self.ensure_go_programs(steps)
     }
 
-    /// Builds one program if it is missing; for those that need neither the packages nor the others.
-    pub fn ensure_only(&self, name: &str, steps: &Steps) -> Result<()> {
+    /// Builds one program if it is missing, and gives its path; for those that need neither the packages nor the others.
+    pub fn ensure_only(&self, name: &str, steps: &Steps) -> Result<PathBuf> {
         fs::create_dir_all(self.cache.join("tools"))?;
         let lock = File::create(self.cache.join("tools/.lock"))?;
         lock.lock().context("failed to lock the tools folder")?;
         let all: Vec<_> = go_programs().into_iter().filter(|program| program.name == name).collect();
-        if all.is_empty() {
-            bail!("{name} is none of the tools");
-        }
-        self.build_missing(&all, steps)
+        let Some(program) = all.first() else { bail!("{name} is none of the tools") };
+        self.build_missing(&all, steps)?;
+        Ok(self.folder(&program.folder).join(program.name))
     }
 
     fn ensure_go_programs(&self, steps: &Steps) -> Result<()> {
@@ -217,16 +220,23 @@ fn ensure_packages(steps: &Steps) -> Result<()> {
     install.env("DEBIAN_FRONTEND", "noninteractive");
     install.args(["install", "-y", "-qq", "--no-install-recommends"]).args(&missing);
     run_logged(&mut install, &log, "apt-get install", steps)?;
-    disable_services();
+    disable_services(&missing);
     steps.done("installed Debian packages");
     Ok(())
 }
 
-/// The packages start services of their own where systemd runs; the cluster brings its own and needs none of them.
-fn disable_services() {
-    if Path::new("/run/systemd/system").exists() {
-        drop(output(Command::new("systemctl").args(["disable", "--now", "--quiet", "etcd", "containerd"])));
+/// Packages start services of their own where systemd runs; the cluster brings its own and needs none of them. Those of
+/// packages that were there before are somebody else's.
+fn disable_services(installed: &[&str]) {
+    let services = services_of(installed);
+    if !services.is_empty() && Path::new("/run/systemd/system").exists() {
+        drop(output(Command::new("systemctl").args(["disable", "--now", "--quiet"]).args(services)));
     }
+}
+
+/// The services that these packages bring.
+fn services_of(packages: &[&str]) -> Vec<&'static str> {
+    SERVICES.iter().filter(|(package, _)| packages.contains(package)).map(|(_, service)| *service).collect()
 }
 
 fn is_installed(package: &str) -> bool {
@@ -280,6 +290,15 @@ fn wait_saying(child: &mut Child, label: &str, steps: &Steps) -> Result<std::pro
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_services_of_packages_just_installed_are_stopped() {
+        assert_eq!(services_of(&["ffmpeg", "etcd-server"]), ["etcd"]);
+        assert!(services_of(&["ffmpeg"]).is_empty());
+        for (package, _) in SERVICES {
+            assert!(PACKAGES.iter().any(|(name, _)| name == package), "{package} is never installed");
+        }
+    }
 
     #[test]
     fn every_path_that_is_used_is_also_built() {
