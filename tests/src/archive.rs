@@ -81,7 +81,7 @@ async fn archive_client(config: &SdkConfig, stream: &str, api: ApiName) -> Resul
 }
 
 async fn fragment_numbers(client: &ArchiveClient, stream: &str) -> Result<Vec<String>> {
-    let until = SystemTime::now() + Duration::from_secs(3600);
+    let until = SystemTime::now() + Duration::from_hours(1);
     let range = TimestampRange::builder()
         .start_timestamp(SystemTime::UNIX_EPOCH.into())
         .end_timestamp(until.into())

@@ -99,6 +99,10 @@ pub enum JournalError {
 
 impl Entry {
     /// The entry as a line with its end.
+    ///
+    /// # Panics
+    ///
+    /// Never: an entry has no map whose keys are not text.
     pub fn line(&self) -> String {
         let mut line = serde_json::to_string(self).expect("an entry has no map with keys that are not text");
         line.push('\n');

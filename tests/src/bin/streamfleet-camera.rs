@@ -85,7 +85,7 @@ async fn options(args: Args) -> anyhow::Result<Options> {
         journal: args.journal,
         login: login.transpose()?,
         control: args.control,
-        session_timeout: Duration::from_secs(60),
+        session_timeout: Duration::from_mins(1),
     })
 }
 

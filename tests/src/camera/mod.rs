@@ -66,7 +66,7 @@ impl Options {
             journal: None,
             login: None,
             control: None,
-            session_timeout: Duration::from_secs(60),
+            session_timeout: Duration::from_mins(1),
         }
     }
 }
