@@ -38,6 +38,13 @@ fn delay(failures: u32, jitter: f64) -> Duration {
     full.mul_f64(1.0 - jitter / 2.0)
 }
 
+/// How soon to look again at something that the service has been working on for so long: at once at first, and less often the
+/// longer it takes, since each look is a call.
+pub fn patient(elapsed: Duration) -> Duration {
+    let tenth = elapsed / 10;
+    tenth.clamp(Duration::from_millis(250), Duration::from_secs(10))
+}
+
 /// This duration, longer or shorter by up to a tenth.
 pub fn jittered(duration: Duration) -> Duration {
     duration.mul_f64(0.9 + fastrand::f64() / 5.0)
@@ -52,6 +59,12 @@ mod tests {
         let delays: Vec<u64> = (0..11).map(|failures| delay(failures, 0.0).as_secs()).collect();
         assert_eq!(delays, [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]);
         assert_eq!(delay(u32::MAX, 1.0), Duration::from_secs(150));
+    }
+
+    #[test]
+    fn patience_grows_with_the_time_that_something_takes() {
+        let after = |seconds| patient(Duration::from_secs(seconds)).as_millis();
+        assert_eq!([after(0), after(2), after(30), after(3600)], [250, 250, 3000, 10_000]);
     }
 
     #[test]

@@ -346,3 +346,122 @@ fn producer_touched(caches: &Caches, triggers: &Triggers, touched: Option<(Optio
         send(&triggers.streams, &*stream);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use futures::stream;
+    use serde_json::{Value, json};
+    use tokio::sync::mpsc::unbounded_channel;
+
+    use super::*;
+
+    fn camera(name: &str, changes: &Value) -> Camera {
+        let mut value = json!({
+            "apiVersion": "streamfleet.io/v1alpha1",
+            "kind": "Camera",
+            "metadata": { "name": name, "namespace": "shop", "uid": name, "generation": 1, "resourceVersion": "1" },
+            "spec": { "source": { "rtsp": { "url": "rtsp://door.example/live" } }, "streamRef": { "name": "door" } },
+        });
+        for (key, value_of) in changes.as_object().into_iter().flatten() {
+            value["metadata"][key] = value_of.clone();
+        }
+        serde_json::from_value(value).unwrap()
+    }
+
+    /// What was touched, as name, whether it was there before, and whether it is there after.
+    async fn touched(events: Vec<watcher::Event<Camera>>) -> Vec<(String, bool, bool)> {
+        let seen = Mutex::new(Vec::new());
+        let events = stream::iter(events.into_iter().map(Ok));
+        follow(events, Writer::default(), |old, new| {
+            let name = new.or(old).map(ResourceExt::name_any).unwrap_or_default();
+            seen.lock().unwrap().push((name, old.is_some(), new.is_some()));
+        })
+        .await;
+        let mut seen = seen.into_inner().unwrap();
+        seen.sort();
+        seen
+    }
+
+    fn told(name: &str, before: bool, after: bool) -> (String, bool, bool) {
+        (name.to_owned(), before, after)
+    }
+
+    #[tokio::test]
+    async fn what_comes_changes_and_goes_is_told() {
+        let object = || camera("a", &json!({}));
+        let events = vec![
+            watcher::Event::Apply(object()),
+            watcher::Event::Apply(object()),
+            watcher::Event::Delete(object()),
+        ];
+        assert_eq!(
+            touched(events).await,
+            [told("a", false, true), told("a", true, false), told("a", true, true)]
+        );
+    }
+
+    #[tokio::test]
+    async fn what_went_while_the_watch_was_broken_is_told() {
+        use watcher::Event::{Init, InitApply, InitDone};
+        let events = vec![
+            Init,
+            InitApply(camera("a", &json!({}))),
+            InitApply(camera("b", &json!({}))),
+            InitDone,
+            Init,
+            InitApply(camera("b", &json!({}))),
+            InitDone,
+        ];
+        let expected =
+            [told("a", false, true), told("a", true, false), told("b", false, true), told("b", true, true)];
+        assert_eq!(touched(events).await, expected);
+    }
+
+    #[test]
+    fn our_own_status_writes_bring_nobody_back() {
+        let before = camera("a", &json!({}));
+        let table = [
+            (json!({ "resourceVersion": "2" }), false),
+            (json!({ "generation": 2 }), true),
+            (json!({ "finalizers": ["x"] }), true),
+            (json!({ "deletionTimestamp": "2026-01-01T00:00:00Z" }), true),
+            (json!({ "uid": "successor" }), true),
+        ];
+        for (change, expected) in table {
+            let after = camera("a", &change);
+            assert_eq!(asks_for_something(Some(&before), Some(&after)), expected, "{change}");
+        }
+        assert!(asks_for_something(None, Some(&before)) && asks_for_something(Some(&before), None));
+    }
+
+    #[test]
+    fn a_camera_that_goes_brings_the_stream_back_that_it_wrote() {
+        let (classes, _classes) = unbounded_channel();
+        let (streams, mut for_streams) = unbounded_channel();
+        let (to_cameras, mut for_cameras) = unbounded_channel();
+        let triggers = Triggers { classes, streams, cameras: to_cameras };
+        let present = camera("a", &json!({}));
+        cameras(&triggers, None, Some(&present));
+        assert!(for_streams.try_recv().is_err());
+        cameras(&triggers, Some(&present), None);
+        assert_eq!(for_streams.try_recv().unwrap(), ObjectRef::new("door").within("shop"));
+        assert_eq!(for_cameras.try_recv().unwrap(), ObjectRef::new("a").within("shop"));
+    }
+
+    #[test]
+    fn what_nobody_reads_is_dropped() {
+        let mut event = watcher::Event::Apply(camera(
+            "a",
+            &json!({
+                "managedFields": [{ "manager": "x" }],
+                "annotations": { "kubectl.kubernetes.io/last-applied-configuration": "{}", "kept": "1" },
+            }),
+        ));
+        strip(&mut event);
+        let watcher::Event::Apply(camera) = event else { panic!() };
+        assert_eq!(camera.metadata.managed_fields, None);
+        assert_eq!(camera.annotations().keys().collect::<Vec<_>>(), ["kept"]);
+    }
+}

@@ -40,8 +40,9 @@ use claim::Claim;
 use pods::ProducerState;
 use status::{Facts, Situation};
 
-/// How often a Camera is looked at though nothing says that it has changed: then its times are written too.
-const LOOK_EVERY: Duration = Duration::from_mins(10);
+/// How often a Camera is looked at though nothing says that it has changed: then its times are written too, which is worth it
+/// after ten minutes; so it is a little more than that, jitter included.
+const LOOK_EVERY: Duration = Duration::from_secs(670);
 /// How soon it is looked again where something is about to turn.
 const LOOK_SOON: Duration = Duration::from_millis(500);
 /// How soon it is looked again where it waits for something else whose change is seen anyway.
@@ -317,7 +318,7 @@ impl<'a> Pass<'a> {
                     camera: self.name.clone(),
                     camera_uid: self.uid.clone(),
                     pod_uid: pod_uid.clone(),
-                    address: address.clone(),
+                    address: *address,
                 };
                 match self.ctx.feeds.report(&target) {
                     Report::Pending => Situation::Unheard,

@@ -1,8 +1,11 @@
 //! What a Camera's producer pods say about it before the producer itself can. Pure.
 
+use std::net::{IpAddr, SocketAddr};
+
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use kube::ResourceExt;
+use streamfleet_contract::ADMIN_PORT;
 use streamfleet_crds::{CameraReason as Reason, ProducerPod};
 
 use crate::labels::CAMERA_UID_LABEL;
@@ -14,8 +17,8 @@ pub enum ProducerState {
     Running {
         /// The pod's UID.
         pod_uid: String,
-        /// The pod's address.
-        address: String,
+        /// The address and port of its admin server.
+        address: SocketAddr,
     },
     /// It cannot be asked, for this reason.
     Down {
@@ -63,9 +66,10 @@ pub fn state(pod: Option<&Pod>, deployment: Option<&Deployment>) -> ProducerStat
     }
     let is_running = container
         .is_some_and(|container| container.state.as_ref().is_some_and(|state| state.running.is_some()));
-    let address = status.and_then(|status| status.pod_ip.clone()).filter(|address| !address.is_empty());
-    match address {
-        Some(address) if is_running => {
+    let ip = status.and_then(|status| status.pod_ip.as_deref()).and_then(|ip| ip.parse::<IpAddr>().ok());
+    match ip {
+        Some(ip) if is_running => {
+            let address = SocketAddr::new(ip, ADMIN_PORT);
             ProducerState::Running { pod_uid: pod.uid().unwrap_or_default(), address }
         }
         _ => down(Reason::ProducerStarting, "The producer pod is starting".to_owned()),

@@ -183,7 +183,8 @@ fn what_keeps_a_pod_from_running_has_a_reason_each() {
 #[test]
 fn a_running_pod_is_asked_at_its_address() {
     let running = container(json!({ "running": {} }));
-    let expected = ProducerState::Running { pod_uid: "pod-1".to_owned(), address: "10.0.0.1".to_owned() };
+    let expected =
+        ProducerState::Running { pod_uid: "pod-1".to_owned(), address: "10.0.0.1:8080".parse().unwrap() };
     assert_eq!(pods::state(Some(&pod(running)), None), expected);
 }
 

@@ -3,6 +3,7 @@
 mod poll;
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -31,8 +32,8 @@ pub struct Target {
     pub camera_uid: String,
     /// The UID of the pod.
     pub pod_uid: String,
-    /// The address of the pod.
-    pub address: String,
+    /// The address and port of the pod.
+    pub address: SocketAddr,
 }
 
 /// What is known from a pod.
@@ -115,7 +116,7 @@ async fn follow(feeds: Arc<Feeds>, target: Target) {
     let mut seen: Option<(String, u64)> = None;
     let mut failures: u32 = 0;
     while feeds.has(&target) {
-        match poll::status(&feeds.client, &target.address, seen.as_ref()).await {
+        match poll::status(&feeds.client, target.address, seen.as_ref()).await {
             Ok(status) => {
                 let now = (status.instance.clone(), status.generation);
                 let is_news = failures >= TRIES || seen.as_ref() != Some(&now);
@@ -126,7 +127,7 @@ async fn follow(feeds: Arc<Feeds>, target: Target) {
             Err(error) => {
                 failures = failures.saturating_add(1);
                 seen = None;
-                tracing::debug!(camera = target.camera, address = target.address, failures, error = %error, "Producer does not answer");
+                tracing::debug!(camera = target.camera, address = %target.address, failures, error = %error, "Producer does not answer");
                 if failures == TRIES {
                     feeds.keep(&target, Report::Unreachable, true);
                 }
@@ -143,4 +144,115 @@ fn feed_of(status: Status, target: &Target) -> Option<Box<FeedStatus>> {
     let mut feed = status.feeds.into_iter().find(|feed| feed.id == target.camera_uid)?;
     feed.gaps = Vec::new();
     Some(Box::new(feed))
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::extract::State;
+    use axum::{Json, Router, routing::get};
+    use kube::runtime::reflector::store::Writer;
+    use kube::runtime::watcher::Event;
+    use serde_json::json;
+    use tokio::sync::mpsc::unbounded_channel;
+
+    use super::*;
+
+    /// A Camera in a cache, and the target of its pod.
+    fn camera(address: SocketAddr) -> (Writer<Camera>, Target) {
+        let camera: Camera = serde_json::from_value(json!({
+            "apiVersion": "streamfleet.io/v1alpha1",
+            "kind": "Camera",
+            "metadata": { "name": "door", "namespace": "shop", "uid": "u" },
+            "spec": { "source": { "rtsp": { "url": "rtsp://door.example/live" } }, "streamRef": { "name": "door" } },
+        }))
+        .unwrap();
+        let mut writer = Writer::default();
+        writer.apply_watcher_event(&Event::Apply(camera));
+        let target = Target {
+            namespace: "shop".to_owned(),
+            camera: "door".to_owned(),
+            camera_uid: "u".to_owned(),
+            pod_uid: "p".to_owned(),
+            address,
+        };
+        (writer, target)
+    }
+
+    fn status(feed: &str) -> Status {
+        serde_json::from_value(json!({
+            "schemaVersion": 1, "instance": "i", "generation": 1,
+            "feeds": [{
+                "id": feed, "revision": "r",
+                "source": { "state": "Streaming", "reason": "Streaming", "sinceMs": 1 },
+                "upload": { "state": "Storing", "reason": "Persisting", "sinceMs": 1 },
+                "gaps": [{ "sequence": 1, "startMs": 1, "reason": "CameraLost" }],
+            }],
+        }))
+        .unwrap()
+    }
+
+    /// A producer that answers its first question at once and holds the others.
+    async fn producer(status: Status) -> SocketAddr {
+        let router = Router::new()
+            .route(
+                "/status",
+                get(|State(status): State<Status>, uri: axum::http::Uri| async move {
+                    if uri.query().is_some_and(|query| query.contains("instance=i&generation=1&wait=")) {
+                        std::future::pending::<()>().await;
+                    }
+                    Json(status)
+                }),
+            )
+            .with_state(status);
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        address
+    }
+
+    #[tokio::test]
+    async fn the_first_answer_is_told_and_kept_without_its_gaps() {
+        let (writer, target) = camera(producer(status("u")).await);
+        let (trigger, mut told) = unbounded_channel();
+        let feeds = Arc::new(Feeds::new(writer.as_reader(), trigger));
+        assert_eq!(feeds.report(&target), Report::Pending);
+        assert_eq!(told.recv().await.unwrap(), ObjectRef::new("door").within("shop"));
+        let Report::Answered { feed: Some(feed) } = feeds.report(&target) else { panic!() };
+        assert_eq!((feed.id.as_str(), feed.gaps.len()), ("u", 0));
+        assert!(told.try_recv().is_err(), "the second question is held until something changes");
+    }
+
+    #[tokio::test]
+    async fn a_producer_without_the_feed_is_heard_all_the_same() {
+        let (writer, target) = camera(producer(status("another")).await);
+        let (trigger, mut told) = unbounded_channel();
+        let feeds = Arc::new(Feeds::new(writer.as_reader(), trigger));
+        feeds.report(&target);
+        told.recv().await.unwrap();
+        assert_eq!(feeds.report(&target), Report::Answered { feed: None });
+    }
+
+    #[tokio::test]
+    async fn a_pod_that_does_not_answer_is_unreachable_after_some_tries() {
+        // A port that was free a moment ago refuses.
+        let free = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        let (writer, target) = camera(free);
+        let (trigger, mut told) = unbounded_channel();
+        let feeds = Arc::new(Feeds::new(writer.as_reader(), trigger));
+        feeds.report(&target);
+        told.recv().await.unwrap();
+        assert_eq!(feeds.report(&target), Report::Unreachable);
+    }
+
+    #[tokio::test]
+    async fn a_new_pod_starts_a_new_poll() {
+        let (writer, target) = camera(producer(status("u")).await);
+        let (trigger, mut told) = unbounded_channel();
+        let feeds = Arc::new(Feeds::new(writer.as_reader(), trigger));
+        feeds.report(&target);
+        told.recv().await.unwrap();
+        let successor = Target { pod_uid: "q".to_owned(), ..target.clone() };
+        assert_eq!(feeds.report(&successor), Report::Pending);
+        assert_eq!(feeds.polls.lock().unwrap().len(), 1);
+    }
 }

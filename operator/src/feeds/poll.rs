@@ -1,5 +1,6 @@
 //! One question to a pod's `/status`.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use http_body_util::{BodyExt as _, Empty, Limited};
@@ -8,7 +9,7 @@ use hyper::{Request, StatusCode};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
-use streamfleet_contract::{ADMIN_PORT, SCHEMA_VERSION, STATUS_MAX_WAIT_SECONDS, STATUS_PATH, Status};
+use streamfleet_contract::{SCHEMA_VERSION, STATUS_MAX_WAIT_SECONDS, STATUS_PATH, Status};
 
 /// What is allowed beyond the time for which the pod may hold the answer back.
 const GRACE: Duration = Duration::from_secs(5);
@@ -62,15 +63,14 @@ pub fn client() -> HttpClient {
 /// Asks; the answer comes at once where it differs from what was seen, else on the next change.
 pub async fn status(
     client: &HttpClient,
-    address: &str,
+    address: SocketAddr,
     seen: Option<&(String, u64)>,
 ) -> Result<Status, Error> {
     let wait = if seen.is_some() { STATUS_MAX_WAIT_SECONDS } else { 0 };
     let query = seen.map_or_else(String::new, |(instance, generation)| {
         format!("?instance={instance}&generation={generation}&wait={wait}")
     });
-    let host = if address.contains(':') { format!("[{address}]") } else { address.to_owned() };
-    let request = Request::get(format!("http://{host}:{ADMIN_PORT}{STATUS_PATH}{query}"))
+    let request = Request::get(format!("http://{address}{STATUS_PATH}{query}"))
         .body(Empty::new())
         .map_err(Error::Request)?;
     let deadline = Duration::from_secs(wait) + GRACE;

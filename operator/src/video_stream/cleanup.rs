@@ -16,12 +16,11 @@ use super::validate::{deletion_policy, owner, stream_name};
 use super::{Error, Pass, writer};
 use crate::apply;
 use crate::aws::{AwsError, ErrorKind, Owner, Place, StreamState, describe_owner};
+use crate::backoff::patient;
 use crate::conditions::{Truth, Verdict, merge};
 use crate::events::Note;
 use crate::stream_class::verified_place;
 
-/// How soon it is looked whether a pod or stream has gone.
-const LOOK_SOON: Duration = Duration::from_millis(500);
 /// How often it is tried again where something outside stands in the way.
 const LOOK_LATER: Duration = Duration::from_secs(15);
 
@@ -47,7 +46,7 @@ pub async fn run(pass: &Pass<'_>) -> Result<Action, Error> {
         && !writer::stop(pass, writer).await?
     {
         say(pass, Reason::Deleting, "The producer that writes the stream is being stopped").await?;
-        return Ok(Action::requeue(LOOK_SOON));
+        return Ok(Action::requeue(look_soon(pass)));
     }
     if deletion_policy(pass.stream, pass.class.as_deref()) == DeletionPolicy::Retain {
         let text = pass.stream.stream_arn().map_or_else(String::new, |arn| format!("Stream {arn} is kept"));
@@ -73,7 +72,7 @@ async fn delete(pass: &Pass<'_>) -> Result<Action, Error> {
     match delete_at(pass, &place, &name).await {
         Ok(action) => Ok(action),
         Err(Error::Aws(error)) if matches!(error.kind, ErrorKind::InUse | ErrorKind::VersionMismatch) => {
-            Ok(Action::requeue(LOOK_SOON))
+            Ok(Action::requeue(look_soon(pass)))
         }
         Err(Error::Aws(error)) => {
             pass.doubt(&place, &error);
@@ -106,7 +105,7 @@ async fn delete_at(pass: &Pass<'_>, place: &Place, name: &str) -> Result<Action,
     let Some(fresh) = read_object(pass).await? else { return Ok(Action::await_change()) };
     if !is_still_to_delete(pass.stream, &fresh, pass.class.as_deref()) {
         // The cache is behind; the pass that follows sees what was changed.
-        return Ok(Action::requeue(LOOK_SOON));
+        return Ok(Action::requeue(look_soon(pass)));
     }
     let mut arn = pass.stream.stream_arn().map(ToOwned::to_owned);
     // At most: record, delete, look.
@@ -141,7 +140,7 @@ async fn delete_at(pass: &Pass<'_>, place: &Place, name: &str) -> Result<Action,
             Step::Wait => break,
         }
     }
-    Ok(Action::requeue(LOOK_SOON))
+    Ok(Action::requeue(look_soon(pass)))
 }
 
 /// The object that is cleaned up after, by a fresh read; none where it has gone, as its successor's stream is not to be
@@ -211,6 +210,12 @@ async fn finish(pass: &Pass<'_>, reason: Option<&'static str>, text: String) -> 
     }
     apply::remove_finalizer(&pass.api, pass.stream, FINALIZER).await.map_err(Error::RemoveFinalizer)?;
     Ok(Action::await_change())
+}
+
+/// How soon it is looked whether a pod or stream has gone.
+fn look_soon(pass: &Pass<'_>) -> Duration {
+    let since = pass.stream.metadata.deletion_timestamp.as_ref().map(|since| since.0);
+    patient(since.map_or(Duration::ZERO, |since| Timestamp::now().duration_since(since).unsigned_abs()))
 }
 
 /// Says in the status what the deletion waits for.

@@ -25,7 +25,7 @@ use streamfleet_crds::{
 };
 
 use crate::aws::{AwsError, ErrorKind, Place, StreamState};
-use crate::backoff::jittered;
+use crate::backoff::{jittered, patient};
 use crate::conditions::Truth;
 use crate::context::Context;
 use crate::events::{Note, turned};
@@ -190,7 +190,7 @@ async fn bring_in_line(pass: &Pass<'_>, desired: &Desired) -> Result<Action, Err
         Ok(done) => {
             let outcome = Outcome::Planned(desired, &done.plan, done.observed.as_ref(), done.created);
             pass.write(&outcome, &done.notes).await?;
-            Ok(Action::requeue(next_look(&done.plan, done.observed.as_ref())))
+            Ok(Action::requeue(next_look(&done.plan, done.observed.as_ref(), Timestamp::now())))
         }
         Err(error) => {
             pass.doubt(&desired.place, &error);
@@ -234,13 +234,19 @@ async fn is_steady(pass: &Pass<'_>, desired: &Desired) -> Result<bool, AwsError>
     }))
 }
 
-fn next_look(plan: &Plan, observed: Option<&Observed>) -> Duration {
-    let is_working = observed.is_none_or(|observed| observed.info.state != StreamState::Active);
-    match plan.ownership {
-        Ownership::Other(_) | Ownership::Replaced { .. } => jittered(LOOK_LATER),
-        Ownership::Nobody => LOOK_SOON,
-        Ownership::Ours if is_working || plan.pending.iter().any(|change| !change.blocked) => LOOK_SOON,
-        Ownership::Ours => jittered(LOOK_EVERY),
+fn next_look(plan: &Plan, observed: Option<&Observed>, now: Timestamp) -> Duration {
+    match (&plan.ownership, observed) {
+        (Ownership::Other(_) | Ownership::Replaced { .. }, _) => jittered(LOOK_LATER),
+        (Ownership::Nobody, _) | (Ownership::Ours, None) => LOOK_SOON,
+        (Ownership::Ours, Some(observed)) => match observed.info.state {
+            StreamState::Active if plan.pending.iter().any(|change| !change.blocked) => LOOK_SOON,
+            StreamState::Active => jittered(LOOK_EVERY),
+            StreamState::Creating => {
+                let created = observed.info.created.unwrap_or(now);
+                patient(now.duration_since(created).unsigned_abs())
+            }
+            StreamState::Updating | StreamState::Deleting => Duration::from_secs(1),
+        },
     }
 }
 
