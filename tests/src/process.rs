@@ -37,13 +37,17 @@ impl Folder {
         Self { path: path.into() }
     }
 
-    /// Starts the command in a session of its own, without input, with its output appended to `NAME.log`.
+    /// Starts the command in a session of its own, without input, with its output appended to `NAME.log`. An error when
+    /// a process of this name still runs: without its record nobody would stop it.
     pub fn start(&self, name: &str, command: &Command) -> Result<Recorded> {
         self.start_with_input(name, command, "")
     }
 
     /// The same with something to read on its standard input: for what must not be an argument.
     pub fn start_with_input(&self, name: &str, command: &Command, input: &str) -> Result<Recorded> {
+        if let Some(running) = self.find(name).filter(Recorded::is_alive) {
+            bail!("{name} runs already, as process {}", running.pid);
+        }
         fs::create_dir_all(&self.path).with_context(|| format!("failed to make {}", self.path.display()))?;
         let log = self.log(name);
         let output = File::options().create(true).append(true).open(&log)?;
@@ -95,14 +99,16 @@ impl Recorded {
         }
     }
 
-    /// Asks it to end, waits for up to `grace`, then kills it; removes the record.
+    /// Asks it to end, waits for up to `grace`, then kills it; removes the record. One that survives keeps its record.
     pub fn stop(&self, grace: Duration) {
         self.signal("TERM");
         if !wait_until(grace, || !self.is_alive()) {
             self.signal("KILL");
             wait_until(Duration::from_secs(5), || !self.is_alive());
         }
-        drop(fs::remove_file(&self.record));
+        if !self.is_alive() {
+            drop(fs::remove_file(&self.record));
+        }
     }
 
     /// An error with the end of the log when it has ended.
@@ -244,6 +250,9 @@ mod tests {
         let found = folder.find("sleeper").unwrap();
         assert_eq!(found.pid, started.pid);
         assert!(found.is_alive());
+        // A second one of the name would take the first one's record.
+        assert!(folder.start("sleeper", &command).unwrap_err().to_string().contains("runs already"));
+        assert_eq!(folder.find("sleeper").unwrap().pid, started.pid);
         found.stop(Duration::from_secs(5));
         assert!(!found.is_alive());
         assert!(folder.find("sleeper").is_none());

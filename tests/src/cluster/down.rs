@@ -11,7 +11,7 @@ use anyhow::{Result, bail};
 
 use super::layout::Layout;
 use super::network;
-use crate::process::{Folder, signal_process, wait_until};
+use crate::process::{Folder, Recorded, signal_process, wait_until};
 
 /// The programs that run for a cluster, by the kernel's name for them (15 characters): only these are ever ended because
 /// of a path in their command line.
@@ -32,7 +32,8 @@ pub fn down(layout: Layout) -> Result<()> {
     super::need_root("taking the local cluster down")?;
     kill_cluster(layout)?;
     // Host processes go after the pods that talk to them, and may finish what they are writing.
-    for process in Folder::new(super::host_dir(layout)).all() {
+    let host = Folder::new(super::host_dir(layout)).all();
+    for process in &host {
         process.stop(Duration::from_secs(5));
     }
     for mount in mounts(layout) {
@@ -48,7 +49,9 @@ pub fn down(layout: Layout) -> Result<()> {
         fs::remove_dir_all(&state)?;
     }
     remove_mount_points()?;
-    let left = leftovers(layout);
+    let mut left = leftovers(layout);
+    // Their records went with the state folder.
+    left.extend(living(&host));
     if !left.is_empty() {
         bail!("cluster {} left something behind:\n    {}", layout.index, left.join("\n    "));
     }
@@ -61,10 +64,8 @@ pub fn down(layout: Layout) -> Result<()> {
 /// are never touched.
 pub fn leftovers(layout: Layout) -> Vec<String> {
     let processes = processes(layout).into_iter().map(|pid| format!("process {pid} ({})", command_name(pid)));
-    let host =
-        Folder::new(super::host_dir(layout)).all().into_iter().filter(crate::process::Recorded::is_alive);
     let mut left: Vec<_> = processes.collect();
-    left.extend(host.map(|process| format!("process {} ({})", process.pid, process.name)));
+    left.extend(living(&Folder::new(super::host_dir(layout)).all()));
     left.extend(mounts(layout).into_iter().map(|path| format!("mount {}", path.display())));
     left.extend(network::scopes(layout).into_iter().map(|name| format!("network namespace {name}")));
     left.extend(network::links(layout).into_iter().map(|name| format!("link {name}")));
@@ -74,6 +75,12 @@ pub fn leftovers(layout: Layout) -> Vec<String> {
         left.push(format!("folder {}", layout.state_dir().display()));
     }
     left
+}
+
+/// A line for each of these that still runs.
+fn living(processes: &[Recorded]) -> Vec<String> {
+    let alive = processes.iter().filter(|process| process.is_alive());
+    alive.map(|process| format!("process {} ({})", process.pid, process.name)).collect()
 }
 
 /// Kills until nothing is left: what starts processes first, so that what it started stays dead.

@@ -84,9 +84,7 @@ fn start_emulator(stage: &Stage) -> Result<Emulator> {
     let url = format!("https://{address}:{EMULATOR_PORT}");
     let running = stage.cluster.host_processes().find(EMULATOR);
     if !current(&running) {
-        if let Some(old) = running {
-            old.stop(Duration::from_secs(5));
-        }
+        stop_recorded(stage, EMULATOR)?;
         fs::create_dir_all(&data)?;
         let mut command = Command::new(stage.binaries.join("streamfleet-emulator"));
         command.args(["--listen", "127.0.0.1:0", "--listen-tls", &format!("{address}:{EMULATOR_PORT}")]);
@@ -100,8 +98,9 @@ fn start_emulator(stage: &Stage) -> Result<Emulator> {
     Ok(Emulator { url, authority })
 }
 
-/// Plugs a camera in.
+/// Plugs a camera in; what runs under its name, as of an older build, is stopped before.
 pub fn start_camera(stage: &Stage, camera: CameraSite) -> Result<Recorded> {
+    stop_recorded(stage, camera.name)?;
     let address = SocketAddr::from((stage.cluster.camera_address(camera.number), RTSP_PORT));
     let process = match camera.make {
         Make::Foreign { size, login } => {
@@ -133,6 +132,16 @@ pub fn start_camera(stage: &Stage, camera: CameraSite) -> Result<Recorded> {
 pub fn stop_camera(stage: &Stage, camera: CameraSite) -> Result<()> {
     let process = stage.cluster.host_processes().find(camera.name);
     process.with_context(|| format!("camera {} does not run", camera.name))?.stop(Duration::from_secs(2));
+    Ok(())
+}
+
+/// Ends the process of this name, if there is one.
+fn stop_recorded(stage: &Stage, name: &str) -> Result<()> {
+    let Some(process) = stage.cluster.host_processes().find(name) else { return Ok(()) };
+    process.stop(Duration::from_secs(5));
+    if process.is_alive() {
+        bail!("{name}, process {}, does not end", process.pid);
+    }
     Ok(())
 }
 
