@@ -4,7 +4,8 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use futures::{StreamExt as _, TryStreamExt as _};
+use futures::future::{LocalBoxFuture, join_all};
+use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DeleteParams, ListParams, WatchEvent, WatchParams};
 use kube::{Api, ResourceExt as _};
@@ -17,19 +18,62 @@ use streamfleet_tests::e2e::emulator::FoundStream;
 use streamfleet_tests::e2e::manifests::{camera, merge, stream};
 use streamfleet_tests::e2e::objects::{Expected, SOON, has_condition, is_gone, pod_of, pods_of};
 use streamfleet_tests::e2e::timeline::unix_ms;
+use streamfleet_tests::steps::Steps;
 use streamfleet_tests::tools::cache_dir;
+
+/// The end of the name of a class that allows no deletion of footage.
+const CLOSED: &str = "closed";
 
 const RECORDING: Expected = (ConditionType::Ready, "True", "Recording");
 const ACTIVE: Expected = (ConditionType::Ready, "True", "Active");
 const IN_SYNC: Expected = (ConditionType::Synced, "True", "InSync");
 
-/// A world with a class that allows everything and a namespace.
-async fn world(name: &str) -> Result<(World, String, String)> {
-    let mut world = World::start(name).await?;
+/// What is done in a namespace of its own, with a class that allows everything.
+type Scenario<'a> = (&'static str, LocalBoxFuture<'a, Result<()>>);
+
+/// All at the same time: most of each is waiting, and one operator serves them all.
+fn scenarios<'a>(world: &'a World, class: &'a str, namespaces: &'a [String]) -> Vec<Scenario<'a>> {
+    let [claim, order, again, foreign, policy, retention] = namespaces else { return Vec::new() };
+    macro_rules! scenario {
+        ($name:ident in $namespace:ident) => {
+            (stringify!($name), $name(world, $namespace, class).boxed_local())
+        };
+    }
+    vec![
+        scenario!(second_camera_for_a_stream_is_told_so_and_takes_over_when_the_first_goes in claim),
+        scenario!(deleted_stream_goes_only_when_its_writers_pod_has_ended in order),
+        scenario!(object_that_is_deleted_and_applied_again_finds_its_own_stream in again),
+        scenario!(stream_of_somebody_else_is_neither_taken_nor_deleted in foreign),
+        scenario!(deletion_policy_decides_about_the_stream_and_the_class_about_the_policy in policy),
+        scenario!(retention_is_raised_and_a_decrease_waits_for_consent in retention),
+    ]
+}
+
+const SCENARIOS: usize = 6;
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a cluster"]
+async fn streams_and_their_writers_come_stay_change_and_go_as_they_should() -> Result<()> {
+    let mut world = World::start("life").await?;
     let keys = world.emulator.keys.clone();
-    let namespace = world.namespace(&keys).await?;
     let class = world.class("standard", &json!({})).await?;
-    Ok((world, namespace, class))
+    world.class(CLOSED, &json!({ "limits": { "deletionPolicies": ["Retain"] } })).await?;
+    let mut namespaces = Vec::new();
+    for _ in 0..SCENARIOS {
+        namespaces.push(world.namespace(&keys).await?);
+    }
+    let steps = Steps::start();
+    let run = async |(name, scenario): Scenario<'_>| {
+        let outcome = scenario.await;
+        let told = outcome.as_ref().map_or_else(|error| format!("FAILED: {error:#}"), |()| "ok".to_owned());
+        steps.say(format!("{name}: {told}"));
+        outcome.is_ok()
+    };
+    let all = scenarios(&world, &class, &namespaces);
+    ensure!(all.len() == SCENARIOS, "each scenario has a namespace");
+    let outcomes = join_all(all.into_iter().map(run)).await;
+    ensure!(outcomes.iter().all(|is_ok| *is_ok), "see the lines above");
+    world.finish().await
 }
 
 async fn real_camera(world: &World) -> Result<camera::Camera> {
@@ -62,17 +106,18 @@ async fn found(world: &World, name: &str) -> Result<FoundStream> {
     world.emulator.find(name).await?.with_context(|| format!("there is no stream {name}"))
 }
 
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs a cluster"]
-async fn second_camera_for_a_stream_is_told_so_and_takes_over_when_the_first_goes() -> Result<()> {
-    let (world, namespace, class) = world("claim").await?;
-    let real = real_camera(&world).await?;
-    let arn = active_stream(&world, &namespace, &stream("shared", &class, &json!({}))).await?;
-    let cameras: Api<Camera> = world.api(&namespace);
-    world.apply(&namespace, &[camera("first", &real.url(), &writes_to("shared"))]).await?.succeeded()?;
+async fn second_camera_for_a_stream_is_told_so_and_takes_over_when_the_first_goes(
+    world: &World,
+    namespace: &str,
+    class: &str,
+) -> Result<()> {
+    let real = real_camera(world).await?;
+    let arn = active_stream(world, namespace, &stream("shared", class, &json!({}))).await?;
+    let cameras: Api<Camera> = world.api(namespace);
+    world.apply(namespace, &[camera("first", &real.url(), &writes_to("shared"))]).await?.succeeded()?;
     has_condition(&cameras, "first", RECORDING).await?;
 
-    world.apply(&namespace, &[camera("second", &real.url(), &writes_to("shared"))]).await?.succeeded()?;
+    world.apply(namespace, &[camera("second", &real.url(), &writes_to("shared"))]).await?.succeeded()?;
     let claimed = (ConditionType::Ready, "False", "StreamClaimed");
     let (_, message) = has_condition(&cameras, "second", claimed).await?;
     ensure!(
@@ -80,14 +125,14 @@ async fn second_camera_for_a_stream_is_told_so_and_takes_over_when_the_first_goe
         "the message does not name them: {message:?}"
     );
     ensure!(
-        pods_of(&world.client, &namespace, "second").await?.is_empty(),
+        pods_of(&world.client, namespace, "second").await?.is_empty(),
         "the second camera has a producer"
     );
     has_condition(&cameras, "first", RECORDING).await?;
 
     cameras.delete("first", &DeleteParams::default()).await?;
     has_condition(&cameras, "second", RECORDING).await?;
-    let after = world.api::<VideoStream>(&namespace).get("shared").await?;
+    let after = world.api::<VideoStream>(namespace).get("shared").await?;
     let writer = after.writer().context("the stream has a writer")?;
     let second = cameras.get("second").await?;
     ensure!(
@@ -96,30 +141,34 @@ async fn second_camera_for_a_stream_is_told_so_and_takes_over_when_the_first_goe
     );
     ensure!(after.stream_arn() == Some(&arn), "the stream was replaced: {:?}", after.stream_arn());
     real.stop().await;
-    world.finish().await
+    Ok(())
 }
 
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs a cluster"]
-async fn deleted_stream_goes_only_when_its_writers_pod_has_ended() -> Result<()> {
-    let (world, namespace, class) = world("order").await?;
-    let real = real_camera(&world).await?;
-    let object = stream("yard", &class, &json!({ "deletionPolicy": "Delete" }));
-    active_stream(&world, &namespace, &object).await?;
-    let cameras: Api<Camera> = world.api(&namespace);
-    world.apply(&namespace, &[camera("yard", &real.url(), &writes_to("yard"))]).await?.succeeded()?;
+async fn deleted_stream_goes_only_when_its_writers_pod_has_ended(
+    world: &World,
+    namespace: &str,
+    class: &str,
+) -> Result<()> {
+    let real = real_camera(world).await?;
+    let object = stream("yard", class, &json!({ "deletionPolicy": "Delete" }));
+    active_stream(world, namespace, &object).await?;
+    let cameras: Api<Camera> = world.api(namespace);
+    world.apply(namespace, &[camera("yard", &real.url(), &writes_to("yard"))]).await?.succeeded()?;
     has_condition(&cameras, "yard", RECORDING).await?;
 
-    let pod = pod_of(&world.client, &namespace, "yard").await?.name_any();
-    let ended = pod_end(&world, &namespace, pod).await?;
-    world.api::<VideoStream>(&namespace).delete("yard", &DeleteParams::default()).await?;
-    is_gone(&world.api::<VideoStream>(&namespace), "yard").await?;
+    let pod = pod_of(&world.client, namespace, "yard").await?.name_any();
+    let ended = pod_end(world, &namespace, pod).await?;
+    world.api::<VideoStream>(namespace).delete("yard", &DeleteParams::default()).await?;
+    is_gone(&world.api::<VideoStream>(namespace), "yard").await?;
     ensure!(world.emulator.find(&format!("{namespace}.yard")).await?.is_none(), "the stream is still there");
 
     let pod_ended =
         tokio::time::timeout(Duration::from_secs(5), ended).await.context("the pod has not ended")??;
     let calls = world.emulator.calls(0).await?;
-    let deletion = calls.iter().find(|call| call.operation == "DeleteStream" && call.done);
+    let deletion = calls.iter().find(|call| {
+        let is_ours = call.stream.as_deref() == Some(&format!("{namespace}.yard"));
+        call.operation == "DeleteStream" && call.done && is_ours
+    });
     let deleted = deletion.context("DeleteStream is in the log of calls")?.ms;
     // Both clocks are this machine's; the end of the pod reaches us some milliseconds after it reaches the operator.
     let slack = 250;
@@ -132,7 +181,7 @@ async fn deleted_stream_goes_only_when_its_writers_pod_has_ended() -> Result<()>
     let (_, message) = has_condition(&cameras, "yard", lost).await?;
     ensure!(message.contains("yard"), "the message does not name the stream: {message:?}");
     real.stop().await;
-    world.finish().await
+    Ok(())
 }
 
 /// When nothing of the pod runs any more, in milliseconds of the Unix epoch.
@@ -159,38 +208,37 @@ async fn pod_end(world: &World, namespace: &str, pod: String) -> Result<tokio::t
     }))
 }
 
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs a cluster"]
-async fn object_that_is_deleted_and_applied_again_finds_its_own_stream() -> Result<()> {
-    let (world, namespace, class) = world("again").await?;
-    let object = stream("yard", &class, &json!({ "tags": { "site": "berlin" } }));
-    let arn = active_stream(&world, &namespace, &object).await?;
+async fn object_that_is_deleted_and_applied_again_finds_its_own_stream(
+    world: &World,
+    namespace: &str,
+    class: &str,
+) -> Result<()> {
+    let object = stream("yard", class, &json!({ "tags": { "site": "berlin" } }));
+    let arn = active_stream(world, namespace, &object).await?;
     let name = format!("{namespace}.yard");
-    let before = found(&world, &name).await?;
+    let before = found(world, &name).await?;
     ensure!(before.arn == arn, "the status names another stream than {before:?}");
     let tag = |key: &str| before.tags.get(key).map(String::as_str);
-    ensure!(
-        tag(ownership_tags::NAMESPACE) == Some(&namespace) && tag("site") == Some("berlin"),
-        "{before:?}"
-    );
+    ensure!(tag(ownership_tags::NAMESPACE) == Some(namespace) && tag("site") == Some("berlin"), "{before:?}");
 
-    delete_stream_object(&world, &namespace, "yard").await?;
-    ensure!(found(&world, &name).await? == before, "the retained stream was changed");
+    delete_stream_object(world, &namespace, "yard").await?;
+    ensure!(found(world, &name).await? == before, "the retained stream was changed");
 
-    ensure!(active_stream(&world, &namespace, &object).await? == arn, "another stream was made or taken");
+    ensure!(active_stream(world, namespace, &object).await? == arn, "another stream was made or taken");
     let adopted = (ConditionType::Owned, "True", "Adopted");
-    has_condition(&world.api::<VideoStream>(&namespace), "yard", adopted).await?;
-    world.finish().await
+    has_condition(&world.api::<VideoStream>(namespace), "yard", adopted).await?;
+    Ok(())
 }
 
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs a cluster"]
-async fn stream_of_somebody_else_is_neither_taken_nor_deleted() -> Result<()> {
-    let (world, namespace, class) = world("foreign").await?;
+async fn stream_of_somebody_else_is_neither_taken_nor_deleted(
+    world: &World,
+    namespace: &str,
+    class: &str,
+) -> Result<()> {
     let client = world.emulator.client();
     let theirs = [
         (ownership_tags::INSTALLATION, "another-installation"),
-        (ownership_tags::NAMESPACE, &namespace),
+        (ownership_tags::NAMESPACE, namespace),
         (ownership_tags::NAME, "theirs"),
     ];
     let mut request = client.create_stream().stream_name("theirs").data_retention_in_hours(5);
@@ -199,72 +247,74 @@ async fn stream_of_somebody_else_is_neither_taken_nor_deleted() -> Result<()> {
     }
     request.send().await?;
     client.create_stream().stream_name("untagged").data_retention_in_hours(5).send().await?;
-    let before = [found(&world, "theirs").await?, found(&world, "untagged").await?];
+    let before = [found(world, "theirs").await?, found(world, "untagged").await?];
 
-    let api: Api<VideoStream> = world.api(&namespace);
+    let api: Api<VideoStream> = world.api(namespace);
     for name in ["theirs", "untagged"] {
         let more = json!({ "streamName": name, "deletionPolicy": "Delete", "retentionHours": 48 });
-        world.apply(&namespace, &[stream(name, &class, &more)]).await?.succeeded()?;
+        world.apply(namespace, &[stream(name, class, &more)]).await?.succeeded()?;
         let (_, message) = has_condition(&api, name, (ConditionType::Owned, "False", "OwnedByOther")).await?;
         ensure!(message.contains("streamName"), "the message does not say what to do: {message:?}");
         has_condition(&api, name, (ConditionType::Ready, "False", "OwnedByOther")).await?;
     }
     for name in ["theirs", "untagged"] {
-        delete_stream_object(&world, &namespace, name).await?;
+        delete_stream_object(world, &namespace, name).await?;
     }
-    let after = [found(&world, "theirs").await?, found(&world, "untagged").await?];
+    let after = [found(world, "theirs").await?, found(world, "untagged").await?];
     ensure!(before == after, "before {before:?}, after {after:?}");
-    world.finish().await
+    Ok(())
 }
 
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs a cluster"]
-async fn deletion_policy_decides_about_the_stream_and_the_class_about_the_policy() -> Result<()> {
-    let (mut world, namespace, class) = world("policy").await?;
+async fn deletion_policy_decides_about_the_stream_and_the_class_about_the_policy(
+    world: &World,
+    namespace: &str,
+    class: &str,
+) -> Result<()> {
     let with_policy = |name, class: &str, policy| stream(name, class, &json!({ "deletionPolicy": policy }));
-    active_stream(&world, &namespace, &with_policy("kept", &class, "Retain")).await?;
-    active_stream(&world, &namespace, &with_policy("gone", &class, "Delete")).await?;
-    active_stream(&world, &namespace, &stream("default", &class, &json!({}))).await?;
-    let before = found(&world, &format!("{namespace}.kept")).await?;
+    active_stream(world, namespace, &with_policy("kept", class, "Retain")).await?;
+    active_stream(world, namespace, &with_policy("gone", class, "Delete")).await?;
+    active_stream(world, namespace, &stream("default", class, &json!({}))).await?;
+    let before = found(world, &format!("{namespace}.kept")).await?;
     for name in ["kept", "gone", "default"] {
-        delete_stream_object(&world, &namespace, name).await?;
+        delete_stream_object(world, &namespace, name).await?;
     }
-    ensure!(found(&world, &format!("{namespace}.kept")).await? == before, "the retained stream was changed");
-    found(&world, &format!("{namespace}.default")).await?;
+    ensure!(found(world, &format!("{namespace}.kept")).await? == before, "the retained stream was changed");
+    found(world, &format!("{namespace}.default")).await?;
     let gone = world.emulator.find(&format!("{namespace}.gone")).await?;
     ensure!(gone.is_none(), "the stream under Delete is still there: {gone:?}");
 
-    let closed = world.class("closed", &json!({ "limits": { "deletionPolicies": ["Retain"] } })).await?;
-    world.apply(&namespace, &[with_policy("refused", &closed, "Delete")]).await?.succeeded()?;
+    let closed = format!("{}-{CLOSED}", world.id);
+    world.apply(namespace, &[with_policy("refused", &closed, "Delete")]).await?.succeeded()?;
     let refused = (ConditionType::Ready, "False", "DeletionPolicyNotAllowed");
-    let (_, message) = has_condition(&world.api::<VideoStream>(&namespace), "refused", refused).await?;
+    let (_, message) = has_condition(&world.api::<VideoStream>(namespace), "refused", refused).await?;
     ensure!(message.contains("deletionPolic"), "the message does not say what to do: {message:?}");
     ensure!(
         world.emulator.find(&format!("{namespace}.refused")).await?.is_none(),
         "a stream was made all the same"
     );
-    world.finish().await
+    Ok(())
 }
 
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs a cluster"]
-async fn retention_is_raised_and_a_decrease_waits_for_consent() -> Result<()> {
-    let (world, namespace, class) = world("retention").await?;
-    let api: Api<VideoStream> = world.api(&namespace);
+async fn retention_is_raised_and_a_decrease_waits_for_consent(
+    world: &World,
+    namespace: &str,
+    class: &str,
+) -> Result<()> {
+    let api: Api<VideoStream> = world.api(namespace);
     let name = format!("{namespace}.yard");
     let wanted = |hours: i32, more: Value| {
-        let mut object = stream("yard", &class, &json!({ "retentionHours": hours }));
+        let mut object = stream("yard", class, &json!({ "retentionHours": hours }));
         merge(&mut object["spec"], &more);
         object
     };
-    let arn = active_stream(&world, &namespace, &wanted(24, json!({}))).await?;
-    ensure!(found(&world, &name).await?.retention_hours == 24);
+    let arn = active_stream(world, namespace, &wanted(24, json!({}))).await?;
+    ensure!(found(world, &name).await?.retention_hours == 24);
 
-    world.apply(&namespace, &[wanted(72, json!({}))]).await?.succeeded()?;
+    world.apply(namespace, &[wanted(72, json!({}))]).await?.succeeded()?;
     has_condition(&api, "yard", IN_SYNC).await?;
-    retention_becomes(&world, &name, 72).await?;
+    retention_becomes(world, &name, 72).await?;
 
-    world.apply(&namespace, &[wanted(48, json!({}))]).await?.succeeded()?;
+    world.apply(namespace, &[wanted(48, json!({}))]).await?.succeeded()?;
     let blocked = (ConditionType::Synced, "False", "ChangeBlocked");
     let (object, message) = has_condition(&api, "yard", blocked).await?;
     ensure!(message.contains("retentionDecreasePolicy") && message.contains("Allow"), "{message:?}");
@@ -272,16 +322,16 @@ async fn retention_is_raised_and_a_decrease_waits_for_consent() -> Result<()> {
     let change =
         pending.iter().find(|change| change.field == "retentionHours").context("no pending change")?;
     ensure!((change.from.as_str(), change.to.as_str(), change.blocked) == ("72", "48", true), "{change:?}");
-    ensure!(found(&world, &name).await?.retention_hours == 72, "the decrease was applied without consent");
+    ensure!(found(world, &name).await?.retention_hours == 72, "the decrease was applied without consent");
 
     world
         .apply(&namespace, &[wanted(48, json!({ "retentionDecreasePolicy": "Allow" }))])
         .await?
         .succeeded()?;
     let (object, _) = has_condition(&api, "yard", IN_SYNC).await?;
-    retention_becomes(&world, &name, 48).await?;
+    retention_becomes(world, &name, 48).await?;
     ensure!(object.stream_arn() == Some(&arn), "the stream was replaced");
-    world.finish().await
+    Ok(())
 }
 
 async fn retention_becomes(world: &World, name: &str, hours: i32) -> Result<()> {

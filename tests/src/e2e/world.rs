@@ -164,14 +164,12 @@ impl World {
         for namespace in &self.namespaces {
             namespace.delete().await?;
         }
+        // What is left then is Kubernetes' own to clear away.
         for namespace in std::mem::take(&mut self.namespaces) {
             let name = namespace.name;
-            until(SOON, &format!("namespace {name} is gone"), async || {
-                let api: Api<Namespace> = Api::all(self.client.clone());
-                if api.get_opt(&name).await?.is_none() {
-                    return Ok(Look::Done(()));
-                }
-                Ok(Look::NotYet(self.left(&name).await?))
+            until(SOON, &format!("the operator lets go of namespace {name}"), async || {
+                let left = self.left(&name).await?;
+                Ok(if left.is_empty() { Look::Done(()) } else { Look::NotYet(left) })
             })
             .await?;
         }
