@@ -175,7 +175,7 @@ impl fmt::Display for Comparison {
         write!(f, "{journalled} pictures journalled, {stored} stored, {} lost {}", lost.len(), ranges(lost))?;
         for (connection, pictures) in excused {
             let (count, which) = (pictures.len(), ranges(pictures));
-            write!(f, ", {count} {which} lost at the end of connection {connection}")?;
+            write!(f, ", {count} {which} lost around the end of connection {connection}")?;
         }
         write!(f, ", {} stored more than once {}", repeated.len(), ranges(repeated))?;
         write!(
@@ -199,6 +199,8 @@ pub fn compare(journal: &[Entry], archive: &[ArchivedPicture], excused: &[u64]) 
     let windows: Vec<Window> =
         excused.iter().filter_map(|connection| Window::around(journal, *connection)).collect();
     let mut comparison = Comparison::default();
+    // Nothing is a count too.
+    comparison.excused.extend(windows.iter().map(|window| (window.connection, Vec::new())));
     let mut seen = BTreeSet::new();
     for entry in journal {
         let Entry::Picture { number, unix_ms, key, digest, .. } = entry else { continue };
@@ -328,6 +330,8 @@ mod tests {
         assert_eq!(comparison.excused, BTreeMap::from([(1, vec![105, 109])]));
         assert_eq!(comparison.lost, [104, 125]);
         assert_eq!(compare(&journal, &archive, &[]).lost, [104, 105, 109, 125]);
+        let nothing = compare(&journal, &archive_without(&[]), &[1]);
+        assert!(nothing.to_string().contains("0 [] lost around the end of connection 1"), "{nothing}");
     }
 
     #[test]

@@ -13,6 +13,7 @@ use aws_config::SdkConfig;
 use streamfleet_contract as contract;
 use streamfleet_tests::archive::{self, KEY, REGION};
 use streamfleet_tests::camera::{Camera, Clip, Options, Order, Recipe};
+use streamfleet_tests::e2e::http;
 use streamfleet_tests::journal::{self, ArchivedPicture, EndReason, Entry};
 use streamfleet_tests::programs::Program;
 use streamfleet_tests::proxy::Proxy;
@@ -83,6 +84,16 @@ impl Way {
         let playing = || (self.plays().ok()? > plays).then_some(());
         producer.wait_for(Duration::from_secs(20), playing).await?;
         Ok(producer)
+    }
+
+    /// Orders one fault from the service.
+    async fn fail(&self, action: &str, more: &[(&str, serde_json::Value)]) -> Result<()> {
+        let mut order = serde_json::json!({"action": action, "stream": STREAM, "count": 1});
+        for (name, value) in more {
+            order[*name] = value.clone();
+        }
+        http::request(self.emulator.http, "POST", "/_emulator/faults", &order.to_string()).await?;
+        Ok(())
     }
 
     fn journal(&self) -> Result<Vec<Entry>> {
@@ -311,28 +322,55 @@ async fn nothing_is_lost_over_two_minutes_of_cuts_and_outages() {
 async fn a_killed_producer_loses_only_what_came_after_the_last_stored_fragment() {
     let mut way = Way::start("kill", BUFFER).await.unwrap();
     let mut producer = way.produce().await.unwrap();
-    tokio::time::sleep(Duration::from_secs(15)).await;
-    producer.kill().await.unwrap();
-    let stored_before = way.archived().await.unwrap();
-    let producer = way.produce().await.unwrap();
-    tokio::time::sleep(Duration::from_secs(8)).await;
+    let mut last_stored = Vec::new();
+    for _ in 0..3 {
+        tokio::time::sleep(Duration::from_millis(fastrand::u64(6_000..10_000))).await;
+        producer.kill().await.unwrap();
+        last_stored.push(way.archived().await.unwrap().iter().map(|picture| picture.number).max().unwrap());
+        producer = way.produce().await.unwrap();
+    }
+    tokio::time::sleep(Duration::from_secs(6)).await;
     way.finish(producer).await.unwrap();
     let (journal, archive) = (way.journal().unwrap(), way.archived().await.unwrap());
     let comparison = journal::compare(&journal, &archive, &[]);
     println!("{comparison}");
-    let last_stored = stored_before.iter().map(|picture| picture.number).max().unwrap();
-    let lost = comparison.lost.len();
-    println!(
-        "after SIGKILL {lost} pictures are lost, {:.2} s; picture {last_stored} was stored",
-        lost as f32 / RATE as f32
-    );
-    // Pictures of the first connection only, in one piece up to its end, behind the last stored one.
-    let killed: Vec<u64> = pictures_over(&journal, 1);
-    assert!(!killed.is_empty() && comparison.lost.iter().all(|number| *number > last_stored), "{comparison}");
-    assert_eq!(comparison.lost, killed[killed.len() - lost..]);
-    assert!(lost <= RATE * (2 * FRAGMENT_SECONDS + PERSIST_SECONDS_MAX), "{comparison}");
+    let mut explained = 0;
+    for (connection, last_stored) in (1..).zip(last_stored) {
+        let sent = pictures_over(&journal, connection);
+        let lost: Vec<u64> = comparison.lost.iter().filter(|number| sent.contains(number)).copied().collect();
+        let seconds = lost.len() as f32 / RATE as f32;
+        println!(
+            "SIGKILL {connection}: {} pictures are lost, {seconds:.2} s; {last_stored} was stored",
+            lost.len()
+        );
+        // In one piece up to the connection's end, behind what was stored.
+        assert_eq!(lost, sent[sent.len() - lost.len()..]);
+        assert!(lost.iter().all(|number| *number > last_stored), "{lost:?}");
+        assert!(lost.len() <= RATE * (2 * FRAGMENT_SECONDS + PERSIST_SECONDS_MAX), "{lost:?}");
+        explained += lost.len();
+    }
+    assert_eq!(comparison.lost.len(), explained, "{comparison}");
     assert!(comparison.unknown.is_empty() && comparison.altered.is_empty(), "{comparison}");
     check_times(&journal, &archive).unwrap();
+    way.clear().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fragment_that_the_service_will_never_take_is_all_that_is_lost() {
+    let mut way = Way::start("poison", BUFFER).await.unwrap();
+    let producer = way.produce().await.unwrap();
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    // Error 4006: the fragment is no valid Matroska.
+    way.fail("ack-error", &[("operation", "PutMedia".into()), ("errorId", 4006.into())]).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    way.finish(producer).await.unwrap();
+    let (journal, archive) = (way.journal().unwrap(), way.archived().await.unwrap());
+    let comparison = journal::compare(&journal, &archive, &[]);
+    println!("{comparison}");
+    let lost = &comparison.lost;
+    assert!((1..=RATE * FRAGMENT_SECONDS).contains(&lost.len()), "{comparison}");
+    assert!(lost.windows(2).all(|pair| pair[1] == pair[0] + 1), "{comparison}");
+    assert!(comparison.unknown.is_empty() && comparison.altered.is_empty(), "{comparison}");
     way.clear().await.unwrap();
 }
 
@@ -397,9 +435,11 @@ enum Fault {
     OtherClip,
     TimestampJump,
     MarkerOnEachSlice,
+    ErrorOfService,
+    ThrottledUploads,
 }
 
-const FAULTS: [Fault; 13] = [
+const FAULTS: [Fault; 15] = [
     Fault::CutUpload,
     Fault::CutUploadAfterBytes,
     Fault::StallUpload,
@@ -413,6 +453,8 @@ const FAULTS: [Fault; 13] = [
     Fault::OtherClip,
     Fault::TimestampJump,
     Fault::MarkerOnEachSlice,
+    Fault::ErrorOfService,
+    Fault::ThrottledUploads,
 ];
 
 /// Plays a fault to its end.
@@ -453,6 +495,15 @@ async fn play(way: &mut Way, producer: Program, fault: Fault, random: &mut fastr
             way.camera.order(Order::TimestampJump(random.i64(-3_600_000..3_600_000))).await?;
         }
         Fault::MarkerOnEachSlice => way.camera.order(Order::MarkerSlice).await?,
+        Fault::ErrorOfService => {
+            // All of them are cured by sending again.
+            let id = [4000, 4003, 5000, 5001][random.usize(0..4)];
+            way.fail("ack-error", &[("operation", "PutMedia".into()), ("errorId", id.into())]).await?;
+        }
+        Fault::ThrottledUploads => {
+            way.fail("throttle", &[("operation", "PutMedia".into()), ("count", 2.into())]).await?;
+            way.proxy.cut();
+        }
         Fault::RestartProducer => {
             let status = producer.terminate(Duration::from_secs(40)).await?;
             ensure!(status.success(), "the producer ended with {status} after SIGTERM");
