@@ -58,9 +58,10 @@ impl Driver {
                 self.publish_ended_gaps(&ended);
             }
             Report::Trouble(reason, message) => {
-                if reason == UploadReason::Opening {
+                let is_news = self.trouble.as_ref().is_none_or(|(before, _)| *before != reason);
+                if is_news && reason == UploadReason::Opening {
                     tracing::info!(feed = self.feed.name, detail = message, "A session is opened anew");
-                } else if self.trouble.as_ref().is_none_or(|(before, _)| *before != reason) {
+                } else if is_news {
                     tracing::warn!(
                         feed = self.feed.name,
                         ?reason,

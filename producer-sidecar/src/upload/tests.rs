@@ -6,7 +6,7 @@ use tokio::net::TcpListener;
 
 use super::*;
 
-/// A service whose GetDataEndpoint names itself.
+/// A service whose `GetDataEndpoint` names itself.
 struct Service {
     listener: TcpListener,
     uploader: Uploader,
@@ -42,7 +42,7 @@ impl Service {
         Request { head: String::from_utf8(head).unwrap(), socket }
     }
 
-    /// Answers GetDataEndpoint, and gives the request that follows.
+    /// Answers `GetDataEndpoint`, and gives the request that follows.
     async fn put_media(&self) -> Request {
         let endpoint =
             format!("{{\"DataEndpoint\":\"http://{}/base\"}}", self.listener.local_addr().unwrap());
