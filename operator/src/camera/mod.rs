@@ -98,7 +98,10 @@ pub async fn reconcile(camera: Arc<Camera>, ctx: Arc<Context>) -> Result<Action,
         Ok(grant) => grant,
         Err(held) => return pass.hold(held).await,
     };
-    let (deployment, feed) = pass.apply_producer(&grant).await?;
+    let (deployment, feed) = match pass.apply_producer(&grant).await? {
+        Ok(applied) => applied,
+        Err(held) => return pass.hold(held).await,
+    };
     let pod = pass.pod();
     let producer = pods::state(pod.as_deref(), deployment.as_ref());
     let situation = pass.ask(&producer);
@@ -132,6 +135,20 @@ impl Held {
 
     fn soon(self) -> Self {
         Self { again: LOOK_SOON, ..self }
+    }
+}
+
+/// What was applied, as far as there is something.
+type Applied = (Option<Deployment>, Option<Feed>);
+
+/// An object that the API server refuses, by a quota or an admission rule, is the Camera's to tell: trying again does not help.
+fn not_admitted(kind: &str, error: kube::Error) -> Result<Held, kube::Error> {
+    match error {
+        kube::Error::Api(status) if status.is_forbidden() || status.is_invalid() => {
+            let message = format!("The producer's {kind} is refused: {}", status.message);
+            Ok(Held::new(Reason::ProducerNotAdmitted, message))
+        }
+        error => Err(error),
     }
 }
 
@@ -252,8 +269,8 @@ impl<'a> Pass<'a> {
         let wanted = build::video_stream(self.camera, &template.spec);
         match api.patch(&self.name, &apply::apply_params(), &Patch::Apply(&wanted)).await {
             Ok(applied) => Ok(Ok(Arc::new(applied))),
-            // One of another owner, which the cache does not have yet.
-            Err(kube::Error::Api(status)) if status.is_invalid() => {
+            // One of another owner, which the cache does not have yet; or a rule of the cluster.
+            Err(kube::Error::Api(status)) if status.is_invalid() || status.is_forbidden() => {
                 let message = format!("VideoStream {} is refused: {}", self.name, status.message);
                 Ok(Err(Held::new(Reason::VideoStreamNotOwned, message)))
             }
@@ -263,11 +280,11 @@ impl<'a> Pass<'a> {
 
     /// Applies the producer's objects, the configuration before the pod that reads it. While the class is not verified in its
     /// present form, what is there is left as it is.
-    async fn apply_producer(&self, grant: &Grant) -> Result<(Option<Deployment>, Option<Feed>), Error> {
+    async fn apply_producer(&self, grant: &Grant) -> Result<Result<Applied, Held>, Error> {
         let reference = ObjectRef::new(&labels::producer_name(&self.name)).within(&self.namespace);
         let present = self.ctx.cluster.caches.deployments.get(&reference);
         let Some(place) = verified_place(&grant.class) else {
-            return Ok((present.as_deref().cloned(), None));
+            return Ok(Ok((present.as_deref().cloned(), None)));
         };
         let plan = ProducerPlan {
             camera: self.camera,
@@ -287,12 +304,16 @@ impl<'a> Pass<'a> {
             apply::delete(&deployments, &present.name_any(), present.uid().as_deref())
                 .await
                 .map_err(Error::DeleteDeployment)?;
-            return Ok((None, Some(feed)));
+            return Ok(Ok((None, Some(feed))));
         }
         let config_maps: Api<ConfigMap> = Api::namespaced(self.ctx.cluster.client.clone(), &self.namespace);
-        apply::child(&config_maps, &config_map).await.map_err(Error::ApplyConfigMap)?;
-        let applied = apply::child(&deployments, &deployment).await.map_err(Error::ApplyDeployment)?;
-        Ok((Some(applied), Some(feed)))
+        if let Err(error) = apply::child(&config_maps, &config_map).await {
+            return not_admitted("ConfigMap", error).map(Err).map_err(Error::ApplyConfigMap);
+        }
+        match apply::child(&deployments, &deployment).await {
+            Ok(applied) => Ok(Ok((Some(applied), Some(feed)))),
+            Err(error) => not_admitted("Deployment", error).map(Err).map_err(Error::ApplyDeployment),
+        }
     }
 
     fn is_mine<K: Resource>(&self, object: &K) -> bool {
