@@ -1,21 +1,25 @@
 //! The demo: the whole way from YAML to stored video and back, on the local cluster, told step by step; then it stays up.
 //!
 //! Here is the order of things. What stands outside the cluster is in [`site`], what is installed in [`install`], what
-//! is read and shown in [`observe`], and what is done to cameras and pods, to show that it does not matter, in [`story`].
+//! is read and shown in [`observe`], what is done to cameras and pods, to show that it does not matter, in [`story`], and
+//! what was measured, beside its limits, in [`figures`].
 //! The end-to-end test of the demo's way takes the same steps on the tests' cluster.
 
+mod clip;
+pub mod figures;
+mod fleet;
 pub mod install;
 pub mod observe;
 pub mod site;
 pub mod story;
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 
+use self::figures::Figures;
 use crate::cluster::layout::Layout;
 use crate::cluster::{self, Cluster};
 use crate::process::{Recorded, tail};
@@ -40,23 +44,26 @@ pub struct Stage {
     pub installation: String,
 }
 
-/// What was measured on the way.
-#[derive(Debug, Clone)]
-pub struct Figures {
-    /// From `kubectl apply` to the first PERSISTED, by camera; empty where the cameras were there before.
-    pub first_persisted: BTreeMap<String, Duration>,
-    /// The memory of operator and producers.
-    pub memory: Vec<observe::Memory>,
-}
+/// Nothing is done for so long before memory is measured: "idle" is after the work that the last steps made.
+const IDLE: Duration = Duration::from_secs(5);
 
-/// Brings everything up and goes the way once.
+/// Brings everything up and goes the way once. An error at the end when a figure is over its limit; it stays up then too.
 pub fn up(steps: &Steps) -> Result<()> {
     cluster::need_root("the demo")?;
+    // What an earlier demo leaves behind.
+    let is_second = data_dir().exists();
     let stage = prepare(steps)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(perform(&stage, steps)).inspect_err(|_| diagnose(&stage, steps))?;
+    let figures = runtime.block_on(perform(&stage, steps)).inspect_err(|_| diagnose(&stage, steps))?;
     steps.done("the demo has gone its way, and stays up");
-    next_commands(&stage, steps)
+    let verdicts = figures.verdicts(is_second);
+    for verdict in &verdicts {
+        steps.text(format!("           {}", verdict.text));
+    }
+    next_commands(&stage, steps)?;
+    let over = verdicts.iter().filter(|verdict| verdict.is_over).count();
+    ensure!(over == 0, "{over} of the demo's {} figures are over their limits, see above", verdicts.len());
+    Ok(())
 }
 
 /// Takes everything down; the emulator's data stay.
@@ -107,14 +114,15 @@ pub async fn perform(stage: &Stage, steps: &Steps) -> Result<Figures> {
     let observer = observe::Observer::new(stage).await?;
     let made = observer.watch_made();
     let applied = install::apply_examples(stage, steps)?;
-    let first_persisted = observer.wait_all_ready(&applied, made, steps).await?;
+    let (ready, first_persisted) = observer.wait_all_ready(&applied, made, steps).await?;
     steps.text(install::kvs(stage, &["status", "-n", install::NAMESPACE])?);
-    let memory = observer.print_memory(steps).await?;
     story::unplug_and_plug_in(stage, &observer, steps).await?;
-    story::delete_a_pod(&observer, steps).await?;
-    story::recall_a_clip(stage, steps)?;
+    let deleted = story::delete_a_pod(&observer, steps).await?;
+    story::recall_a_clip(stage, deleted, steps)?;
     steps.text(install::kvs(stage, &["status", "-n", install::NAMESPACE])?);
-    Ok(Figures { first_persisted, memory })
+    tokio::time::sleep(IDLE).await;
+    let memory = observer.memory().await?;
+    Ok(Figures { first_persisted, ready, memory })
 }
 
 fn data_dir() -> PathBuf {

@@ -18,18 +18,13 @@ use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
 use super::Stage;
+use super::figures::{FIRST_PERSISTED_LIMIT, Memory, OPERATOR_MEMORY_LIMIT, PRODUCER_MEMORY_LIMIT};
 use super::install::{Applied, NAMESPACE, OPERATOR_NAMESPACE, OPERATOR_SELECTOR, PRODUCER_SELECTOR};
 use super::site::CAMERAS;
 use crate::cluster::Cluster;
 use crate::cluster::wait::{Look, until};
 use crate::steps::Steps;
 
-/// From `kubectl apply` to a camera's first PERSISTED, on a warm cluster with one key frame a second.
-pub const FIRST_PERSISTED_LIMIT: Duration = Duration::from_secs(10);
-/// Anonymous memory of the operator, idle with the demo applied.
-pub const OPERATOR_MEMORY_LIMIT: u64 = 25 << 20;
-/// Anonymous memory of a producer beyond the media that it holds.
-pub const PRODUCER_MEMORY_LIMIT: u64 = 8 << 20;
 /// How long all cameras may take to become Ready before the demo gives up.
 const READY_LIMIT: Duration = Duration::from_secs(120);
 
@@ -43,19 +38,6 @@ pub struct Observer {
     producers: Api<Pod>,
     operators: Api<Pod>,
     cluster: Cluster,
-}
-
-/// One memory figure.
-#[derive(Debug, Clone)]
-pub struct Memory {
-    /// Whose.
-    pub name: String,
-    /// Anonymous memory in bytes, less the media held.
-    pub anonymous: u64,
-    /// The media held, in bytes.
-    pub media: u64,
-    /// What it may be.
-    pub limit: u64,
 }
 
 impl Observer {
@@ -86,13 +68,14 @@ impl Observer {
         })
     }
 
-    /// Waits until every camera is Ready; prints when each was first stored. Gives those times since each was `made`.
+    /// Waits until every camera is Ready; prints when each was first stored. Gives the time since the start of
+    /// `steps`, and those of the first stored fragments since each camera was `made`.
     pub async fn wait_all_ready(
         &self,
         applied: &Applied,
         made: JoinHandle<Result<Times>>,
         steps: &Steps,
-    ) -> Result<BTreeMap<String, Duration>> {
+    ) -> Result<(Duration, BTreeMap<String, Duration>)> {
         let first_stored = tokio::spawn(self.clone().watch_first_stored());
         let names = CAMERAS.map(|camera| camera.name);
         let ready = until(READY_LIMIT, "all cameras are Ready", async || {
@@ -106,21 +89,25 @@ impl Observer {
             Ok(if waiting.is_empty() { Look::Done(()) } else { Look::NotYet(waiting.join("; ")) })
         });
         ready.await?;
+        let all_ready = steps.elapsed();
         steps.done(format!(
             "all cameras are Ready, {:.1} s after the apply",
             applied.at.elapsed().as_secs_f64()
         ));
         let stored = first_stored.await??;
         if applied.again {
-            return Ok(BTreeMap::new());
+            return Ok((all_ready, BTreeMap::new()));
         }
         let made = made.await??;
         let since_made = |name: &str, wall_ms: i64| {
             let wall = UNIX_EPOCH + Duration::from_millis(wall_ms as u64);
-            made.get(name).and_then(|made| wall.duration_since(*made).ok()).unwrap_or_default()
+            let time = made.get(name).and_then(|made| wall.duration_since(*made).ok());
+            time.with_context(|| format!("camera {name} was stored before it was applied"))
         };
-        let times: BTreeMap<_, _> =
-            stored.into_iter().map(|(name, at)| (name.clone(), since_made(&name, at))).collect();
+        let times: BTreeMap<_, _> = stored
+            .into_iter()
+            .map(|(name, at)| Ok((name.clone(), since_made(&name, at)?)))
+            .collect::<Result<_>>()?;
         for (name, time) in &times {
             steps.text(format!(
                 "           {name}: applied -> first PERSISTED {:.1} s (at most {} s)",
@@ -128,7 +115,7 @@ impl Observer {
                 FIRST_PERSISTED_LIMIT.as_secs()
             ));
         }
-        Ok(times)
+        Ok((all_ready, times))
     }
 
     /// Polls the producers until each has said when it was first stored: milliseconds of the Unix epoch, by the
@@ -212,23 +199,6 @@ impl Observer {
             let anonymous = self.anonymous(&pod)?.saturating_sub(media);
             let name = format!("producer of {camera}");
             figures.push(Memory { name, anonymous, media, limit: PRODUCER_MEMORY_LIMIT });
-        }
-        Ok(figures)
-    }
-
-    /// Prints the memory figures beside what they may be.
-    pub async fn print_memory(&self, steps: &Steps) -> Result<Vec<Memory>> {
-        let figures = self.memory().await?;
-        for figure in &figures {
-            let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
-            let verdict = if figure.anonymous > figure.limit { "  OVER THE LIMIT" } else { "" };
-            steps.text(format!(
-                "           {}: {:.1} MiB of anonymous memory beside {:.1} MiB of media (at most {:.0} MiB){verdict}",
-                figure.name,
-                mib(figure.anonymous),
-                mib(figure.media),
-                mib(figure.limit)
-            ));
         }
         Ok(figures)
     }

@@ -1,21 +1,22 @@
 //! What the demo does to cameras and pods, to show that it does not matter; and the clip that comes back.
 
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
+use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt as _;
 
 use super::Stage;
+use super::clip;
+use super::fleet::Fleet;
 use super::install::{NAMESPACE, kvs};
 use super::observe::Observer;
 use super::site::{CAMERAS, start_camera, stop_camera};
 use crate::cluster::wait::{Look, until};
-use crate::process::output;
 use crate::steps::Steps;
 
 /// The camera whose plug is pulled.
-const UNPLUGGED: usize = 0;
+pub const UNPLUGGED: usize = 0;
 /// The camera whose pod is deleted, and whose clip is recalled.
 const RESTARTED: usize = 1;
 
@@ -23,11 +24,15 @@ const RESTARTED: usize = 1;
 const OFFLINE_LIMIT: Duration = Duration::from_secs(60);
 /// How long a camera or pod that is back may take to be stored again.
 const BACK_LIMIT: Duration = Duration::from_secs(60);
+/// How long the others may take to store something new: they have a key frame a second.
+const NEXT_STORED_LIMIT: Duration = Duration::from_secs(15);
+/// A clip shows at least so much from before its camera's pod was deleted.
+const BEFORE_DELETION: SignedDuration = SignedDuration::from_secs(20);
 
 /// One camera is unplugged: its line says so and since when, the others go on. Plugged in, it is Ready again.
 pub async fn unplug_and_plug_in(stage: &Stage, observer: &Observer, steps: &Steps) -> Result<()> {
     let camera = CAMERAS[UNPLUGGED];
-    let unplugged = Instant::now();
+    let (unplugged, unplugged_at) = (Instant::now(), Timestamp::now());
     stop_camera(stage, camera)?;
     steps.say(format!("unplugged camera {}", camera.name));
     let why = observer.wait_condition(camera.name, "Reachable", "False", OFFLINE_LIMIT).await?;
@@ -43,16 +48,9 @@ pub async fn unplug_and_plug_in(stage: &Stage, observer: &Observer, steps: &Step
         unplugged.elapsed().as_secs_f64()
     ));
     steps.text(kvs(stage, &["status", "-n", NAMESPACE])?);
-    for other in CAMERAS.iter().filter(|other| other.name != camera.name) {
-        let (status, why) = observer.condition(other.name, "Ready").await?;
-        ensure!(
-            status == "True",
-            "camera {} was disturbed by the loss of {}: {why}",
-            other.name,
-            camera.name
-        );
-    }
-    steps.say("the others go on");
+    let since = Fleet::read(stage)?.lost_since(camera.name, unplugged_at)?;
+    steps.say(format!("its line says so, and since when: {since:.0}"));
+    the_others_go_on(stage, camera.name, steps).await?;
     let plugged = Instant::now();
     start_camera(stage, camera)?;
     observer.wait_condition(camera.name, "Ready", "True", BACK_LIMIT).await?;
@@ -64,12 +62,26 @@ pub async fn unplug_and_plug_in(stage: &Stage, observer: &Observer, steps: &Step
     Ok(())
 }
 
-/// A producer pod is deleted; its successor goes on where the stream has got to.
-pub async fn delete_a_pod(observer: &Observer, steps: &Steps) -> Result<()> {
+/// Every camera but this one is Ready, and stores more and more.
+async fn the_others_go_on(stage: &Stage, lost: &str, steps: &Steps) -> Result<()> {
+    let others: Vec<_> = CAMERAS.iter().map(|camera| camera.name).filter(|name| *name != lost).collect();
+    let before = Fleet::read(stage)?;
+    until(NEXT_STORED_LIMIT, &format!("{} store more", others.join(" and ")), async || {
+        let waiting = Fleet::read(stage)?.not_stored_since(&before, &others);
+        Ok(if waiting.is_empty() { Look::Done(()) } else { Look::NotYet(waiting.join("; ")) })
+    })
+    .await
+    .with_context(|| format!("the loss of {lost} disturbed the others"))?;
+    steps.done("the others go on: they are Ready, and what was last stored of them is newer and newer");
+    Ok(())
+}
+
+/// A producer pod is deleted; its successor goes on where the stream has got to. Gives when it was deleted.
+pub async fn delete_a_pod(observer: &Observer, steps: &Steps) -> Result<Timestamp> {
     let camera = CAMERAS[RESTARTED].name;
     let pod = observer.producer(camera).await?.with_context(|| format!("camera {camera} has no pod"))?;
     let before = observer.feed(camera).await?.and_then(|feed| feed.stored).context("nothing stored yet")?;
-    let deleted = Instant::now();
+    let (deleted, deleted_at) = (Instant::now(), Timestamp::now());
     let old = observer.delete_pod(&pod).await?;
     steps.say(format!("deleted pod {} of camera {camera}", pod.name_any()));
     let limit = BACK_LIMIT;
@@ -89,50 +101,33 @@ pub async fn delete_a_pod(observer: &Observer, steps: &Steps) -> Result<()> {
     let (name, _) = successor.await?;
     observer.wait_condition(camera, "Ready", "True", BACK_LIMIT).await?;
     steps.done(format!("its successor {name} stores again after {:.1} s", deleted.elapsed().as_secs_f64()));
-    Ok(())
+    Ok(deleted_at)
 }
 
-/// The last minute of a camera as a file, checked by ffprobe.
-pub fn recall_a_clip(stage: &Stage, steps: &Steps) -> Result<()> {
+/// The last minute of the camera whose pod was `deleted` as a file, across the deletion, checked by ffprobe and by
+/// decoding all of it.
+pub fn recall_a_clip(stage: &Stage, deleted: Timestamp, steps: &Steps) -> Result<()> {
     let camera = CAMERAS[RESTARTED].name;
-    let clip = stage.folder.join(format!("{camera}.mkv"));
-    let file = clip.display().to_string();
-    let said = kvs(stage, &["clip", camera, "-n", NAMESPACE, "--from", "-60s", "--to", "now", "-o", &file])?;
-    steps.done(format!("kubectl kvs clip {camera} --from -60s: {}", said.trim()));
-    let line = probe(&file)?;
+    let file = stage.folder.join(format!("{camera}.mkv")).display().to_string();
+    let from = (Timestamp::now() - SignedDuration::from_secs(60)).min(deleted - BEFORE_DELETION);
+    let said = kvs(
+        stage,
+        &["clip", camera, "-n", NAMESPACE, "--from", &format!("{from:.3}"), "--to", "now", "-o", &file],
+    )?;
+    steps.done(format!("kubectl kvs clip {camera} --from {from:.0}: {}", said.trim()));
+    let longest = clip::longest_gap(&said)?;
+    steps.say(format!(
+        "the archive's longest gap, across the deletion of the pod: {:.1} s (at most {} s)",
+        longest.as_secs_f64(),
+        clip::GAP_LIMIT.as_secs()
+    ));
+    ensure!(longest <= clip::GAP_LIMIT, "the deletion of a pod made too long a gap:\n{said}");
+    let line = clip::probe(&file)?;
     steps.done(format!("ffprobe: {line}"));
     ensure!(line.contains("codec_name=h264"), "the clip has no H.264 in it: {line}");
     ensure!(line.contains("width=1280"), "the clip is not of the camera's size: {line}");
-    ensure!(packets(&line) > 100, "the clip holds fewer pictures than some seconds have: {line}");
+    ensure!(clip::packets(&line) > 100, "the clip holds fewer pictures than some seconds have: {line}");
+    clip::decode(&file)?;
+    steps.done("ffmpeg decodes every picture of it");
     Ok(())
-}
-
-/// What ffprobe says of a file's video, in one line. Fails when ffprobe finds a fault in it.
-pub fn probe(file: &str) -> Result<String> {
-    let mut command = Command::new("ffprobe");
-    command.args(["-v", "error", "-count_packets", "-select_streams", "v:0", "-show_entries"]);
-    command.args(["stream=codec_name,profile,width,height,nb_read_packets:format=format_name,duration"]);
-    command.args(["-of", "compact=nokey=0", file]);
-    Ok(output(&mut command)?.trim().replace('\n', "  "))
-}
-
-/// `nb_read_packets` of a line of [`probe`].
-fn packets(line: &str) -> u64 {
-    let after = line.split("nb_read_packets=").nth(1).unwrap_or_default();
-    after
-        .split(|character: char| !character.is_ascii_digit())
-        .next()
-        .and_then(|n| n.parse().ok())
-        .unwrap_or(0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn packets_are_read_from_the_line() {
-        assert_eq!(packets("stream|codec_name=h264|nb_read_packets=1500  format|duration=60"), 1500);
-        assert_eq!(packets("stream|codec_name=h264"), 0);
-    }
 }
