@@ -6,13 +6,15 @@ use std::fs;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use k8s_openapi::api::events::v1::Event;
 use kube::api::ListParams;
 use kube::{Api, ResourceExt as _};
 use streamfleet_crds::VideoStream;
 use streamfleet_tests::cluster::Cluster;
 use streamfleet_tests::cluster::wait::{Look, until};
-use streamfleet_tests::demo::observe::{FIRST_PERSISTED_LIMIT, Observer};
-use streamfleet_tests::demo::{self, Stage, install, site};
+use streamfleet_tests::demo::figures::FIRST_PERSISTED_LIMIT;
+use streamfleet_tests::demo::observe::Observer;
+use streamfleet_tests::demo::{self, Stage, install, site, story};
 use streamfleet_tests::e2e::OperatorLock;
 use streamfleet_tests::images::own_folder;
 use streamfleet_tests::process::output;
@@ -72,6 +74,32 @@ async fn arns(stage: &Stage) -> Result<BTreeMap<String, String>> {
         .collect()
 }
 
+/// Waits until the way's events are on the objects, as the operator writes them with the rights that the chart gives it:
+/// each stream was made, the unplugged camera went and came back.
+async fn told_by_events(stage: &Stage) -> Result<()> {
+    let events: Api<Event> = Api::namespaced(stage.cluster.client().await?, install::NAMESPACE);
+    let mut expected: Vec<_> =
+        site::CAMERAS.iter().map(|camera| ("VideoStream", camera.name, "Normal", "StreamCreated")).collect();
+    let unplugged = site::CAMERAS[story::UNPLUGGED].name;
+    expected.push(("Camera", unplugged, "Warning", "Unreachable"));
+    expected.push(("Camera", unplugged, "Normal", "Connected"));
+    until(Duration::from_secs(30), "the way is told by events", async || {
+        let told = events.list(&ListParams::default()).await?.items;
+        let is_told = |(kind, name, type_, reason): &(&str, &str, &str, &str)| {
+            told.iter().any(|event| {
+                let about = event.regarding.as_ref();
+                about.and_then(|about| about.kind.as_deref()) == Some(*kind)
+                    && about.and_then(|about| about.name.as_deref()) == Some(*name)
+                    && event.type_.as_deref() == Some(*type_)
+                    && event.reason.as_deref() == Some(*reason)
+            })
+        };
+        let missing: Vec<_> = expected.iter().filter(|event| !is_told(event)).collect();
+        Ok(if missing.is_empty() { Look::Done(()) } else { Look::NotYet(format!("missing: {missing:?}")) })
+    })
+    .await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a cluster"]
 async fn the_demo_goes_its_way_and_a_second_one_finds_its_streams_again() {
@@ -91,6 +119,7 @@ async fn the_demo_goes_its_way_and_a_second_one_finds_its_streams_again() {
     for (camera, time) in &figures.first_persisted {
         assert!(*time <= FIRST_PERSISTED_LIMIT, "{camera} was first stored {time:?} after the apply");
     }
+    told_by_events(&stage).await.unwrap();
     let before = arns(&stage).await.unwrap();
     assert_eq!(before.len(), site::CAMERAS.len(), "{before:?}");
 
