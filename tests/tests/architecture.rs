@@ -130,23 +130,20 @@ fn tracked_files() -> Vec<String> {
 #[test]
 fn crates_depend_on_each_other_as_the_design_draws_it() {
     let metadata = Metadata::read();
-    let mut wrong = Vec::new();
-    for id in &metadata.members {
-        let name = metadata.name(id);
-        if name == TEST_CRATE {
-            continue;
-        }
-        let Some((_, allowed)) = ARROWS.iter().find(|(from, _)| *from == name) else {
-            wrong.push(format!("{name} is not in the design"));
-            continue;
-        };
+    let mut drawn = BTreeSet::new();
+    for id in metadata.members.iter().filter(|id| metadata.name(id) != TEST_CRATE) {
         let ours =
             metadata.normal_dependencies(id).filter(|dependency| metadata.members.contains(*dependency));
-        let forbidden = ours.map(|dependency| metadata.name(dependency)).filter(|to| !allowed.contains(to));
-        wrong.extend(forbidden.map(|to| format!("{name} -> {to}")));
+        drawn.extend(ours.map(|to| (metadata.name(id), metadata.name(to))));
     }
-    assert!(wrong.is_empty(), "arrows that the design does not have: {wrong:#?}");
-    assert_eq!(metadata.members.len(), ARROWS.len() + 1, "the design's crates and the workspace's differ");
+    let designed = ARROWS.iter().flat_map(|(from, tos)| tos.iter().map(move |to| (*from, *to))).collect();
+    let new: Vec<_> = drawn.difference(&designed).collect();
+    let unused: Vec<_> = designed.difference(&drawn).collect();
+    assert!(new.is_empty(), "arrows that the design does not have: {new:?}");
+    assert!(unused.is_empty(), "arrows of the design that nothing uses: {unused:?}");
+    let crates: BTreeSet<&str> = metadata.members.iter().map(|id| metadata.name(id)).collect();
+    let designed = ARROWS.iter().map(|(name, _)| *name).chain([TEST_CRATE]).collect();
+    assert_eq!(crates, designed, "the workspace's crates and the design's differ");
 }
 
 #[test]
@@ -186,15 +183,16 @@ fn every_crate_takes_the_workspace_s_lints() {
 
 #[test]
 fn no_source_file_is_longer_than_people_read() {
-    let mut long = Vec::new();
-    for path in tracked_files() {
-        let is_rust = Path::new(&path).extension().is_some_and(|extension| extension == "rs");
+    let sources: BTreeMap<String, String> = tracked_files()
+        .into_iter()
         // `CRATE/tests/FILE.rs` is nothing but tests.
-        if !is_rust || path.split('/').nth(1) == Some("tests") {
-            continue;
-        }
-        let text = std::fs::read_to_string(root().join(&path)).unwrap();
-        let lines = lines_before_tests(&text);
+        .filter(|path| path.ends_with(".rs") && path.split('/').nth(1) != Some("tests"))
+        .map(|path| (path.clone(), std::fs::read_to_string(root().join(path)).unwrap()))
+        .collect();
+    let tests: BTreeSet<String> = sources.iter().flat_map(|(path, text)| test_modules(path, text)).collect();
+    let mut long = Vec::new();
+    for (path, text) in sources.iter().filter(|(path, _)| !tests.contains(*path)) {
+        let lines = lines_before_tests(text);
         if lines > FILE_LINES_MAX {
             long.push(format!("{path}: {lines} lines"));
         }
@@ -202,9 +200,49 @@ fn no_source_file_is_longer_than_people_read() {
     assert!(long.is_empty(), "split these files: {long:#?}");
 }
 
-/// The lines of a file up to its test module.
+/// The lines of a file up to its inline test module.
 fn lines_before_tests(text: &str) -> usize {
-    text.lines().take_while(|line| *line != "#[cfg(test)]").count()
+    let lines: Vec<&str> = text.lines().collect();
+    let is_inline =
+        |pair: &[&str]| pair[0] == "#[cfg(test)]" && pair[1].starts_with("mod ") && pair[1].ends_with('{');
+    lines.windows(2).position(is_inline).unwrap_or(lines.len())
+}
+
+/// The files of the modules that a file declares for tests only.
+fn test_modules(path: &str, text: &str) -> Vec<String> {
+    let (folder, file) = path.rsplit_once('/').unwrap_or(("", path));
+    let stem = file.trim_end_matches(".rs");
+    let own =
+        if matches!(stem, "mod" | "lib" | "main") { folder.to_owned() } else { format!("{folder}/{stem}") };
+    let lines: Vec<&str> = text.lines().collect();
+    let mut files = Vec::new();
+    for after in
+        lines.iter().enumerate().filter(|(_, line)| **line == "#[cfg(test)]").map(|(at, _)| &lines[at + 1..])
+    {
+        let named = after.first().and_then(|line| line.strip_prefix("#[path = \"")?.strip_suffix("\"]"));
+        let declared = after.iter().take(2).find_map(|line| {
+            let (visibility, name) = line.split_once("mod ")?;
+            name.strip_suffix(';').filter(|_| visibility.is_empty() || visibility.starts_with("pub"))
+        });
+        match (named, declared) {
+            (Some(named), Some(_)) => files.push(format!("{folder}/{named}")),
+            (None, Some(name)) => files.extend([format!("{own}/{name}.rs"), format!("{own}/{name}/mod.rs")]),
+            _ => {}
+        }
+    }
+    files
+}
+
+#[test]
+fn modules_for_tests_are_told_from_others() {
+    let text =
+        "mod a;\n#[cfg(test)]\nmod b;\n#[cfg(test)]\n#[path = \"c_tests.rs\"]\nmod tests;\nfn d() {}\n";
+    assert_eq!(test_modules("x/src/mod.rs", text), ["x/src/b.rs", "x/src/b/mod.rs", "x/src/c_tests.rs"]);
+    assert_eq!(test_modules("x/src/y.rs", "#[cfg(test)]\nmod z;\n"), ["x/src/y/z.rs", "x/src/y/z/mod.rs"]);
+    assert!(test_modules("x/src/y.rs", "#[cfg(test)]\nmod tests {\n    mod z;\n}\n").is_empty());
+    assert_eq!(test_modules("x/src/y.rs", "#[cfg(test)]\npub(super) mod z;\n").len(), 2);
+    assert_eq!(lines_before_tests(text), 7);
+    assert_eq!(lines_before_tests("fn a() {}\n\n#[cfg(test)]\nmod tests {\n}\n"), 2);
 }
 
 #[test]
