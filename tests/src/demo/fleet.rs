@@ -70,7 +70,7 @@ mod tests {
 
     fn line(camera: &str, ready: &str, stored: &str) -> Value {
         json!({"camera": camera, "ready": ready, "pod": "p",
-               "lastPersistedTime": format!("2026-11-23T{stored}.500Z"), "offlineSince": null})
+               "lastPersistedTime": format!("2025-11-23T{stored}.500Z"), "offlineSince": null})
     }
 
     fn fleet(lines: Vec<Value>) -> Fleet {
@@ -85,10 +85,10 @@ mod tests {
 
     #[test]
     fn a_line_must_say_lost_and_since_about_when() {
-        let unplugged = "2026-11-23T10:00:02Z".parse().unwrap();
-        let since = lost("2026-11-23T10:00:01.000Z").lost_since("lobby", unplugged).unwrap();
-        assert_eq!(since, "2026-11-23T10:00:01Z".parse().unwrap());
-        assert!(lost("2026-11-23T09:59:00.000Z").lost_since("lobby", unplugged).is_err());
+        let unplugged = "2025-11-23T10:00:02Z".parse().unwrap();
+        let since = lost("2025-11-23T10:00:01.000Z").lost_since("lobby", unplugged).unwrap();
+        assert_eq!(since, "2025-11-23T10:00:01Z".parse().unwrap());
+        assert!(lost("2025-11-23T09:59:00.000Z").lost_since("lobby", unplugged).is_err());
         assert!(fleet(vec![line("lobby", "True", "10:00:00")]).lost_since("lobby", unplugged).is_err());
     }
 
