@@ -29,7 +29,7 @@ const ALIVE: usize = 20;
 const AT_ONCE: usize = 2;
 /// At least so many kills with work in flight.
 const KILLS: usize = 25;
-/// At least so many of them between the effect of CreateStream or DeleteStream and the next status write.
+/// At least so many of them between the effect of `CreateStream` or `DeleteStream` and the next status write.
 const KILLS_IN_WINDOW: usize = 5;
 /// After so many rounds something is wrong with the test.
 const ROUNDS_MAX: usize = 70;
@@ -40,7 +40,7 @@ const MOMENT_MAX_MS: u64 = 400;
 /// From the effect of a call whose answer is held back to the kill, at most.
 const HELD_MAX_MS: u64 = 150;
 /// A deletion waits for the garbage collector and for a pod to end before the stream goes.
-const EFFECT_MAX: Duration = Duration::from_secs(60);
+const EFFECT_MAX: Duration = Duration::from_mins(1);
 
 /// What is known about a camera's stream.
 #[derive(Debug, Clone, PartialEq, Eq)]

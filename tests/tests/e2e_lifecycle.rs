@@ -157,7 +157,7 @@ async fn deleted_stream_goes_only_when_its_writers_pod_has_ended(
     has_condition(&cameras, "yard", RECORDING).await?;
 
     let pod = pod_of(&world.client, namespace, "yard").await?.name_any();
-    let ended = pod_end(world, &namespace, pod).await?;
+    let ended = pod_end(world, namespace, pod).await?;
     world.api::<VideoStream>(namespace).delete("yard", &DeleteParams::default()).await?;
     is_gone(&world.api::<VideoStream>(namespace), "yard").await?;
     ensure!(world.emulator.find(&format!("{namespace}.yard")).await?.is_none(), "the stream is still there");
@@ -221,7 +221,7 @@ async fn object_that_is_deleted_and_applied_again_finds_its_own_stream(
     let tag = |key: &str| before.tags.get(key).map(String::as_str);
     ensure!(tag(ownership_tags::NAMESPACE) == Some(namespace) && tag("site") == Some("berlin"), "{before:?}");
 
-    delete_stream_object(world, &namespace, "yard").await?;
+    delete_stream_object(world, namespace, "yard").await?;
     ensure!(found(world, &name).await? == before, "the retained stream was changed");
 
     ensure!(active_stream(world, namespace, &object).await? == arn, "another stream was made or taken");
@@ -258,7 +258,7 @@ async fn stream_of_somebody_else_is_neither_taken_nor_deleted(
         has_condition(&api, name, (ConditionType::Ready, "False", "OwnedByOther")).await?;
     }
     for name in ["theirs", "untagged"] {
-        delete_stream_object(world, &namespace, name).await?;
+        delete_stream_object(world, namespace, name).await?;
     }
     let after = [found(world, "theirs").await?, found(world, "untagged").await?];
     ensure!(before == after, "before {before:?}, after {after:?}");
@@ -276,7 +276,7 @@ async fn deletion_policy_decides_about_the_stream_and_the_class_about_the_policy
     active_stream(world, namespace, &stream("default", class, &json!({}))).await?;
     let before = found(world, &format!("{namespace}.kept")).await?;
     for name in ["kept", "gone", "default"] {
-        delete_stream_object(world, &namespace, name).await?;
+        delete_stream_object(world, namespace, name).await?;
     }
     ensure!(found(world, &format!("{namespace}.kept")).await? == before, "the retained stream was changed");
     found(world, &format!("{namespace}.default")).await?;
@@ -325,7 +325,7 @@ async fn retention_is_raised_and_a_decrease_waits_for_consent(
     ensure!(found(world, &name).await?.retention_hours == 72, "the decrease was applied without consent");
 
     world
-        .apply(&namespace, &[wanted(48, json!({ "retentionDecreasePolicy": "Allow" }))])
+        .apply(namespace, &[wanted(48, json!({ "retentionDecreasePolicy": "Allow" }))])
         .await?
         .succeeded()?;
     let (object, _) = has_condition(&api, "yard", IN_SYNC).await?;

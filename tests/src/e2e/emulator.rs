@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use aws_sdk_kinesisvideo::Client;
 use aws_sdk_kinesisvideo::config::{BehaviorVersion, Credentials, Region};
+use aws_sdk_kinesisvideo::operation::describe_stream::DescribeStreamError;
 use serde::Deserialize;
 
 use super::daemon::Daemon;
@@ -56,6 +57,7 @@ impl Keys {
     }
 
     /// The same key id and token with a secret key that is not the right one.
+    #[must_use]
     pub fn with_secret(&self, secret: &str) -> Self {
         Self { secret: secret.to_owned(), ..self.clone() }
     }
@@ -187,7 +189,9 @@ impl Emulator {
         let described = match self.client.describe_stream().stream_name(name).send().await {
             Ok(described) => described,
             Err(error)
-                if error.as_service_error().is_some_and(|error| error.is_resource_not_found_exception()) =>
+                if error
+                    .as_service_error()
+                    .is_some_and(DescribeStreamError::is_resource_not_found_exception) =>
             {
                 return Ok(None);
             }

@@ -93,7 +93,7 @@ impl Snapshot {
                 // Its own news, told below.
                 Some(stream) if stream.is_deleting || stream.arn.is_none() => {}
                 Some(_) if !self.producers.contains(name) => {
-                    pending.push(format!("{name} has no Deployment"))
+                    pending.push(format!("{name} has no Deployment"));
                 }
                 Some(_) if !has_status => pending.push(format!("{name} has no status")),
                 Some(_) => {}

@@ -17,7 +17,7 @@ use super::http;
 use crate::cluster::wait::{Look, until};
 
 /// States that need a pod, a sweep or a retry come within so long on a machine with much else to do.
-pub const SOON: Duration = Duration::from_secs(120);
+pub const SOON: Duration = Duration::from_mins(2);
 
 /// Kinds with conditions.
 pub trait Conditioned: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned {

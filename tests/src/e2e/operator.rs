@@ -16,7 +16,7 @@ use crate::cluster::wait::{Look, until};
 use crate::images::{PRODUCER, own_folder};
 
 /// It is ready within so long after its start, on a machine with much else to do.
-const START_MAX: Duration = Duration::from_secs(60);
+const START_MAX: Duration = Duration::from_mins(1);
 /// After SIGTERM it has so long to end.
 const STOP_MAX: Duration = Duration::from_secs(20);
 

@@ -119,7 +119,7 @@ impl World {
         let accounts: Api<ServiceAccount> = Api::namespaced(self.client.clone(), &name);
         until(SOON, "the namespace has its service account", async || {
             let found = accounts.get_opt("default").await?;
-            Ok(found.map_or(Look::NotYet("none".to_owned()), |_| Look::Done(())))
+            Ok(found.map_or_else(|| Look::NotYet("none".to_owned()), |_| Look::Done(())))
         })
         .await?;
         self.apply(&name, &[trial_secret(keys)]).await?.succeeded()?;
