@@ -13,7 +13,11 @@ use crate::clock::Now;
 /// A finished session may take this long without a sign of life before it is dropped.
 const FINISH_PATIENCE: Duration = Duration::from_secs(5);
 
-/// How long an upload may take nothing.
+/// How long the service may take to accept a session. The steps on the way there (credentials, endpoint, connection) have
+/// limits of their own, which say better what has failed.
+const ANSWER_PATIENCE: Duration = Duration::from_mins(1);
+
+/// How long an accepted upload may take nothing.
 const TAKE_PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long a fragment may be on the way without any acknowledgement.
@@ -38,9 +42,13 @@ impl Session {
             )),
             Body::Open => None,
         };
-        let taking = self
-            .has_piece(attempt.id, now)
-            .then_some((attempt.taken_at + TAKE_PATIENCE, (unreachable, "the service takes no data")));
+        let unanswered = match attempt.accepted_at {
+            None => Some((attempt.opened_at + ANSWER_PATIENCE, (unreachable, "the service does not answer"))),
+            Some(_) => None,
+        };
+        let taking = attempt.accepted_at.filter(|_| self.has_piece(attempt.id, now)).map(|accepted_at| {
+            (attempt.taken_at.max(accepted_at) + TAKE_PATIENCE, (unreachable, "the service takes no data"))
+        });
         let unseen = attempt.fragments.iter().find(|fragment| !fragment.seen).zip(attempt.accepted_at).map(
             |(fragment, accepted_at)| {
                 (
@@ -52,7 +60,7 @@ impl Session {
         let unstored = attempt.fragments.iter().find_map(|fragment| fragment.closed_at).map(|at| {
             (at + self.storage_patience, (UploadReason::NoPersistedAcks, "no acknowledgement of storage"))
         });
-        [finished, taking, unseen, unstored].into_iter().flatten()
+        [finished, unanswered, taking, unseen, unstored].into_iter().flatten()
     }
 
     pub(super) fn abort_if_stalled(&mut self, now: Now) {

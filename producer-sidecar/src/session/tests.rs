@@ -397,6 +397,18 @@ fn a_session_that_takes_nothing_is_dropped_after_ten_seconds() {
 }
 
 #[test]
+fn a_session_that_nobody_answers_is_dropped_after_a_minute() {
+    let mut scene = Scene::new();
+    scene.gop();
+    let id = scene.opened();
+    scene.seconds(59);
+    assert!(!scene.outputs.contains(&Output::Abort(id)));
+    scene.seconds(1);
+    assert!(scene.outputs.contains(&Output::Abort(id)));
+    assert_eq!(scene.troubles(), [UploadReason::EndpointUnreachable]);
+}
+
+#[test]
 fn a_slow_camera_is_not_taken_for_a_stalled_upload() {
     let mut scene = Scene::new();
     let gop = scene.gop();
