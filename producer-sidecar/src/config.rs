@@ -30,6 +30,10 @@ pub enum ConfigError {
 pub fn parse(text: &str) -> Result<Configuration, ConfigError> {
     let configuration: Configuration = serde_saphyr::from_str(text)
         .map_err(|error| ConfigError::Parse(without_user_info(error.without_snippet())))?;
+    // A feed without a name for people goes by its id, in logs and metrics.
+    for feed in configuration.feeds.iter_mut().filter(|feed| feed.name.is_empty()) {
+        feed.name.clone_from(&feed.id);
+    }
     let problems = parse_problems(&configuration);
     if problems.is_empty() { Ok(configuration) } else { Err(ConfigError::Invalid(problems)) }
 }
@@ -112,10 +116,19 @@ feeds:
 
     #[test]
     fn a_minimal_file_is_read_and_a_faulty_one_names_the_place() {
-        assert_eq!(parse(GOOD).unwrap().feeds[0].id, "a");
+        let feed = &parse(GOOD).unwrap().feeds[0];
+        assert_eq!((feed.id.as_str(), feed.name.as_str()), ("a", "a"));
         let error = parse("schemaVersion: 1\nfeeds: 7\n").unwrap_err().to_string();
         assert!(error.contains("line 2"), "{error}");
         assert!(matches!(parse(&GOOD.replace("rtsp://", "http://")), Err(ConfigError::Invalid(_))));
+    }
+
+    #[test]
+    fn the_example_in_the_readme_can_be_used() {
+        let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md")).unwrap();
+        let (_, rest) = readme.split_once("```yaml\n# feeds.yaml\n").expect("the README shows a feeds.yaml");
+        let (example, _) = rest.split_once("```").unwrap();
+        assert!(!parse(example).unwrap().feeds.is_empty());
     }
 
     #[test]
