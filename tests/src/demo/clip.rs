@@ -8,19 +8,21 @@ use jiff::{SignedDuration, Timestamp};
 /// How long a stretch may be missing where a pod was replaced.
 pub const GAP_LIMIT: SignedDuration = SignedDuration::from_secs(30);
 
-/// The longest gap that `kubectl kvs clip` names; zero where it names none. What is still on its way is no gap.
-pub fn longest_gap(said: &str) -> Result<SignedDuration> {
+/// The longest gap that `kubectl kvs clip` names of those that end after `since`, where something was done; zero where
+/// there is none. What is still on its way is no gap, nor is the time before the camera's first picture.
+pub fn gap_after(said: &str, since: Timestamp) -> Result<SignedDuration> {
     let gaps = said.lines().filter_map(|line| line.trim().strip_prefix("not stored: "));
-    let lengths: Vec<_> = gaps.map(gap).collect::<Result<_>>()?;
-    Ok(lengths.into_iter().max().unwrap_or_default())
+    let gaps: Vec<_> = gaps.map(gap).collect::<Result<_>>()?;
+    let after = gaps.into_iter().filter(|(_, to)| *to > since);
+    Ok(after.map(|(from, to)| to.duration_since(from)).max().unwrap_or_default())
 }
 
-/// The length of `FROM to TO (LENGTH)`.
-fn gap(text: &str) -> Result<SignedDuration> {
+/// The ends of `FROM to TO (LENGTH)`.
+fn gap(text: &str) -> Result<(Timestamp, Timestamp)> {
     let mut words = text.split(' ');
     let (from, to) = (words.next().unwrap_or_default(), words.nth(1).unwrap_or_default());
-    let time = |word: &str| word.parse::<Timestamp>().with_context(|| format!("no gap: {text}"));
-    Ok(time(to)?.duration_since(time(from)?))
+    let time = |word: &str| word.parse().with_context(|| format!("no gap: {text}"));
+    Ok((time(from)?, time(to)?))
 }
 
 /// What ffprobe says of a file's video, in one line.
@@ -67,14 +69,17 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_gap_is_read_from_what_the_plugin_says() {
+    fn the_gap_across_a_moment_is_read_from_what_the_plugin_says() {
+        let longest = |said: &str, since: &str| gap_after(said, since.parse().unwrap());
         let said = "door.mkv: 48.0s of door, 2 fragments, 2 gaps\n  \
                     not stored: 2026-11-23T09:59:10.000Z to 2026-11-23T09:59:20.500Z (10.5s)\n  \
                     not stored: 2026-11-23T09:59:30.000Z to 2026-11-23T09:59:32.000Z (2.0s)\n  \
                     not stored yet: 2026-11-23T09:59:57.460Z to 2026-11-23T10:59:57.460Z (1h)\n";
-        assert_eq!(longest_gap(said).unwrap(), SignedDuration::from_millis(10_500));
-        assert_eq!(longest_gap("door.mkv: 60.0s of door, no gaps\n").unwrap(), SignedDuration::ZERO);
-        assert!(longest_gap("  not stored: sometimes\n").is_err());
+        let (begin, between) = ("2026-11-23T09:59:11Z", "2026-11-23T09:59:31Z");
+        assert_eq!(longest(said, begin).unwrap(), SignedDuration::from_millis(10_500));
+        assert_eq!(longest(said, between).unwrap(), SignedDuration::from_secs(2));
+        assert_eq!(longest("door.mkv: 60.0s of door, no gaps\n", begin).unwrap(), SignedDuration::ZERO);
+        assert!(longest("  not stored: sometimes\n", begin).is_err());
     }
 
     #[test]
