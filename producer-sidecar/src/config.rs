@@ -28,7 +28,7 @@ pub enum ConfigError {
 
 /// Reads a configuration from YAML.
 pub fn parse(text: &str) -> Result<Configuration, ConfigError> {
-    let configuration: Configuration = serde_saphyr::from_str(text)
+    let mut configuration: Configuration = serde_saphyr::from_str(text)
         .map_err(|error| ConfigError::Parse(without_user_info(error.without_snippet())))?;
     // A feed without a name for people goes by its id, in logs and metrics.
     for feed in configuration.feeds.iter_mut().filter(|feed| feed.name.is_empty()) {
