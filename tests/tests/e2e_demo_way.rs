@@ -137,7 +137,7 @@ async fn the_demo_goes_its_way_and_a_second_one_finds_its_streams_again() {
     // A Camera that is deleted takes its producer along.
     let mut delete = stage.cluster.kubectl();
     output(delete.args(["-n", install::NAMESPACE, "delete", "camera", "lobby", "--timeout=60s"])).unwrap();
-    until(Duration::from_secs(60), "the deleted camera has no pod", async || {
+    until(Duration::from_mins(1), "the deleted camera has no pod", async || {
         Ok(match observer.producer("lobby").await? {
             None => Look::Done(()),
             Some(pod) => Look::NotYet(pod.name_any()),

@@ -92,14 +92,12 @@ fn run(steps: &Steps) -> Result<()> {
     drop(rustls::crypto::ring::default_provider().install_default());
     let tools = Tools::default();
     match Args::parse().command {
-        Subject::Tools { only } => {
-            match only {
-                Some(name) => steps.text(tools.ensure_only(&name, steps)?.display().to_string()),
-                None => {
-                    tools.ensure(steps)?;
-                    steps.done("all tools are there");
-                }
-            }
+        Subject::Tools { only: Some(name) } => {
+            steps.text(tools.ensure_only(&name, steps)?.display().to_string());
+        }
+        Subject::Tools { only: None } => {
+            tools.ensure(steps)?;
+            steps.done("all tools are there");
         }
         Subject::Images { index, binaries } => build_images(index, binaries, steps)?,
         Subject::Cluster { command } => run_cluster(&command, &tools, steps)?,

@@ -50,12 +50,13 @@ pub fn write_all(layout: Layout) -> Result<()> {
     );
     let mut server = CertificateParams::new(names)?;
     server.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-    issue(&certs, "apiserver", named(server, "kube-apiserver", None), &authority)?;
+    issue(&certs, "apiserver", &named(server, "kube-apiserver", None), &authority)?;
 
     for (file, common_name, organisation) in clients(layout) {
         let mut params = CertificateParams::new(Vec::new())?;
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-        let (certificate, key) = issue(&certs, &file, named(params, &common_name, organisation), &authority)?;
+        let (certificate, key) =
+            issue(&certs, &file, &named(params, &common_name, organisation), &authority)?;
         let config = kubeconfig(&layout.api_url(), &authority.pem(), &certificate, &key);
         write_private(&state.join(format!("{file}.kubeconfig")), &config)?;
     }
@@ -83,7 +84,7 @@ fn named(mut params: CertificateParams, common_name: &str, organisation: Option<
 fn issue(
     folder: &Path,
     file: &str,
-    params: CertificateParams,
+    params: &CertificateParams,
     authority: &CertifiedIssuer<'static, KeyPair>,
 ) -> Result<(String, String)> {
     let key = KeyPair::generate()?;

@@ -243,12 +243,12 @@ impl Cluster {
         lock.lock()?;
         let mut text = fs::read_to_string(&path)?;
         for (name, address) in names {
-            let kept: Vec<_> = text.lines().filter(|line| line.split(' ').nth(1) != Some(*name)).collect();
-            text = kept.join("\n");
-            text += &format!("\n{address} {name}\n");
+            let entry = format!("{address} {name}");
+            let others = text.lines().filter(|line| line.split(' ').nth(1) != Some(*name));
+            text = others.chain([entry.as_str()]).map(|line| [line, "\n"].concat()).collect();
         }
         let new = path.with_extension("new");
-        fs::write(&new, text.trim_start())?;
+        fs::write(&new, text)?;
         fs::rename(new, path)?;
         Ok(())
     }

@@ -15,7 +15,7 @@ use crate::steps::Steps;
 use crate::tools::Tools;
 
 /// How long a part may take to become ready. It takes 4 s; a machine that builds at the same time is slower.
-const READY_LIMIT: Duration = Duration::from_secs(120);
+const READY_LIMIT: Duration = Duration::from_mins(2);
 
 /// Brings the cluster up, or finds it up. What is half there (after a crash, say) is removed first.
 pub fn up(layout: Layout, tools: &Tools, steps: &Steps) -> Result<()> {
@@ -95,10 +95,10 @@ impl Starter<'_> {
             let own = node.join(own);
             fs::create_dir_all(&own)?;
             fs::create_dir_all(fixed)?;
-            script += &format!("mount --bind {} {fixed}; ", own.display());
+            script.extend(["mount --bind ", &own.display().to_string(), " ", fixed, "; "]);
         }
         let ready = node.join("ready");
-        script += &format!("touch {}; exec sleep infinity", ready.display());
+        script.extend(["touch ", &ready.display().to_string(), "; exec sleep infinity"]);
         let scope = self.layout.node_scope(number);
         let mut command = Command::new("nsenter");
         command.arg(format!("--net={}", network::netns_path(&scope)));

@@ -6,7 +6,7 @@ use std::time::Duration;
 /// From a Camera's appearance to its first PERSISTED, on a warm cluster with one key frame a second.
 pub const FIRST_PERSISTED_LIMIT: Duration = Duration::from_secs(10);
 /// From the start of a second demo on a machine, whose tools are there, until all cameras are Ready.
-pub const READY_LIMIT: Duration = Duration::from_secs(60);
+pub const READY_LIMIT: Duration = Duration::from_mins(1);
 /// Anonymous memory of the operator, idle with the demo applied.
 pub const OPERATOR_MEMORY_LIMIT: u64 = 25 << 20;
 /// Anonymous memory of a producer beyond the media that it holds.

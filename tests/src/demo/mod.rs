@@ -99,11 +99,11 @@ fn prepare(steps: &Steps) -> Result<Stage> {
         cluster.import_image(&image.archive)?;
     }
     steps.done("images are on the nodes");
-    let stage =
+    let prepared =
         Stage { cluster, binaries, folder: cache_dir().join("demo"), installation: "demo".to_owned() };
     // Early, so that somebody can look around after a failure too.
-    install::write_environment(&stage)?;
-    Ok(stage)
+    install::write_environment(&prepared)?;
+    Ok(prepared)
 }
 
 /// The way itself.
@@ -159,8 +159,8 @@ pub fn diagnose(stage: &Stage, steps: &Steps) {
         install::PRODUCER_SELECTOR,
     ]));
     for process in stage.cluster.host_processes().all() {
-        let state = if process.is_alive() { "runs" } else { "HAS ENDED" };
-        steps.text(format!("--- {} {state}; the end of {}", process.name, process.log.display()));
+        let runs = if process.is_alive() { "runs" } else { "HAS ENDED" };
+        steps.text(format!("--- {} {runs}; the end of {}", process.name, process.log.display()));
         steps.text(tail(&process.log, 8));
     }
     let dead: Vec<_> =

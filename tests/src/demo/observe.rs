@@ -26,7 +26,7 @@ use crate::cluster::wait::{Look, until};
 use crate::steps::Steps;
 
 /// How long all cameras may take to become Ready before the demo gives up.
-const READY_LIMIT: Duration = Duration::from_secs(120);
+const READY_LIMIT: Duration = Duration::from_mins(2);
 
 /// When something happened to each camera.
 pub type Times = BTreeMap<String, SystemTime>;

@@ -68,7 +68,7 @@ pub fn start_all(stage: &Stage, steps: &Steps) -> Result<Emulator> {
     steps.done(format!("the emulator plays KVS at {}", emulator.url));
     let mut names = Vec::new();
     for camera in CAMERAS {
-        if !current(&stage.cluster.host_processes().find(camera.name)) {
+        if !current(stage.cluster.host_processes().find(camera.name).as_ref()) {
             start_camera(stage, camera)?;
         }
         names.push((format!("{}.cameras.example", camera.name), stage.cluster.camera_address(camera.number)));
@@ -83,7 +83,7 @@ fn start_emulator(stage: &Stage) -> Result<Emulator> {
     let (data, address) = (stage.folder.join("emulator-data"), stage.cluster.bridge_address());
     let url = format!("https://{address}:{EMULATOR_PORT}");
     let running = stage.cluster.host_processes().find(EMULATOR);
-    if !current(&running) {
+    if !current(running.as_ref()) {
         stop_recorded(stage, EMULATOR)?;
         fs::create_dir_all(&data)?;
         let mut command = Command::new(stage.binaries.join("streamfleet-emulator"));
@@ -147,8 +147,8 @@ fn stop_recorded(stage: &Stage, name: &str) -> Result<()> {
 
 /// Whether a process runs, and from the file that is there now: one that was built anew since then has to be started
 /// again. The kernel marks the old file of such a process as deleted.
-fn current(process: &Option<Recorded>) -> bool {
-    let Some(process) = process.as_ref().filter(|process| process.is_alive()) else { return false };
+fn current(process: Option<&Recorded>) -> bool {
+    let Some(process) = process.filter(|process| process.is_alive()) else { return false };
     fs::read_link(Path::new("/proc").join(process.pid.to_string()).join("exe"))
         .is_ok_and(|file| !file.to_string_lossy().ends_with(" (deleted)"))
 }

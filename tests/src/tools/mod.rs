@@ -88,7 +88,7 @@ impl Tools {
         self.folder(&format!("kubernetes-{KUBERNETES}")).join(name)
     }
 
-    /// The path of CoreDNS.
+    /// The path of `coredns`.
     pub fn coredns(&self) -> PathBuf {
         self.folder(&format!("coredns-{COREDNS}")).join("coredns")
     }
