@@ -27,8 +27,9 @@ const FRAGMENT_SECONDS: usize = 2;
 const PERSIST_SECONDS_MAX: usize = 2;
 /// More than the longest outage here fills.
 const BUFFER: u64 = 64 << 20;
-/// How far a stored picture's time may be from when the camera took it.
-const CLOCK_ERROR_MS_MAX: i64 = 500;
+/// How far a stored picture's time may be from when the camera took it: of most pictures, and of any on a busy machine.
+const CLOCK_ERROR_MS_USUAL: i64 = 250;
+const CLOCK_ERROR_MS_MAX: i64 = 2_000;
 
 /// Camera, service and producer, with a proxy before the service.
 struct Way {
@@ -203,14 +204,18 @@ fn check_times(journal: &[Entry], archive: &[ArchivedPicture]) -> Result<i64> {
     let Some(Entry::Start { unix_ms, picture_micros }) = journal.first() else {
         anyhow::bail!("the journal does not begin with the camera's start")
     };
+    ensure!(!archive.is_empty(), "nothing is stored");
     let mut by_time: Vec<&ArchivedPicture> = archive.iter().collect();
     by_time.sort_by_key(|picture| (picture.unix_ms, picture.number));
     for pair in by_time.windows(2) {
         ensure!(pair[0].number <= pair[1].number, "order and time differ: {:?} {:?}", pair[0], pair[1]);
     }
     let taken = |number: u64| unix_ms + (number * picture_micros / 1000) as i64;
-    let distance = archive.iter().map(|picture| (picture.unix_ms - taken(picture.number)).abs()).max();
-    let distance = distance.context("nothing is stored")?;
+    let mut distances: Vec<i64> =
+        archive.iter().map(|picture| (picture.unix_ms - taken(picture.number)).abs()).collect();
+    distances.sort_unstable();
+    let (usual, distance) = (distances[distances.len() / 2], distances[distances.len() - 1]);
+    ensure!(usual <= CLOCK_ERROR_MS_USUAL, "half of the pictures' times are {usual} ms off, or more");
     ensure!(distance <= CLOCK_ERROR_MS_MAX, "a picture's time is {distance} ms off");
     Ok(distance)
 }
@@ -410,7 +415,8 @@ async fn what_an_outage_drops_from_a_small_buffer_shows_in_the_count() {
     };
     let taken = |number: u64| unix_ms + (number * picture_micros / 1000) as i64;
     let in_flight_ms = 1000 * (FRAGMENT_SECONDS + PERSIST_SECONDS_MAX) as i64;
-    let outage = began - in_flight_ms..=ended;
+    // What waits for its acknowledgement fills the buffer for some time yet.
+    let outage = began - in_flight_ms..=ended + in_flight_ms;
     assert!(comparison.lost.iter().all(|number| outage.contains(&taken(*number))), "{comparison}");
     way.clear().await.unwrap();
 }
