@@ -188,7 +188,7 @@ fn every_crate_takes_the_workspace_s_lints() {
 fn no_source_file_is_longer_than_people_read() {
     let sources: BTreeMap<String, String> = tracked_files()
         .into_iter()
-        .filter(|path| path.ends_with(".rs"))
+        .filter(|path| Path::new(path).extension().is_some_and(|extension| extension == "rs"))
         .map(|path| (path.clone(), std::fs::read_to_string(root().join(path)).unwrap()))
         .collect();
     let tests: BTreeSet<String> = sources.iter().flat_map(|(path, text)| test_modules(path, text)).collect();
