@@ -72,7 +72,8 @@ fn credentials_are_mounted_where_the_configuration_says() {
     let files = feed.credentials.unwrap();
     let volume = pod["volumes"].as_array().unwrap().iter().find(|volume| volume["name"] == "camera").unwrap();
     let mounts = pod["containers"][0]["volumeMounts"].as_array().unwrap();
-    let folder = mounts.iter().find(|mount| mount["name"] == "camera").unwrap()["mountPath"].as_str().unwrap();
+    let folder =
+        mounts.iter().find(|mount| mount["name"] == "camera").unwrap()["mountPath"].as_str().unwrap();
     let secret = &volume["projected"]["sources"][0]["secret"];
     assert_eq!((&secret["name"], &secret["optional"]), (&json!("login"), &json!(true)));
     for (key, file) in [("username", files.username_file), ("password", files.password_file)] {
@@ -93,7 +94,8 @@ fn the_authorities_are_mounted_where_the_configuration_says() {
     let (text, pod) = rendered(&camera(None));
     let feed = streamfleet_producer::config::parse(&text).unwrap().feeds.remove(0);
     let mounts = pod["containers"][0]["volumeMounts"].as_array().unwrap();
-    let folder = mounts.iter().find(|mount| mount["name"] == "config").unwrap()["mountPath"].as_str().unwrap();
+    let folder =
+        mounts.iter().find(|mount| mount["name"] == "config").unwrap()["mountPath"].as_str().unwrap();
     assert_eq!(feed.stream.ca_file.unwrap(), format!("{folder}/ca.crt"));
     let arguments = pod["containers"][0]["args"].as_array().unwrap();
     assert!(arguments.contains(&json!(format!("{folder}/{FEEDS_FILE}"))), "{arguments:?}");
