@@ -87,7 +87,8 @@ pub struct RtspSource {
 impl fmt::Debug for RtspSource {
     /// The authority's user information is left out, in case somebody wrote some against the rule.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shown = if has_user_info(&self.url) { "<url with user information, not shown>" } else { &self.url };
+        let shown =
+            if has_user_info(&self.url) { "<url with user information, not shown>" } else { &self.url };
         f.debug_struct("RtspSource").field("url", &shown).finish()
     }
 }
@@ -162,7 +163,8 @@ pub fn parse_problems(configuration: &Configuration) -> Vec<String> {
             problems.push(format!("{label}: id is used by an earlier feed, give each its own"));
         }
         if !arns.insert(&feed.stream.arn) {
-            problems.push(format!("{label}: stream.arn is fed by an earlier feed, a stream takes one producer"));
+            problems
+                .push(format!("{label}: stream.arn is fed by an earlier feed, a stream takes one producer"));
         }
     }
     problems

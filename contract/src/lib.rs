@@ -10,11 +10,12 @@ mod configuration;
 mod status;
 
 pub use configuration::{
-    Configuration, CredentialFiles, Feed, Fragment, Process, RtspSource, Source, StoredAt, Stream, parse_problems,
+    Configuration, CredentialFiles, Feed, Fragment, Process, RtspSource, Source, StoredAt, Stream,
+    parse_problems,
 };
 pub use status::{
-    Backlog, FeedStatus, Gap, GapReason, Mark, Media, SourceReason, SourceState, SourceStatus, Status, UploadReason,
-    UploadState, UploadStatus,
+    Backlog, FeedStatus, Gap, GapReason, Mark, Media, SourceReason, SourceState, SourceStatus, Status,
+    UploadReason, UploadState, UploadStatus,
 };
 
 /// The version that this crate writes.

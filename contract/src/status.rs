@@ -253,6 +253,9 @@ mod tests {
     #[test]
     fn times_are_integers_of_milliseconds_on_the_wire() {
         let mark = Mark { media_ms: 1_700_000_000_123, wall_ms: 1_700_000_000_456 };
-        assert_eq!(serde_json::to_string(&mark).unwrap(), r#"{"mediaMs":1700000000123,"wallMs":1700000000456}"#);
+        assert_eq!(
+            serde_json::to_string(&mark).unwrap(),
+            r#"{"mediaMs":1700000000123,"wallMs":1700000000456}"#
+        );
     }
 }
