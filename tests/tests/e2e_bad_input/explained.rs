@@ -160,8 +160,11 @@ async fn bad_input_is_explained_and_disturbs_nobody_and_no_secret_shows() -> Res
     search_finds_the_canary(&world, &namespaces).await?;
     steps.done(format!("{} places hold none of {} secrets", found.places.len(), planted.len()));
 
-    recovers_without_a_new_pod(&world, &namespace).await?;
-    aws_credentials_are_mended_without_a_new_pod(&world, &refused).await?;
+    // Both wait for the kubelet to bring a Secret into a pod.
+    tokio::try_join!(
+        recovers_without_a_new_pod(&world, &namespace),
+        aws_credentials_are_mended_without_a_new_pod(&world, &refused),
+    )?;
     stays_healthy(&world, &namespace, &since).await?;
     ensure!(healthy_since(&world, &namespace).await?.0 == pod, "the healthy camera's pod was replaced");
     steps.done("cameras recover with the same pods when their Secrets come");
