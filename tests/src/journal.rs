@@ -173,9 +173,11 @@ impl fmt::Display for Comparison {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { journalled, stored, lost, excused, repeated, unknown, altered } = self;
         write!(f, "{journalled} pictures journalled, {stored} stored, {} lost {}", lost.len(), ranges(lost))?;
-        for (connection, pictures) in excused {
-            let (count, which) = (pictures.len(), ranges(pictures));
-            write!(f, ", {count} {which} lost around the end of connection {connection}")?;
+        if !excused.is_empty() {
+            let connections: Vec<u64> = excused.keys().copied().collect();
+            let pictures: Vec<u64> = excused.values().flatten().copied().collect();
+            let (connections, which) = (ranges(&connections), ranges(&pictures));
+            write!(f, ", {} {which} lost around the ends of connections {connections}", pictures.len())?;
         }
         write!(f, ", {} stored more than once {}", repeated.len(), ranges(repeated))?;
         write!(
@@ -331,7 +333,7 @@ mod tests {
         assert_eq!(comparison.lost, [104, 125]);
         assert_eq!(compare(&journal, &archive, &[]).lost, [104, 105, 109, 125]);
         let nothing = compare(&journal, &archive_without(&[]), &[1]);
-        assert!(nothing.to_string().contains("0 [] lost around the end of connection 1"), "{nothing}");
+        assert!(nothing.to_string().contains("0 [] lost around the ends of connections [1]"), "{nothing}");
     }
 
     #[test]
