@@ -380,6 +380,7 @@ impl Driver {
         self.session.set_settings(session_settings(&self.feed));
         if self.feed.stream != old.stream {
             self.uploader = Uploader::new(self.feed.stream.clone(), Arc::clone(&self.ctx.shared));
+            self.session.renew();
         }
         if source_settings(&self.feed) != source_settings(&old) {
             self.stop_source().await;

@@ -35,6 +35,8 @@ pub struct Attempt {
     pub begun: u32,
     /// Whether something of this session was stored.
     pub stored_any: bool,
+    /// Whether it is to end at the next cut, for a successor with other settings.
+    pub is_outdated: bool,
 }
 
 /// The request's body.
@@ -93,6 +95,7 @@ impl Attempt {
             acknowledged_at: now,
             begun: 0,
             stored_any: false,
+            is_outdated: false,
         }
     }
 

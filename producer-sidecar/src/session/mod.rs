@@ -264,6 +264,14 @@ impl Session {
         self.settings = settings;
     }
 
+    /// Has the session that is under way end at the next cut, and the next one begin: it was opened by settings of the
+    /// upload that hold no longer.
+    pub fn renew(&mut self) {
+        if let Some(attempt) = &mut self.attempt {
+            attempt.is_outdated = true;
+        }
+    }
+
     /// Takes note of what happened.
     pub fn handle(&mut self, input: Input, now: Now) {
         let had_piece = self.attempt.as_ref().is_some_and(|attempt| self.has_piece(attempt.id, now));

@@ -84,7 +84,7 @@ impl Session {
             return Step::Continue(next.id);
         }
         let age = now.mono.saturating_sub(attempt.opened_at);
-        if self.is_isolating() || age >= ROTATE_AFTER + self.rotation_jitter {
+        if self.is_isolating() || attempt.is_outdated || age >= ROTATE_AFTER + self.rotation_jitter {
             return Step::End;
         }
         self.paced(next, now)

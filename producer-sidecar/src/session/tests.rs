@@ -260,6 +260,25 @@ fn a_session_is_ended_at_a_cut_before_it_is_forty_minutes_old() {
 }
 
 #[test]
+fn a_session_of_settings_that_hold_no_longer_ends_at_the_next_cut() {
+    let mut scene = Scene::new();
+    scene.gop();
+    let id = scene.accepted();
+    scene.gop();
+    assert_eq!(scene.pull(id), ["header 1", "cluster 100000", "gop 1", "gop 2"]);
+    scene.session.renew();
+    scene.gop();
+    scene.pull(id);
+    assert!(scene.outputs.contains(&Output::Finish(id)), "{:?}", scene.outputs);
+    assert_eq!(scene.freed(), Vec::<u64>::new());
+    scene.ack(id, AckKind::Persisted, 100_000);
+    scene.handle(Input::Closed(id, Ending::Finished));
+    scene.pass(retry::SPACING_MIN);
+    let next = scene.accepted();
+    assert_eq!(scene.pull(next), ["header 3", "cluster 102000", "gop 3"]);
+}
+
+#[test]
 fn a_poisoned_fragment_is_skipped_named_and_the_others_are_kept() {
     let mut scene = Scene::new();
     for _ in 0..6 {
