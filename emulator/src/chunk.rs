@@ -1,4 +1,5 @@
-//! Fragments as `GetMedia` and `GetMediaForFragmentList` send them: one Matroska document each (`kvs-facts.md` §4.2).
+//! Fragments as `GetMedia` and `GetMediaForFragmentList` send them: one Matroska document each, laid out as in
+//! captures of the real service.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use streamfleet_media::mkv::ids;

@@ -1,6 +1,6 @@
 //! Errors as the service answers them: an HTTP status, a code, and a message.
 //!
-//! Codes and statuses are those of `kvs-facts.md` §1.3; how they are put on the wire is the business of [`crate::wire`].
+//! Codes and statuses are those of the service's API model; how they are put on the wire is the business of [`crate::wire`].
 
 use http::StatusCode;
 

@@ -1,7 +1,7 @@
 //! Fragment numbers: how they are made, written, read and ordered.
 //!
 //! Every number seen from the service has 47 decimal digits and decodes as `1 ‖ sequence:64 ‖ milliseconds:64 ‖
-//! low:28` in bits (`kvs-facts.md` §4.3). That layout is undocumented; the emulator uses it so that its numbers look
+//! low:28` in bits. That layout is undocumented; the emulator uses it so that its numbers look
 //! and sort like the real ones. Readers must treat them as opaque.
 
 use std::{fmt, str::FromStr};

@@ -1,4 +1,4 @@
-//! The shapes of members: lengths, characters and ranges (`kvs-facts.md` §1.2).
+//! The shapes of members: lengths, characters and ranges, as the service's API model has them.
 
 use std::collections::BTreeMap;
 

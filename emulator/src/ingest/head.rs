@@ -12,7 +12,7 @@ use streamfleet_media::{
 
 use super::{big_endian, tags::Tags};
 
-/// Segment with unknown size, as `GetMedia` re-encodes it (`kvs-facts.md` §4.2).
+/// Segment with unknown size, as `GetMedia` re-encodes it in captures.
 const SEGMENT_OF_UNKNOWN_SIZE: [u8; 12] =
     [0x18, 0x53, 0x80, 0x67, 0x01, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF];
 /// Heads are some 500 bytes, or some 10 kB with attachments of a muxer; more is no head.

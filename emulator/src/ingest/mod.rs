@@ -1,7 +1,7 @@
 //! The inside of `PutMedia`: the bytes of one session in, fragments and refusals out.
 //!
 //! A pure machine without clock or I/O, so that simulations can use it. It owns the rules for the media (one Segment,
-//! order of time, sizes, tracks, tags; `kvs-facts.md` §2.5 and §3); acknowledgements, fragment numbers, storage and
+//! order of time, sizes, tracks, tags; from PutMedia in the developer guide); acknowledgements, fragment numbers, storage and
 //! the rules about wall time are its caller's.
 
 mod fragment;

@@ -7,7 +7,7 @@ use streamfleet_media::{
     mkv::ids,
 };
 
-/// Closes the fragment before it at once (`kvs-facts.md` §2.3).
+/// Closes the fragment before it at once, as the vendor's producers use it for cameras that pause.
 pub const END_OF_FRAGMENT: &str = "AWS_KINESISVIDEO_END_OF_FRAGMENT";
 
 /// The names beginning with `AWS` that a producer may use.

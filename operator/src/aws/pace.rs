@@ -10,7 +10,7 @@ use tokio::time::Instant;
 /// What is left to others: our share of a quota, in percent.
 const SHARE_PERCENT: u32 = 80;
 
-/// The service's quota for an operation in an account and region, in calls a second (kvs-facts, section 1.6).
+/// The service's quota for an operation in an account and region, in calls a second (developer guide, service quotas).
 fn quota(operation: &str) -> u32 {
     match operation {
         "DescribeStream" | "GetDataEndpoint" => 300,

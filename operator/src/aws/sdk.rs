@@ -340,7 +340,7 @@ fn quotes_request(code: &str) -> bool {
     code.contains("Signature")
 }
 
-/// What the service's code means. 400s and 401s alike: the codes decide (kvs-facts, section 1.3).
+/// What the service's code means. 400s and 401s alike: the codes decide (API reference, errors of each operation).
 fn kind_of_code(code: &str) -> ErrorKind {
     match code {
         "ResourceInUseException" => ErrorKind::InUse,

@@ -152,10 +152,11 @@ fn build_images(index: Option<u8>, binaries: Option<PathBuf>, steps: &Steps) -> 
         return Ok(());
     }
     steps.done("the images are built, as OCI archives:");
-    for image in &built {
+    // Clusters bring their own pause image.
+    for image in built.iter().filter(|image| !image.name.contains("pause")) {
         steps.text(format!("  {}  {}", image.name, image.archive.display()));
     }
-    steps.text("To push one: buildah pull oci-archive:FILE && buildah push NAME docker://REGISTRY/NAME:TAG");
+    steps.text("To push one: buildah pull oci-archive:FILE && buildah push NAME docker://YOUR-REGISTRY/streamfleet-operator:TAG");
     Ok(())
 }
 
