@@ -2,7 +2,7 @@
 //!
 //! A reconcile is gather (effects) → validate (pure) → plan and build (pure) → apply (effects) → status (one write, none when
 //! nothing changed). Each kind has a folder; what they share is beside them. [`aws`] holds the few calls and the view of the
-//! fleet, [`watch`] the caches of the cluster, [`feeds`] what the producers say.
+//! fleet, `watch` the caches of the cluster, `feeds` what the producers say.
 //!
 //! RBAC, all of it: `streamclasses`, `videostreams`: get, list, watch, patch; `cameras`: get, list, watch; their `/status`: patch;
 //! `videostreams`: also create; their `/finalizers`: update. `namespaces`: get, list, watch. `configmaps`: create, patch.
