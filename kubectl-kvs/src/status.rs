@@ -83,6 +83,7 @@ impl Row {
         let ready =
             status.conditions.iter().find(|condition| condition.type_ == ConditionType::Ready.as_str());
         let feed = feed_of(camera, answer);
+        let recorded_offline = status.offline_since.as_ref().map(|time| time.0);
         let stored = feed.as_ref().ok().and_then(|feed| feed.stored);
         let last_persisted = match &feed {
             // A producer that has stored nothing since it started does not know what its predecessor stored.
@@ -104,11 +105,11 @@ impl Row {
                 Ok(_) => Some("its producer has stored nothing yet".to_owned()),
                 Err(reason) => Some(reason.clone()),
             },
-            offline_since: status
-                .offline_since
-                .as_ref()
-                .map(|time| time.0)
-                .or_else(|| feed.as_ref().ok().and_then(|feed| lost_since(feed))),
+            offline_since: match &feed {
+                // What the operator wrote last is older than what the producer says now.
+                Ok(feed) if is_well(feed) => None,
+                _ => recorded_offline.or_else(|| feed.as_ref().ok().and_then(|feed| lost_since(feed))),
+            },
             pod: producer_pod(camera).map(str::to_owned),
         }
     }
@@ -150,6 +151,11 @@ fn feed_of<'a>(camera: &Camera, answer: &'a Answer) -> Result<&'a FeedStatus, St
     let uid = camera.metadata.uid.as_deref().unwrap_or_default();
     let feed = status.feeds.iter().find(|feed| feed.id == uid);
     feed.ok_or_else(|| "its producer does not carry it yet".to_owned())
+}
+
+/// Whether video comes and is stored.
+fn is_well(feed: &FeedStatus) -> bool {
+    feed.source.state == SourceState::Streaming && feed.upload.state == UploadState::Storing
 }
 
 /// Since when a feed is lost, by its producer: the operator's own `offlineSince` is the better one where it is there.
@@ -270,6 +276,17 @@ mod tests {
                 "  yard: no answer within 4 s",
             ]
         );
+    }
+
+    #[test]
+    fn a_feed_that_is_well_again_is_not_shown_as_lost_whatever_was_written_last() {
+        let written = camera(
+            "door",
+            &json!({"conditions": ready("False", "Unreachable"),
+            "offlineSince": "2026-11-23T09:55:02Z", "producer": {"pod": "pod-door"}}),
+        );
+        let row = Row::new(&written, &Ok(status("door", "2026-11-23T09:59:58Z")));
+        assert_eq!(row.offline_since, None);
     }
 
     #[test]
