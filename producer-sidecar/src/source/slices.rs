@@ -29,8 +29,8 @@ pub struct SliceJoiner {
     held: Option<Frame>,
     /// In how many frames the held picture has come so far.
     parts: usize,
-    /// In how many frames each picture before it came at least.
-    parts_min: Option<usize>,
+    /// In how many frames the picture before it came.
+    parts_before: Option<usize>,
 }
 
 impl SliceJoiner {
@@ -45,7 +45,7 @@ impl SliceJoiner {
             _ => {
                 let whole = self.held.replace(frame);
                 if whole.is_some() {
-                    self.parts_min = Some(self.parts_min.map_or(self.parts, |least| least.min(self.parts)));
+                    self.parts_before = Some(self.parts);
                 }
                 self.parts = 1;
                 whole
@@ -53,11 +53,11 @@ impl SliceJoiner {
         }
     }
 
-    /// Gives what is held: nothing comes after it. A picture in fewer parts than any before it was cut by the
-    /// connection's end, and is left out.
+    /// Gives what is held: nothing comes after it. A picture in fewer parts than the one before it may have been cut by the
+    /// connection's end, and is left out: half a picture is not to be stored as one.
     pub fn finish(&mut self) -> Option<Frame> {
         let held = self.held.take();
-        let is_whole = self.parts_min.take().is_none_or(|least| self.parts >= least);
+        let is_whole = self.parts_before.take().is_none_or(|before| self.parts >= before);
         held.filter(|_| is_whole)
     }
 }
@@ -96,6 +96,15 @@ mod tests {
     fn the_last_picture_is_left_out_where_its_last_slices_did_not_come() {
         let mut joiner = SliceJoiner::default();
         for (ticks, data) in [(0, b"a"), (0, b"b"), (3_600, b"c"), (3_600, b"d"), (7_200, b"e")] {
+            joiner.push(frame(ticks, ticks == 0, data));
+        }
+        assert_eq!(joiner.finish(), None);
+    }
+
+    #[test]
+    fn a_camera_that_begins_to_mark_each_slice_has_its_last_picture_left_out_too() {
+        let mut joiner = SliceJoiner::default();
+        for (ticks, data) in [(0, b"a"), (3_600, b"b"), (3_600, b"c"), (7_200, b"d")] {
             joiner.push(frame(ticks, ticks == 0, data));
         }
         assert_eq!(joiner.finish(), None);
