@@ -33,6 +33,8 @@ const CLOCK_ERROR_MS_MAX: i64 = 2_000;
 
 /// Camera, service and producer, with a proxy before the service.
 struct Way {
+    /// How long a producer that is stopped waits for storage; none for its default.
+    drain_seconds: Option<u64>,
     folder: PathBuf,
     camera: Camera,
     proxy: Proxy,
@@ -68,7 +70,7 @@ impl Way {
         feeds.process.memory_budget_bytes = memory_budget_bytes;
         // JSON is YAML too.
         std::fs::write(folder.join("feeds.yaml"), serde_json::to_string(&feeds)?)?;
-        Ok(Self { folder, camera, proxy, emulator, config, starts: 0 })
+        Ok(Self { folder, camera, proxy, emulator, config, starts: 0, drain_seconds: None })
     }
 
     /// Starts the producer, and waits until the camera plays to it.
@@ -79,6 +81,9 @@ impl Way {
         let feeds = self.folder.join("feeds.yaml");
         let mut producer = Program::start("streamfleet-producer", &log, |command| {
             command.arg("run").arg("--config").arg(&feeds).args(["--admin-listen", "127.0.0.1:0"]);
+            if let Some(seconds) = self.drain_seconds {
+                command.args(["--drain-seconds", &seconds.to_string()]);
+            }
             command.env("AWS_ACCESS_KEY_ID", KEY).env("AWS_SECRET_ACCESS_KEY", KEY);
             command.env("AWS_EC2_METADATA_DISABLED", "true");
         })?;
@@ -113,7 +118,8 @@ impl Way {
     async fn finish(&self, producer: Program) -> Result<()> {
         self.camera.order(Order::SilenceOn).await?;
         tokio::time::sleep(Duration::from_secs(1)).await;
-        let status = producer.terminate(Duration::from_secs(30)).await?;
+        let limit = Duration::from_secs(self.drain_seconds.unwrap_or(20) + 20);
+        let status = producer.terminate(limit).await?;
         ensure!(status.success(), "the producer ended with {status}");
         Ok(())
     }
@@ -511,7 +517,8 @@ async fn play(way: &mut Way, producer: Program, fault: Fault, random: &mut fastr
             way.proxy.cut();
         }
         Fault::RestartProducer => {
-            let status = producer.terminate(Duration::from_secs(40)).await?;
+            let limit = Duration::from_secs(way.drain_seconds.unwrap_or(20) + 20);
+            let status = producer.terminate(limit).await?;
             ensure!(status.success(), "the producer ended with {status} after SIGTERM");
             return way.produce().await;
         }
@@ -547,6 +554,9 @@ async fn nothing_is_lost_by_faults_drawn_from_a_seed() {
     let two_slices = Recipe { width: 320, height: 180, slices: 2, ..Recipe::default() };
     let clips = [Recipe::default(), two_slices];
     let mut way = Way::start_with(&format!("luck-{seed}"), BUFFER, &clips).await.unwrap();
+    // Buffers are in memory: what a stop in the middle of an outage finds waiting is stored only if the outage ends before
+    // the time to drain does. Here that is long enough for the longest pause between attempts.
+    way.drain_seconds = Some(60);
     bad_luck(&mut way, seed, rounds).await.unwrap();
     let (journal, archive) = (way.journal().unwrap(), way.archived().await.unwrap());
     // All ends but the last, which comes after silence, are faults of ours.
