@@ -175,6 +175,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_refused_signature_shows_nothing_of_the_request_that_its_text_quotes() {
+        let text = Some("The Canonical String should have been x-amz-security-token:hunter2");
+        assert_eq!(harmless("InvalidSignatureException", text), "");
+        assert_eq!(harmless("SignatureDoesNotMatch", text), "");
+        assert_eq!(harmless("ResourceNotFoundException", Some("no stream x")), "no stream x");
+        assert_eq!(harmless("InternalFailure", Some(&"x".repeat(9_999))).len(), 512);
+    }
+
+    #[test]
     fn an_empty_range_names_what_is_near() {
         let at = |s: &str| -> Timestamp { s.parse().unwrap() };
         let range = Range { from: at("2026-11-23T10:00:00Z"), to: at("2026-11-23T10:05:00Z") };

@@ -315,9 +315,7 @@ where
     let (kind, message) = match error {
         SdkError::ServiceError(service) => {
             let code = service.err().code().unwrap_or("error without a code");
-            let text = service.err().message().filter(|_| !quotes_request(code)).unwrap_or_default();
-            let text: String = text.chars().take(SERVICE_TEXT_MAX).collect();
-            (kind_of_code(code), format!("{code}: {text}").trim_end_matches([':', ' ']).to_owned())
+            (kind_of_code(code), said(code, service.err().message()))
         }
         SdkError::TimeoutError(_) => (ErrorKind::Unreachable, "no answer in time".to_owned()),
         SdkError::DispatchFailure(failure) if failure.is_io() || failure.is_timeout() => {
@@ -334,6 +332,13 @@ where
 
 /// So much of the service's own words is repeated, in characters.
 const SERVICE_TEXT_MAX: usize = 512;
+
+/// What the service says, as it may be shown to people.
+fn said(code: &str, text: Option<&str>) -> String {
+    let text = text.filter(|_| !quotes_request(code)).unwrap_or_default();
+    let text: String = text.chars().take(SERVICE_TEXT_MAX).collect();
+    format!("{code}: {text}").trim_end_matches([':', ' ']).to_owned()
+}
 
 /// Whether the text of this error quotes the request as it should have been signed, its session token among it.
 fn quotes_request(code: &str) -> bool {
@@ -407,6 +412,19 @@ impl ClassifyRetry for ClientLimitExceeded {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_refused_signature_is_named_and_its_text_which_quotes_the_request_is_not_shown() {
+        let text = "The Canonical String should have been x-amz-security-token:hunter2";
+        for code in ["InvalidSignatureException", "SignatureDoesNotMatch", "IncompleteSignature"] {
+            assert_eq!(said(code, Some(text)), code);
+        }
+        assert_eq!(
+            said("AccessDenied", Some("no kinesisvideo:CreateStream")),
+            "AccessDenied: no kinesisvideo:CreateStream"
+        );
+        assert!(said("InternalFailure", Some(&"x".repeat(9_999))).len() < 600);
+    }
 
     fn place(ca_bundle: &str) -> Place {
         Place {
