@@ -1,6 +1,6 @@
 //! The configuration of a producer process.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -25,12 +25,49 @@ pub struct Configuration {
 pub struct Process {
     /// How many bytes of media all feeds together may hold in memory while they wait to be acknowledged.
     pub memory_budget_bytes: u64,
+    /// Where media goes that memory cannot hold. Absent: nowhere, the overflow policy of the feed decides.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub spool: Option<Spool>,
+    /// What the way to the service may carry, for all feeds together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uplink: Option<Uplink>,
+}
+
+/// A folder on a volume that survives the process.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Spool {
+    /// The folder, an absolute path. It is the process's own: what is in it is read, and deleted when it is stored.
+    pub path: String,
+    /// How many bytes all feeds together may take of it.
+    pub max_bytes: u64,
+    /// What is written to it.
+    #[serde(default)]
+    pub mode: SpoolMode,
+}
+
+/// What is written to the spool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum SpoolMode {
+    /// What memory cannot hold. A process that is killed loses what was in its memory.
+    #[default]
+    Overflow,
+    /// Every access unit, at most 100 ms after it came: a process that is killed loses nothing older than that.
+    Journal,
+}
+
+/// A limit on what is sent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Uplink {
+    /// Bytes a second for what is sent late, all feeds together; live video is never held back by it.
+    pub catch_up_bytes_per_second: u64,
 }
 
 impl Default for Process {
     /// 64 MiB: about two minutes of one 4 Mbit/s camera.
     fn default() -> Self {
-        Self { memory_budget_bytes: 64 << 20 }
+        Self { memory_budget_bytes: 64 << 20, spool: None, uplink: None }
     }
 }
 
@@ -59,9 +96,38 @@ pub struct Feed {
     /// How the video is cut.
     #[serde(default)]
     pub fragment: Fragment,
+    /// Which sound is stored beside the video.
+    #[serde(default)]
+    pub audio: Audio,
+    /// By which clock pictures are dated.
+    #[serde(default)]
+    pub timestamps: Timestamps,
+    /// What is given up when there is no room left.
+    #[serde(default)]
+    pub overflow: Overflow,
     /// After how many seconds without a stored fragment the upload counts as stalled.
     #[serde(default = "default_offline_after")]
     pub offline_after_seconds: u32,
+}
+
+impl Feed {
+    /// A feed from `source` to `stream`, everything else by default.
+    pub fn new(id: impl Into<String>, source: Source, stream: Stream) -> Self {
+        Self {
+            id: id.into(),
+            name: String::new(),
+            revision: String::new(),
+            source,
+            credentials: None,
+            stream,
+            stored_at: StoredAt::default(),
+            fragment: Fragment::default(),
+            audio: Audio::default(),
+            timestamps: Timestamps::default(),
+            overflow: Overflow::default(),
+            offline_after_seconds: default_offline_after(),
+        }
+    }
 }
 
 fn default_offline_after() -> u32 {
@@ -72,16 +138,123 @@ fn default_offline_after() -> u32 {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Source {
-    /// An RTSP server, over TCP.
+    /// An RTSP server.
     Rtsp(RtspSource),
+    /// A file on a mounted volume.
+    File(FileSource),
+    /// A named pipe that another process writes.
+    Fifo(PipeSource),
+    /// A Unix socket that the producer listens on, and another process connects to and writes.
+    Socket(PipeSource),
+    /// A picture with a clock, made by the producer itself.
+    TestPattern(TestPattern),
 }
 
-/// An RTSP server, over TCP.
+/// A media file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FileSource {
+    /// The file's absolute path.
+    pub path: String,
+    /// What it holds.
+    #[serde(default)]
+    pub container: Container,
+    /// Whether it begins anew when it has ended. Played in real time either way.
+    #[serde(default, rename = "loop")]
+    pub repeat: bool,
+    /// Pictures a second, for containers that do not say ([`Container::AnnexB`]).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub frame_rate: Option<u32>,
+}
+
+/// A pipe or socket.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PipeSource {
+    /// Its absolute path.
+    pub path: String,
+    /// What is written to it.
+    #[serde(default)]
+    pub container: Container,
+    /// Pictures a second, for containers that do not say ([`Container::AnnexB`]). Absent: dated by arrival.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub frame_rate: Option<u32>,
+}
+
+/// How media is wrapped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Container {
+    /// Found out from the first bytes.
+    #[default]
+    Auto,
+    /// Matroska.
+    Mkv,
+    /// MP4 (ISO base media), plain or fragmented. From a pipe fragmented alone.
+    Mp4,
+    /// MPEG transport stream.
+    MpegTs,
+    /// A bare H.264 or H.265 byte stream with start codes.
+    AnnexB,
+}
+
+/// A picture with a clock.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct TestPattern {
+    /// Pixels across, a multiple of 16, 160 to 1920.
+    pub width: u32,
+    /// Pixels down, a multiple of 16, 96 to 1088.
+    pub height: u32,
+    /// Pictures a second, 1 to 60.
+    pub frame_rate: u32,
+}
+
+impl Default for TestPattern {
+    fn default() -> Self {
+        Self { width: 640, height: 352, frame_rate: 10 }
+    }
+}
+
+/// An RTSP server.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RtspSource {
-    /// `rtsp://HOST[:PORT]/PATH`, without user name and password: those come from [`Feed::credentials`].
+    /// `rtsp://HOST[:PORT]/PATH` or `rtsps://...`, without user name and password: those come from [`Feed::credentials`].
     pub url: String,
+    /// How the media comes.
+    #[serde(default)]
+    pub transport: RtspTransport,
+    /// By what the server of an `rtsps` URL is trusted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<RtspTls>,
+}
+
+/// How RTP comes from an RTSP server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum RtspTransport {
+    /// Within the RTSP connection.
+    #[default]
+    Tcp,
+    /// In datagrams of its own.
+    Udp,
+}
+
+/// By what the server of an `rtsps` URL is trusted. By default by the system's certificate authorities.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct RtspTls {
+    /// A PEM file of certificate authorities to trust beside the system's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca_file: Option<String>,
+    /// Trusts any certificate: for cameras that make their own. The video can be read and replaced by whoever is between.
+    pub insecure_skip_verify: bool,
+}
+
+impl RtspSource {
+    /// The server at `url`, everything else by default.
+    pub fn new(url: impl Into<String>) -> Self {
+        Self { url: url.into(), transport: RtspTransport::default(), tls: None }
+    }
 }
 
 impl fmt::Debug for RtspSource {
@@ -89,7 +262,11 @@ impl fmt::Debug for RtspSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let shown =
             if has_user_info(&self.url) { "<url with user information, not shown>" } else { &self.url };
-        f.debug_struct("RtspSource").field("url", &shown).finish()
+        f.debug_struct("RtspSource")
+            .field("url", &shown)
+            .field("transport", &self.transport)
+            .field("tls", &self.tls)
+            .finish()
     }
 }
 
@@ -117,6 +294,31 @@ pub struct Stream {
     /// A PEM file of certificate authorities to trust beside the system's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_file: Option<String>,
+    /// A role that the producer assumes, with a session policy for this stream alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role_arn: Option<String>,
+    /// The STS endpoint, where it is not the region's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sts_endpoint: Option<String>,
+    /// For how many hours the stream keeps what is stored; what waits longer than that is given up as `Expired`. Absent:
+    /// unknown, nothing is given up for its age.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retention_hours: Option<u32>,
+}
+
+impl Stream {
+    /// The stream of this ARN, everything else by default.
+    pub fn new(arn: impl Into<String>, region: impl Into<String>) -> Self {
+        Self {
+            arn: arn.into(),
+            region: region.into(),
+            endpoint: None,
+            ca_file: None,
+            role_arn: None,
+            sts_endpoint: None,
+            retention_hours: None,
+        }
+    }
 }
 
 /// Which acknowledgement means that a fragment is safe.
@@ -135,11 +337,46 @@ pub enum StoredAt {
 pub struct Fragment {
     /// A fragment ends at the first key frame after this many seconds, 1 to 20.
     pub target_seconds: u32,
+    /// Metadata that each fragment carries, at most 10 names.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub tags: BTreeMap<String, String>,
+}
+
+/// Which sound is stored beside the video.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Audio {
+    /// AAC, where the camera sends it.
+    #[default]
+    Auto,
+    /// None.
+    None,
+    /// AAC and G.711. The service's HLS and clips cannot play G.711.
+    All,
+}
+
+/// By which clock pictures are dated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Timestamps {
+    /// The node's, checked against the service's.
+    #[default]
+    Node,
+    /// The camera's own, from its RTCP sender reports, for cameras with a good clock.
+    Camera,
+}
+
+/// What is given up when neither memory nor spool has room, always by whole groups of pictures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Overflow {
+    /// The oldest that waits.
+    #[default]
+    DropOldest,
+    /// What comes in.
+    DropNewest,
 }
 
 impl Default for Fragment {
     fn default() -> Self {
-        Self { target_seconds: 2 }
+        Self { target_seconds: 2, tags: BTreeMap::new() }
     }
 }
 
@@ -175,15 +412,7 @@ fn feed_problems(feed: &Feed) -> Vec<String> {
     if feed.id.is_empty() {
         problems.push("id is empty".to_owned());
     }
-    let Source::Rtsp(rtsp) = &feed.source;
-    if !rtsp.url.starts_with("rtsp://") {
-        problems.push("source.rtsp.url must begin with rtsp://".to_owned());
-    } else if has_user_info(&rtsp.url) {
-        problems.push(
-            "source.rtsp.url must not hold a user name or password: put them into files and name those in credentials"
-                .to_owned(),
-        );
-    }
+    problems.extend(source_problem(&feed.source));
     if !(1..=20).contains(&feed.fragment.target_seconds) {
         problems.push(format!("fragment.targetSeconds is {}, must be 1 to 20", feed.fragment.target_seconds));
     }
@@ -191,6 +420,39 @@ fn feed_problems(feed: &Feed) -> Vec<String> {
         problems.push("stream.arn must be the stream's ARN, not its name".to_owned());
     }
     problems
+}
+
+/// What is wrong with a source. URLs are not repeated.
+fn source_problem(source: &Source) -> Option<String> {
+    let absolute = |path: &str, name: &str| {
+        (!path.starts_with('/')).then(|| format!("source.{name}.path must be an absolute path"))
+    };
+    match source {
+        Source::Rtsp(rtsp) if !rtsp.url.starts_with("rtsp://") && !rtsp.url.starts_with("rtsps://") => {
+            Some("source.rtsp.url must begin with rtsp:// or rtsps://".to_owned())
+        }
+        Source::Rtsp(rtsp) if has_user_info(&rtsp.url) => Some(
+            "source.rtsp.url must not hold a user name or password: put them into files and name those in credentials"
+                .to_owned(),
+        ),
+        Source::Rtsp(_) => None,
+        Source::File(file) => absolute(&file.path, "file"),
+        Source::Fifo(pipe) => absolute(&pipe.path, "fifo"),
+        Source::Socket(pipe) => absolute(&pipe.path, "socket"),
+        Source::TestPattern(pattern) => pattern_problem(pattern),
+    }
+}
+
+fn pattern_problem(pattern: &TestPattern) -> Option<String> {
+    let fits = |value: u32, range: std::ops::RangeInclusive<u32>| value % 16 == 0 && range.contains(&value);
+    if !fits(pattern.width, 160..=1920) || !fits(pattern.height, 96..=1088) {
+        return Some(format!(
+            "source.testPattern is {}x{}: width must be a multiple of 16 from 160 to 1920, height one from 96 to 1088",
+            pattern.width, pattern.height
+        ));
+    }
+    (!(1..=60).contains(&pattern.frame_rate))
+        .then(|| format!("source.testPattern.frameRate is {}, must be 1 to 60", pattern.frame_rate))
 }
 
 /// Whether a URL's authority holds user information. Also true of malformed ones where an `@` comes before the first
@@ -229,7 +491,7 @@ mod tests {
     #[test]
     fn user_information_in_a_url_is_refused_and_neither_repeated_nor_shown() {
         let mut feed = feed();
-        feed.source = Source::Rtsp(RtspSource { url: "rtsp://admin:hunter2@door/live".to_owned() });
+        feed.source = Source::Rtsp(RtspSource::new("rtsp://admin:hunter2@door/live"));
         assert!(!format!("{feed:?}").contains("hunter2"));
         let problems = parse_problems(&configuration(vec![feed])).join("\n");
         assert!(problems.contains("shop/door") && problems.contains("credentials"), "{problems}");

@@ -10,8 +10,9 @@ mod configuration;
 mod status;
 
 pub use configuration::{
-    Configuration, CredentialFiles, Feed, Fragment, Process, RtspSource, Source, StoredAt, Stream,
-    parse_problems,
+    Audio, Configuration, Container, CredentialFiles, Feed, FileSource, Fragment, Overflow, PipeSource,
+    Process, RtspSource, RtspTls, RtspTransport, Source, Spool, SpoolMode, StoredAt, Stream, TestPattern,
+    Timestamps, Uplink, parse_problems,
 };
 pub use status::{
     Backlog, FeedStatus, Gap, GapReason, Mark, Media, SourceReason, SourceState, SourceStatus, Status,

@@ -102,6 +102,16 @@ pub enum SourceReason {
     InvalidMedia,
     /// The connection stands, but no frame has come for a while.
     Silent,
+    /// The camera changes its parameter sets more than three times a minute; each change costs a session.
+    UnstableParameterSets,
+    /// The server has no place for another session; it is tried again.
+    ServerBusy,
+    /// The certificate of an `rtsps` server is not trusted.
+    CertificateNotTrusted,
+    /// A file, pipe or socket cannot be opened.
+    InputUnavailable,
+    /// A file that is played once has come to its end.
+    Ended,
     /// The camera ended the connection.
     Disconnected,
 }
@@ -169,6 +179,9 @@ pub enum UploadReason {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Media {
+    /// The codec of the sound that is stored, such as `AAC`; absent where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audio_codec: Option<String>,
     /// The codec, such as `H264`.
     pub codec: String,
     /// Width in pixels.
@@ -221,6 +234,9 @@ pub struct Gap {
     /// More about the cause, such as the service's error id.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub detail: String,
+    /// Whether it was stored all the same, later.
+    #[serde(default)]
+    pub recovered: bool,
 }
 
 /// What caused a gap.
@@ -232,6 +248,16 @@ pub enum GapReason {
     BufferOverflow,
     /// The service will never take this fragment; the detail has its error id.
     Refused,
+    /// It waited longer than the stream keeps anything.
+    Expired,
+    /// The process ended, or its time to stop was up, before it was stored.
+    Stopped,
+    /// The stream was replaced by another of its name while it waited.
+    StreamReplaced,
+    /// A defect of the producer.
+    InternalError,
+    /// What the camera sent was incomplete: packets were lost on the way.
+    PacketLoss,
 }
 
 #[cfg(test)]

@@ -168,6 +168,16 @@ names! {
         Silent,
         /// The camera ended the connection.
         Disconnected,
+        /// The camera changes its parameter sets too often.
+        UnstableParameterSets,
+        /// The camera has no place for another connection.
+        ServerBusy,
+        /// The camera's certificate is not trusted.
+        CertificateNotTrusted,
+        /// A file, pipe or socket cannot be opened.
+        InputUnavailable,
+        /// A file that is played once has come to its end.
+        SourceEnded,
         /// There was no picture to store yet.
         NoMedia,
         /// The upload is being opened.

@@ -14,5 +14,4 @@ pub mod metrics;
 pub mod session;
 pub mod source;
 pub mod supervisor;
-pub mod unit;
 pub mod upload;

@@ -61,7 +61,7 @@ fn sidecar_reads_what_the_operator_writes() {
     assert_eq!(feed.name, "shop/door");
     assert_eq!(feed.stream.arn, ARN);
     assert_eq!((feed.fragment.target_seconds, feed.offline_after_seconds), (7, 45));
-    let streamfleet_contract::Source::Rtsp(rtsp) = &feed.source;
+    let streamfleet_contract::Source::Rtsp(rtsp) = &feed.source else { panic!("{:?}", feed.source) };
     assert_eq!(rtsp.url, "rtsp://[fd00::1]:8554/a%40b?c=d#e: {f}");
 }
 

@@ -231,22 +231,13 @@ async fn what_the_vendors_producer_uploads_of_a_second_camera_comes_back_frame_b
 }
 
 fn feeds(camera: &Camera, service: &Service, arn: String) -> contract::Configuration {
-    let feed = contract::Feed {
-        id: "foreign".to_owned(),
-        name: "tests/foreign".to_owned(),
-        revision: "1".to_owned(),
-        source: contract::Source::Rtsp(contract::RtspSource { url: camera.url() }),
-        credentials: None,
-        stream: contract::Stream {
-            arn,
-            region: REGION.to_owned(),
-            endpoint: service.https.clone(),
-            ca_file: Some(service.ca().display().to_string()),
-        },
-        stored_at: contract::StoredAt::Persisted,
-        fragment: contract::Fragment::default(),
-        offline_after_seconds: 30,
-    };
+    let source = contract::Source::Rtsp(contract::RtspSource::new(camera.url()));
+    let mut stream = contract::Stream::new(arn, REGION);
+    stream.endpoint = service.https.clone();
+    stream.ca_file = Some(service.ca().display().to_string());
+    let mut feed = contract::Feed::new("foreign", source, stream);
+    feed.name = "tests/foreign".to_owned();
+    feed.revision = "1".to_owned();
     contract::Configuration {
         schema_version: contract::SCHEMA_VERSION,
         process: contract::Process::default(),

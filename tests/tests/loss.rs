@@ -172,22 +172,13 @@ impl Emulator {
 }
 
 fn configuration(camera: &Camera, proxy: &Proxy, arn: String, folder: &Path) -> contract::Configuration {
-    let feed = contract::Feed {
-        id: "loss".to_owned(),
-        name: "tests/loss".to_owned(),
-        revision: "1".to_owned(),
-        source: contract::Source::Rtsp(contract::RtspSource { url: camera.url() }),
-        credentials: None,
-        stream: contract::Stream {
-            arn,
-            region: REGION.to_owned(),
-            endpoint: Some(format!("https://{}", proxy.address())),
-            ca_file: Some(folder.join("emulator/ca.crt").display().to_string()),
-        },
-        stored_at: contract::StoredAt::Persisted,
-        fragment: contract::Fragment::default(),
-        offline_after_seconds: 30,
-    };
+    let source = contract::Source::Rtsp(contract::RtspSource::new(camera.url()));
+    let mut stream = contract::Stream::new(arn, REGION);
+    stream.endpoint = Some(format!("https://{}", proxy.address()));
+    stream.ca_file = Some(folder.join("emulator/ca.crt").display().to_string());
+    let mut feed = contract::Feed::new("loss", source, stream);
+    feed.name = "tests/loss".to_owned();
+    feed.revision = "1".to_owned();
     contract::Configuration {
         schema_version: contract::SCHEMA_VERSION,
         process: contract::Process::default(),

@@ -13,6 +13,8 @@ pub mod write;
 
 use bytes::Bytes;
 
+use crate::track::{Format, TrackParameters};
+
 pub use block::{Block, BlockError};
 pub use demux::{DemuxError, Demuxer, Frame, Item};
 
@@ -110,6 +112,26 @@ impl Track {
             codec_private,
             video: Some(VideoFormat { width, height }),
             audio: None,
+        }
+    }
+}
+
+impl Track {
+    /// The track of this number, with a name and nothing else that is optional.
+    pub fn of(number: u64, parameters: &TrackParameters) -> Self {
+        let (kind, video, audio) = match parameters.format {
+            Format::Video(format) => (TrackKind::Video, Some(format), None),
+            Format::Audio(format) => (TrackKind::Audio, None, Some(format)),
+        };
+        Self {
+            number,
+            uid: number,
+            kind,
+            name: None,
+            codec_id: parameters.codec.mkv_id().to_owned(),
+            codec_private: parameters.private.clone(),
+            video,
+            audio,
         }
     }
 }

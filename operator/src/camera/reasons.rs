@@ -20,6 +20,11 @@ pub fn words(reason: Reason) -> &'static str {
         Reason::InvalidMedia => "Camera sends broken video",
         Reason::Silent => "Camera sends nothing",
         Reason::Disconnected => "Camera hung up",
+        Reason::UnstableParameterSets => "Camera changes its parameters too often",
+        Reason::ServerBusy => "Camera is busy",
+        Reason::CertificateNotTrusted => "Camera's certificate is not trusted",
+        Reason::InputUnavailable => "Input is unavailable",
+        Reason::SourceEnded => "File has ended",
         Reason::NoMedia => "Waiting for the first picture",
         Reason::Opening => "Opening the upload",
         Reason::SourceLost => "Camera lost",
@@ -66,6 +71,11 @@ pub fn source_reason(reason: SourceReason) -> Reason {
         SourceReason::InvalidMedia => Reason::InvalidMedia,
         SourceReason::Silent => Reason::Silent,
         SourceReason::Disconnected => Reason::Disconnected,
+        SourceReason::UnstableParameterSets => Reason::UnstableParameterSets,
+        SourceReason::ServerBusy => Reason::ServerBusy,
+        SourceReason::CertificateNotTrusted => Reason::CertificateNotTrusted,
+        SourceReason::InputUnavailable => Reason::InputUnavailable,
+        SourceReason::Ended => Reason::SourceEnded,
     }
 }
 
@@ -117,6 +127,15 @@ pub fn explain(reason: SourceReason) -> &'static str {
         SourceReason::InvalidMedia => "What the camera sends breaks its own format",
         SourceReason::Silent => "The connection to the camera stands, but no picture comes",
         SourceReason::Disconnected => "The camera ended the connection",
+        SourceReason::UnstableParameterSets => {
+            "The camera changes its parameter sets more than three times a minute: look at its encoder settings"
+        }
+        SourceReason::ServerBusy => "The camera has no place for another connection: close others, or wait",
+        SourceReason::CertificateNotTrusted => {
+            "The camera's certificate is not trusted: set spec.source.rtsp.tls"
+        }
+        SourceReason::InputUnavailable => "The file, pipe or socket of spec.source cannot be opened",
+        SourceReason::Ended => "The file that is played once has come to its end",
     }
 }
 

@@ -251,18 +251,25 @@ fn source_steps(state: SourceState, reason: SourceReason) -> [Step; 4] {
         (SourceState::Connecting, _) | (_, SourceReason::Connecting | SourceReason::Streaming) => {
             [Unclear, Behind, Behind, Behind]
         }
-        (SourceState::Failed, SourceReason::HostNotFound | SourceReason::Unreachable) => {
-            [Failed, Behind, Behind, Failed]
-        }
+        (
+            SourceState::Failed,
+            SourceReason::HostNotFound
+            | SourceReason::Unreachable
+            | SourceReason::InputUnavailable
+            | SourceReason::CertificateNotTrusted,
+        ) => [Failed, Behind, Behind, Failed],
         // The credentials are looked for before the camera is.
         (SourceState::Failed, SourceReason::CredentialsMissing) => [Behind, Failed, Behind, Failed],
         (SourceState::Failed, SourceReason::AuthenticationFailed) => [Passed, Failed, Behind, Failed],
-        (SourceState::Failed, SourceReason::Refused) => [Passed, Unclear, Behind, Failed],
+        (SourceState::Failed, SourceReason::Refused | SourceReason::ServerBusy) => {
+            [Passed, Unclear, Behind, Failed]
+        }
         (
             SourceState::Failed,
             SourceReason::NoVideo | SourceReason::UnsupportedCodec | SourceReason::InvalidMedia,
         ) => [Passed, Passed, Failed, Failed],
-        (SourceState::Failed, SourceReason::Silent) => [Passed, Passed, Passed, Failed],
+        (SourceState::Failed, SourceReason::UnstableParameterSets) => [Passed, Passed, Failed, Passed],
+        (SourceState::Failed, SourceReason::Silent | SourceReason::Ended) => [Passed, Passed, Passed, Failed],
         // Whether it went away or only hung up shows with the next connection.
         (SourceState::Failed, SourceReason::Disconnected) => [Unclear, Behind, Behind, Failed],
     }

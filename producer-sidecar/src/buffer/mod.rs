@@ -12,7 +12,7 @@ use std::sync::Arc;
 use streamfleet_media::limits::{FRAGMENT_BYTES_MAX, FRAGMENT_MS_MAX};
 
 use self::pool::Share;
-use crate::unit::{AccessUnit, CodecParameters};
+use streamfleet_media::track::{AccessUnit, CodecParameters};
 
 /// Names a group of pictures within a feed; grows with time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -204,19 +204,15 @@ mod tests {
 
     use super::*;
     use crate::buffer::pool::Pool;
-    use crate::unit::Codec;
+    use streamfleet_media::track::{Codec, TrackParameters};
 
     fn parameters(private: &'static [u8]) -> Arc<CodecParameters> {
-        Arc::new(CodecParameters {
-            codec: Codec::H264,
-            private: Bytes::from_static(private),
-            width: 640,
-            height: 360,
-        })
+        let track = TrackParameters::video(Codec::H264, Bytes::from_static(private), 640, 360);
+        Arc::new(CodecParameters::single(track))
     }
 
     fn unit(time_ms: i64, key: bool) -> AccessUnit {
-        AccessUnit { time_ms, key, data: Bytes::from_static(&[0; 1000]) }
+        AccessUnit { track: 0, time_ms, key, data: Bytes::from_static(&[0; 1000]) }
     }
 
     fn buffer() -> (Buffer, Arc<Pool>) {

@@ -70,6 +70,7 @@ impl GapLog {
             end_ms,
             reason,
             detail: detail.to_owned(),
+            recovered: false,
         });
     }
 }

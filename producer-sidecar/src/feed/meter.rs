@@ -2,7 +2,7 @@
 
 use streamfleet_contract::Media;
 
-use crate::unit::CodecParameters;
+use streamfleet_media::track::{CodecParameters, Format};
 
 /// Measures frame rate, key frame interval and bit rate.
 #[derive(Debug, Default)]
@@ -44,10 +44,16 @@ impl Meter {
             measured.map_or(0, |(_, interval)| amount.saturating_mul(per_ms) / interval.unsigned_abs())
         };
         let (units, bytes) = measured.map_or((0, 0), |(group, _)| (u64::from(group.units), group.bytes));
+        let shown = codec.tracks.first();
+        let (width, height) = match shown.map(|track| track.format) {
+            Some(Format::Video(format)) => (format.width as u32, format.height as u32),
+            _ => (0, 0),
+        };
         Media {
-            codec: codec.codec.name().to_owned(),
-            width: codec.width,
-            height: codec.height,
+            codec: shown.map_or_else(String::new, |track| track.codec.name().to_owned()),
+            audio_codec: codec.audio().map(|track| track.codec.name().to_owned()),
+            width,
+            height,
             frame_rate_millis: u32::try_from(rate(units, 1_000_000)).unwrap_or(u32::MAX),
             key_frame_interval_ms: measured
                 .map_or(0, |(_, interval)| u32::try_from(interval).unwrap_or(u32::MAX)),
@@ -61,11 +67,11 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::unit::Codec;
+    use streamfleet_media::track::{Codec, TrackParameters};
 
     #[test]
     fn rates_are_those_of_the_last_whole_group() {
-        let codec = CodecParameters { codec: Codec::H264, private: Bytes::new(), width: 1_280, height: 720 };
+        let codec = CodecParameters::single(TrackParameters::video(Codec::H264, Bytes::new(), 1_280, 720));
         let mut meter = Meter::default();
         assert_eq!(meter.media(&codec).frame_rate_millis, 0);
         for n in 0..=50 {

@@ -10,8 +10,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Buf as _;
-use streamfleet_contract::{Feed, Mark, Source, SourceReason, SourceState, UploadReason};
-use streamfleet_media::mkv::{CODEC_H264, Track, write};
+use streamfleet_contract::{Feed, Mark, SourceReason, SourceState, UploadReason};
+use streamfleet_media::mkv::{Track, write};
+use streamfleet_media::track::{Access, AccessUnit, CodecParameters, Sample};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
@@ -24,10 +25,8 @@ use crate::buffer::{Buffer, Limit, Pushed};
 use crate::clock::{Clock, Now};
 use crate::metrics::FeedMetrics;
 use crate::session::{Ending, Input, Output, Piece, Session, SessionId, Settings};
-use crate::source::slices::Frame;
 use crate::source::timeline::Timeline;
 use crate::source::{self, SourceEvent, SourceSettings};
-use crate::unit::{AccessUnit, CodecParameters};
 use crate::upload::{Chunk, Shared, Upload, UploadEvent, Uploader, plain_chunk};
 
 /// What a feed works with.
@@ -257,9 +256,8 @@ impl Driver {
         match piece {
             Piece::Header(gop) => {
                 let codec = &self.buffer.gop(gop)?.codec;
-                let (width, height) = (u64::from(codec.width), u64::from(codec.height));
-                let track = Track::video(CODEC_H264, codec.private.clone(), width, height);
-                Some(plain_chunk(write::header(&[track])))
+                let tracks: Vec<_> = (1..).zip(&codec.tracks).map(|(n, track)| Track::of(n, track)).collect();
+                Some(plain_chunk(write::header(&tracks)))
             }
             Piece::Cluster(time_ms) => {
                 Some(plain_chunk(write::cluster_start(u64::try_from(time_ms).unwrap_or(0))))
@@ -267,7 +265,12 @@ impl Driver {
             Piece::Unit { gop, index, cluster_ms } => {
                 let unit = self.buffer.unit(gop, index)?;
                 let relative = i16::try_from(unit.time_ms - cluster_ms).ok()?;
-                let prefix = write::simple_block_prefix(1, relative, unit.key, unit.data.len());
+                let prefix = write::simple_block_prefix(
+                    u64::from(unit.track) + 1,
+                    relative,
+                    unit.key,
+                    unit.data.len(),
+                );
                 Some(prefix.chain(unit.data.clone()))
             }
         }
@@ -283,35 +286,37 @@ impl Driver {
 
     fn on_source(&mut self, event: SourceEvent, now: Now) {
         match event {
-            SourceEvent::Connected => {
+            SourceEvent::Connected(_) => {
                 self.timeline.reconnected();
                 self.source_connections += 1;
                 self.ctx.metrics.connected("source");
                 let reconnects = self.source_connections - 1;
                 self.ctx.post.update(|status| status.source_reconnects = reconnects);
             }
-            SourceEvent::Picture(frame, read_at) => self.on_picture(frame, read_at, now),
+            SourceEvent::Sample(sample, read_at) => self.on_sample(sample, read_at, now),
+            SourceEvent::Report(..) => {}
             SourceEvent::State(state, reason, message) => self.on_source_state(state, reason, &message, now),
         }
     }
 
-    fn on_picture(&mut self, frame: Frame, read_at: Now, now: Now) {
-        if let Some(parameters) = frame.parameters
+    fn on_sample(&mut self, frame: Sample, read_at: Now, now: Now) {
+        if let Some(parameters) = frame.parameters.map(CodecParameters::single)
             && self.codec.as_deref() != Some(&parameters)
         {
             self.codec = Some(Arc::new(parameters));
         }
+        let key = frame.access == Access::Start;
         let Some(codec) = self.codec.clone() else { return };
-        let time_ms = self.timeline.place(frame.ticks, frame.rate, frame.key, read_at);
+        let time_ms = self.timeline.place(frame.ticks, frame.rate, key, read_at);
         let bytes = frame.data.len() as u64;
         self.ctx.metrics.frame(bytes);
-        self.meter.unit(time_ms, frame.key, bytes);
+        self.meter.unit(time_ms, key, bytes);
         self.received = Some(Mark { media_ms: time_ms, wall_ms: read_at.wall_ms });
         if self.pictures_since.is_none() {
             self.pictures_since = Some(now.mono);
             self.judge(now);
         }
-        match self.buffer.push(AccessUnit { time_ms, key: frame.key, data: frame.data }, &codec) {
+        match self.buffer.push(AccessUnit { track: frame.track, time_ms, key, data: frame.data }, &codec) {
             Pushed::Began { gop, codec: codec_id, completed } => {
                 if let Some(completed) = completed {
                     self.session.handle(Input::Completed(completed), now);
@@ -440,8 +445,7 @@ fn start_source(feed: &Feed, clock: Clock) -> RunningSource {
 }
 
 fn source_settings(feed: &Feed) -> SourceSettings {
-    let Source::Rtsp(rtsp) = &feed.source;
-    SourceSettings { url: rtsp.url.clone(), credentials: feed.credentials.clone() }
+    SourceSettings { source: feed.source.clone(), credentials: feed.credentials.clone() }
 }
 
 fn session_settings(feed: &Feed) -> Settings {

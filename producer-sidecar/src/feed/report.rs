@@ -216,5 +216,10 @@ fn gap_word(reason: GapReason) -> &'static str {
         GapReason::CameraLost => "camera_lost",
         GapReason::BufferOverflow => "buffer_overflow",
         GapReason::Refused => "refused",
+        GapReason::Expired => "expired",
+        GapReason::Stopped => "stopped",
+        GapReason::StreamReplaced => "stream_replaced",
+        GapReason::InternalError => "internal_error",
+        GapReason::PacketLoss => "packet_loss",
     }
 }

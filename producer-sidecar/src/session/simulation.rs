@@ -15,7 +15,7 @@ use streamfleet_media::fragment::FragmentNumber;
 use super::*;
 use crate::buffer::pool::Pool;
 use crate::buffer::{Buffer, Pushed};
-use crate::unit::{AccessUnit, Codec, CodecParameters};
+use streamfleet_media::track::{AccessUnit, Codec, CodecParameters, TrackParameters};
 
 /// About forty seconds of the camera: the longer outages pass it.
 const BUDGET: u64 = 400_000;
@@ -187,7 +187,7 @@ impl World {
         }
         self.time_ms += 100;
         let size = self.random.usize(100..2_000) * if key { 4 } else { 1 };
-        let unit = AccessUnit { time_ms: self.time_ms, key, data: Bytes::from(vec![0; size]) };
+        let unit = AccessUnit { track: 0, time_ms: self.time_ms, key, data: Bytes::from(vec![0; size]) };
         self.push(unit, size as u64);
         if self.chance(1) {
             self.count("camera lost");
@@ -478,7 +478,7 @@ impl World {
 
 fn parameters(variant: u8) -> Arc<CodecParameters> {
     let private = Bytes::copy_from_slice(&[variant]);
-    Arc::new(CodecParameters { codec: Codec::H264, private, width: 640, height: 360 })
+    Arc::new(CodecParameters::single(TrackParameters::video(Codec::H264, private, 640, 360)))
 }
 
 fn number(time_ms: i64) -> FragmentNumber {

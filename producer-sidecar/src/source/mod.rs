@@ -10,23 +10,26 @@ pub mod timeline;
 
 use std::time::Duration;
 
-use streamfleet_contract::{CredentialFiles, SourceReason, SourceState};
+use streamfleet_contract::{CredentialFiles, Source, SourceReason, SourceState};
+use streamfleet_media::track::{Codec, Sample, SenderReport};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use self::credentials::Credentials;
 use self::rtsp::{Connection, SourceError};
-use self::slices::{Frame, SliceJoiner};
+use self::slices::SliceJoiner;
 use crate::clock::{Clock, Now};
 
 /// What a source says.
 #[derive(Debug)]
 pub enum SourceEvent {
-    /// A new connection stands; pictures that follow have its media clock.
-    Connected,
-    /// A whole picture, and when its first frame was read.
-    Picture(Frame, Now),
+    /// A new connection stands, with these tracks; samples that follow have its media clocks.
+    Connected(Vec<Codec>),
+    /// A whole picture or piece of sound, and when its first byte was read.
+    Sample(Sample, Now),
+    /// The camera's own wall clock, and when that was read.
+    Report(SenderReport, Now),
     /// How the source stands.
     State(SourceState, SourceReason, String),
 }
@@ -34,8 +37,8 @@ pub enum SourceEvent {
 /// What a source reads, and by what.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourceSettings {
-    /// The URL, without user information.
-    pub url: String,
+    /// The kind of source.
+    pub source: Source,
     /// Where the user name and password are, where the camera asks for them.
     pub credentials: Option<CredentialFiles>,
 }
@@ -95,8 +98,15 @@ async fn run_until_closed(
 
 async fn open(settings: &SourceSettings) -> (Option<Credentials>, Result<Connection, SourceError>) {
     match read_credentials(settings).await {
-        Ok(credentials) => (credentials.clone(), Connection::open(&settings.url, credentials).await),
+        Ok(credentials) => (credentials.clone(), open_kind(&settings.source, credentials).await),
         Err(error) => (None, Err(error)),
+    }
+}
+
+async fn open_kind(source: &Source, credentials: Option<Credentials>) -> Result<Connection, SourceError> {
+    match source {
+        Source::Rtsp(rtsp) => Connection::open(&rtsp.url, credentials).await,
+        _ => Err(SourceError::new(SourceReason::InputUnavailable, "this kind of source is not carried yet")),
     }
 }
 
@@ -143,7 +153,7 @@ impl Reader<'_> {
                 None => return Ok(None),
             };
             if std::mem::take(&mut first) {
-                self.events.send(SourceEvent::Connected).await?;
+                self.events.send(SourceEvent::Connected(vec![Codec::H264])).await?;
                 send_state(self.events, SourceState::Streaming, SourceReason::Streaming, String::new())
                     .await?;
             }
@@ -151,7 +161,7 @@ impl Reader<'_> {
             match self.joiner.push(frame) {
                 Some(whole) => {
                     let read_at = self.first_read.replace(now).unwrap_or(now);
-                    self.events.send(SourceEvent::Picture(whole, read_at)).await?;
+                    self.events.send(SourceEvent::Sample(whole, read_at)).await?;
                 }
                 None => _ = self.first_read.get_or_insert(now),
             }
@@ -160,7 +170,7 @@ impl Reader<'_> {
 
     async fn flush(&mut self) -> Result<(), Closed> {
         match (self.joiner.finish(), self.first_read.take()) {
-            (Some(whole), Some(read_at)) => self.events.send(SourceEvent::Picture(whole, read_at)).await,
+            (Some(whole), Some(read_at)) => self.events.send(SourceEvent::Sample(whole, read_at)).await,
             _ => Ok(()),
         }
     }
@@ -206,6 +216,8 @@ async fn wait_for_retry(
 
 #[cfg(test)]
 mod tests {
+    use streamfleet_contract::RtspSource;
+
     use super::*;
 
     #[test]
@@ -224,8 +236,10 @@ mod tests {
         std::fs::create_dir_all(&folder).unwrap();
         let path = |name: &str| folder.join(name).display().to_string();
         let files = CredentialFiles { username_file: path("username"), password_file: path("password") };
-        let settings =
-            SourceSettings { url: "rtsp://127.0.0.1:1/live".to_owned(), credentials: Some(files.clone()) };
+        let settings = SourceSettings {
+            source: Source::Rtsp(RtspSource::new("rtsp://127.0.0.1:1/live")),
+            credentials: Some(files.clone()),
+        };
         let (sender, mut events) = mpsc::channel(8);
         let stop = CancellationToken::new();
         let source = tokio::spawn(run(settings, Clock::start(), sender, stop.clone()));

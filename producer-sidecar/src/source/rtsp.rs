@@ -9,12 +9,11 @@ use retina::client::{
 };
 use retina::codec::{CodecItem, FrameFormat, ParametersRef, VideoFrame};
 use streamfleet_contract::SourceReason;
+use streamfleet_media::track::{Access, Codec, Sample, TrackParameters};
 use tokio::time::timeout;
 use url::Url;
 
 use super::credentials::Credentials;
-use super::slices::Frame;
-use crate::unit::{Codec, CodecParameters};
 
 /// How long a camera may take to answer a request.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -45,7 +44,7 @@ impl SourceError {
 pub struct Connection {
     demuxed: Demuxed,
     stream: usize,
-    parameters: Option<CodecParameters>,
+    parameters: Option<TrackParameters>,
     password: Option<String>,
 }
 
@@ -78,7 +77,7 @@ impl Connection {
     }
 
     /// The next frame; an error says why there is none, and ends the connection.
-    pub async fn next(&mut self) -> Result<Frame, SourceError> {
+    pub async fn next(&mut self) -> Result<Sample, SourceError> {
         loop {
             let item = timeout(SILENCE_MAX, self.next_video()).await.map_err(|_| {
                 SourceError::new(SourceReason::Silent, format!("no picture for {SILENCE_MAX:?}"))
@@ -106,7 +105,7 @@ impl Connection {
     }
 
     /// None for frames that come before the parameters that they need.
-    fn convert(&mut self, frame: VideoFrame) -> Option<Frame> {
+    fn convert(&mut self, frame: VideoFrame) -> Option<Sample> {
         let mut changed = None;
         if self.parameters.is_none() || frame.has_new_parameters() {
             let current = self.read_parameters();
@@ -117,26 +116,23 @@ impl Connection {
         }
         self.parameters.as_ref()?;
         let timestamp = frame.timestamp();
-        Some(Frame {
+        Some(Sample {
+            track: 0,
             ticks: timestamp.timestamp(),
             rate: timestamp.clock_rate().get(),
-            key: frame.is_random_access_point(),
+            access: if frame.is_random_access_point() { Access::Start } else { Access::Continue },
+            lost: u32::from(frame.loss()),
             data: Bytes::from(frame.into_data()),
             parameters: changed,
         })
     }
 
-    fn read_parameters(&self) -> Option<CodecParameters> {
+    fn read_parameters(&self) -> Option<TrackParameters> {
         let ParametersRef::Video(video) = self.demuxed.streams().get(self.stream)?.parameters()? else {
             return None;
         };
         let (width, height) = video.pixel_dimensions();
-        Some(CodecParameters {
-            codec: Codec::H264,
-            private: Bytes::copy_from_slice(video.extra_data()),
-            width,
-            height,
-        })
+        Some(TrackParameters::video(Codec::H264, Bytes::copy_from_slice(video.extra_data()), width, height))
     }
 }
 

@@ -4,24 +4,7 @@
 //! and the depacketizer then yields one frame for each. Frames with the same RTP timestamp are one picture. So a
 //! frame can only be given out when the next one, or the connection's end, has come.
 
-use bytes::Bytes;
-
-use crate::unit::CodecParameters;
-
-/// A frame as the depacketizer yields it: a picture or a slice of one.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Frame {
-    /// Ticks of the media clock.
-    pub ticks: i64,
-    /// Ticks a second.
-    pub rate: u32,
-    /// Whether it is an IDR picture or a slice of one.
-    pub key: bool,
-    /// NAL units with length prefixes.
-    pub data: Bytes,
-    /// Parameters that are new with this frame.
-    pub parameters: Option<CodecParameters>,
-}
+use streamfleet_media::track::{Access, Sample as Frame};
 
 /// Holds the newest picture of a connection until it is known to be whole.
 #[derive(Debug, Default)]
@@ -67,7 +50,9 @@ fn join(held: &mut Frame, next: Frame) {
     data.extend_from_slice(&held.data);
     data.extend_from_slice(&next.data);
     held.data = data.into();
-    held.key |= next.key;
+    if next.access == Access::Start {
+        held.access = Access::Start;
+    }
     if next.parameters.is_some() {
         held.parameters = next.parameters;
     }
@@ -75,10 +60,21 @@ fn join(held: &mut Frame, next: Frame) {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
 
     fn frame(ticks: i64, key: bool, data: &'static [u8]) -> Frame {
-        Frame { ticks, rate: 90_000, key, data: Bytes::from_static(data), parameters: None }
+        let access = if key { Access::Start } else { Access::Continue };
+        Frame {
+            track: 0,
+            ticks,
+            rate: 90_000,
+            access,
+            lost: 0,
+            data: Bytes::from_static(data),
+            parameters: None,
+        }
     }
 
     #[test]
@@ -116,6 +112,6 @@ mod tests {
         let given: Vec<_> = (0..4).filter_map(|n| joiner.push(frame(n * 3_600, n == 0, b"x"))).collect();
         assert_eq!(given.len(), 3);
         assert_eq!(joiner.finish(), Some(frame(10_800, false, b"x")));
-        assert!(given[0].key && !given[1].key);
+        assert!(given[0].access == Access::Start && given[1].access == Access::Continue);
     }
 }

@@ -123,12 +123,8 @@ mod tests {
 
     #[test]
     fn the_start_time_has_padded_milliseconds_and_the_secret_is_in_no_header() {
-        let stream = streamfleet_contract::Stream {
-            arn: "arn:aws:kinesisvideo:eu-west-1:123456789012:stream/x/1".to_owned(),
-            region: "eu-west-1".to_owned(),
-            endpoint: None,
-            ca_file: None,
-        };
+        let arn = "arn:aws:kinesisvideo:eu-west-1:123456789012:stream/x/1";
+        let stream = streamfleet_contract::Stream::new(arn, "eu-west-1");
         let credentials = Credentials::new("AKID", "verysecret", Some("token".to_owned()), None, "test");
         let time = UNIX_EPOCH + Duration::from_millis(1_700_000_012_005);
         let address = Address::parse("https://host.example").unwrap();

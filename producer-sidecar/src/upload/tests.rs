@@ -21,12 +21,9 @@ struct Request {
 impl Service {
     async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let stream = Stream {
-            arn: "arn:aws:kinesisvideo:eu-west-1:123456789012:stream/x/1".to_owned(),
-            region: "eu-west-1".to_owned(),
-            endpoint: Some(format!("http://{}", listener.local_addr().unwrap())),
-            ca_file: None,
-        };
+        let arn = "arn:aws:kinesisvideo:eu-west-1:123456789012:stream/x/1";
+        let mut stream = Stream::new(arn, "eu-west-1");
+        stream.endpoint = Some(format!("http://{}", listener.local_addr().unwrap()));
         let credentials =
             Credentials::new("AKID", "verysecret", Some("planted-token".to_owned()), None, "test");
         let shared = Shared { identity: Identity::fixed(credentials), trust: Trust::default() };

@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::ResourceExt;
 use streamfleet_contract::{
-    Configuration, CredentialFiles, Feed, Fragment, Process, RtspSource, SCHEMA_VERSION, Source, StoredAt,
-    Stream,
+    Configuration, CredentialFiles, Feed, Process, RtspSource, SCHEMA_VERSION, Source, StoredAt, Stream,
 };
 
 use super::deployment::{CONFIG_FOLDER, credentials_folder};
@@ -44,24 +43,15 @@ pub fn feed(plan: &ProducerPlan<'_>) -> Result<Feed, BuildError> {
         username_file: format!("{}/username", credentials_folder(&id)),
         password_file: format!("{}/password", credentials_folder(&id)),
     });
-    let mut feed = Feed {
-        name: format!("{}/{}", camera.namespace().unwrap_or_default(), camera.name_any()),
-        revision: String::new(),
-        source: Source::Rtsp(RtspSource { url: source.url.clone() }),
-        credentials,
-        stream: Stream {
-            arn: plan.stream_arn.to_owned(),
-            region: plan.place.region.clone(),
-            endpoint: plan.place.kinesis_video.clone(),
-            ca_file: plan.place.ca_bundle.as_ref().map(|_| format!("{CONFIG_FOLDER}/{CA_FILE}")),
-        },
-        stored_at: if plan.keeps_nothing { StoredAt::Received } else { StoredAt::Persisted },
-        fragment: Fragment {
-            target_seconds: u32::try_from(camera.spec.fragment.target_seconds).unwrap_or(2),
-        },
-        offline_after_seconds: u32::try_from(camera.spec.offline_after_seconds).unwrap_or(30),
-        id,
-    };
+    let mut stream = Stream::new(plan.stream_arn, plan.place.region.clone());
+    stream.endpoint.clone_from(&plan.place.kinesis_video);
+    stream.ca_file = plan.place.ca_bundle.as_ref().map(|_| format!("{CONFIG_FOLDER}/{CA_FILE}"));
+    let mut feed = Feed::new(id, Source::Rtsp(RtspSource::new(source.url.clone())), stream);
+    feed.name = format!("{}/{}", camera.namespace().unwrap_or_default(), camera.name_any());
+    feed.credentials = credentials;
+    feed.stored_at = if plan.keeps_nothing { StoredAt::Received } else { StoredAt::Persisted };
+    feed.fragment.target_seconds = u32::try_from(camera.spec.fragment.target_seconds).unwrap_or(2);
+    feed.offline_after_seconds = u32::try_from(camera.spec.offline_after_seconds).unwrap_or(30);
     let mut text = serde_json::to_string(&feed).map_err(BuildError::Revision)?;
     text.push_str(plan.place.ca_bundle.as_deref().unwrap_or_default());
     feed.revision = format!("{:016x}", labels::stable_hash(text.as_bytes()));
