@@ -4,6 +4,7 @@
 //! this task when the URL changes.
 
 pub mod credentials;
+pub mod outlet;
 pub mod rtsp;
 pub mod slices;
 pub mod timeline;
@@ -17,8 +18,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use self::credentials::Credentials;
-use self::rtsp::{Connection, SourceError};
-use self::slices::SliceJoiner;
+use self::outlet::{Closed, Outlet};
 use crate::clock::{Clock, Now};
 
 /// What a source says.
@@ -43,6 +43,40 @@ pub struct SourceSettings {
     pub credentials: Option<CredentialFiles>,
 }
 
+/// Why a source could not be opened, or ended. The message is for people and free of secrets.
+///
+/// [`SourceReason::Ended`] is final: it is not tried again. All others are.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct SourceError {
+    /// The kind, as status says it.
+    pub reason: SourceReason,
+    /// What happened.
+    pub message: String,
+}
+
+impl SourceError {
+    /// A fault of this kind.
+    pub fn new(reason: SourceReason, message: impl Into<String>) -> Self {
+        Self { reason, message: message.into() }
+    }
+}
+
+/// How one try of a source came to its end. What it held has been handed on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ending {
+    /// It was told to stop.
+    Stopped,
+    /// It could not be opened, or it ended.
+    Failed(SourceError),
+}
+
+impl From<SourceError> for Ending {
+    fn from(error: SourceError) -> Self {
+        Self::Failed(error)
+    }
+}
+
 /// How often a missing or refused Secret is looked at again.
 const CREDENTIALS_POLL: Duration = Duration::from_secs(2);
 
@@ -58,37 +92,28 @@ pub async fn run(
     stop: CancellationToken,
 ) {
     // Nobody listens only when the feed is gone: then there is nothing left to do either.
-    _ = run_until_closed(&settings, clock, &events, &stop).await;
+    _ = run_until_closed(&settings, Outlet::new(clock, events), &stop).await;
 }
 
 async fn run_until_closed(
     settings: &SourceSettings,
-    clock: Clock,
-    events: &mpsc::Sender<SourceEvent>,
+    mut outlet: Outlet,
     stop: &CancellationToken,
 ) -> Result<(), Closed> {
     let mut failures = 0;
-    send_state(events, SourceState::Connecting, SourceReason::Connecting, String::new()).await?;
+    outlet.state(SourceState::Connecting, SourceReason::Connecting, String::new()).await?;
     loop {
-        let attempt = stop.run_until_cancelled(open(settings)).await;
-        let Some((credentials, opened)) = attempt else { return Ok(()) };
-        let error = match opened {
-            Ok(mut connection) => {
-                let start = Instant::now();
-                let mut reader = Reader { clock, events, joiner: SliceJoiner::default(), first_read: None };
-                let ended = reader.read(&mut connection, stop).await?;
-                reader.flush().await?;
-                let Some(error) = ended else { return Ok(()) };
-                failures = if start.elapsed() >= GOOD_CONNECTION { 1 } else { failures + 1 };
-                error
-            }
-            Err(error) => {
-                failures += 1;
-                error
-            }
-        };
+        let began = Instant::now();
+        let (credentials, ending) = try_once(settings, &mut outlet, stop).await?;
+        let Ending::Failed(error) = ending else { return Ok(()) };
+        let was_good = outlet.take_connected() && began.elapsed() >= GOOD_CONNECTION;
+        failures = if was_good { 1 } else { failures + 1 };
         let (reason, wait) = (error.reason, retry_delay(error.reason, failures, fastrand::f64()));
-        send_state(events, SourceState::Failed, reason, error.message).await?;
+        outlet.state(SourceState::Failed, reason, error.message).await?;
+        if reason == SourceReason::Ended {
+            stop.cancelled().await;
+            return Ok(());
+        }
         let waiting = wait_for_retry(settings, credentials.as_ref(), reason, wait);
         if stop.run_until_cancelled(waiting).await.is_none() {
             return Ok(());
@@ -96,29 +121,24 @@ async fn run_until_closed(
     }
 }
 
-async fn open(settings: &SourceSettings) -> (Option<Credentials>, Result<Connection, SourceError>) {
-    match read_credentials(settings).await {
-        Ok(credentials) => (credentials.clone(), open_kind(&settings.source, credentials).await),
-        Err(error) => (None, Err(error)),
-    }
-}
-
-async fn open_kind(source: &Source, credentials: Option<Credentials>) -> Result<Connection, SourceError> {
-    match source {
-        Source::Rtsp(rtsp) => Connection::open(&rtsp.url, credentials).await,
-        _ => Err(SourceError::new(SourceReason::InputUnavailable, "this kind of source is not carried yet")),
-    }
-}
-
-type Closed = mpsc::error::SendError<SourceEvent>;
-
-async fn send_state(
-    events: &mpsc::Sender<SourceEvent>,
-    state: SourceState,
-    reason: SourceReason,
-    message: String,
-) -> Result<(), Closed> {
-    events.send(SourceEvent::State(state, reason, message)).await
+/// Reads the source once, from opening it to its end.
+async fn try_once(
+    settings: &SourceSettings,
+    outlet: &mut Outlet,
+    stop: &CancellationToken,
+) -> Result<(Option<Credentials>, Ending), Closed> {
+    let credentials = match stop.run_until_cancelled(read_credentials(settings)).await {
+        Some(Ok(credentials)) => credentials,
+        Some(Err(error)) => return Ok((None, error.into())),
+        None => return Ok((None, Ending::Stopped)),
+    };
+    let ending = match &settings.source {
+        Source::Rtsp(rtsp) => rtsp::run(rtsp, credentials.clone(), outlet, stop).await?,
+        Source::File(_) | Source::Fifo(_) | Source::Socket(_) | Source::TestPattern(_) => {
+            SourceError::new(SourceReason::InputUnavailable, "this kind of source is not carried yet").into()
+        }
+    };
+    Ok((credentials, ending))
 }
 
 async fn read_credentials(settings: &SourceSettings) -> Result<Option<Credentials>, SourceError> {
@@ -127,53 +147,6 @@ async fn read_credentials(settings: &SourceSettings) -> Result<Option<Credential
         .await
         .map(Some)
         .map_err(|error| SourceError::new(SourceReason::CredentialsMissing, error.to_string()))
-}
-
-/// Joins slices and hands pictures on.
-struct Reader<'a> {
-    clock: Clock,
-    events: &'a mpsc::Sender<SourceEvent>,
-    joiner: SliceJoiner,
-    /// When the first frame of the picture that the joiner holds was read.
-    first_read: Option<Now>,
-}
-
-impl Reader<'_> {
-    /// Reads until the connection ends and says why, or until it is stopped; fails when nobody listens.
-    async fn read(
-        &mut self,
-        connection: &mut Connection,
-        stop: &CancellationToken,
-    ) -> Result<Option<SourceError>, Closed> {
-        let mut first = true;
-        loop {
-            let frame = match stop.run_until_cancelled(connection.next()).await {
-                Some(Ok(frame)) => frame,
-                Some(Err(error)) => return Ok(Some(error)),
-                None => return Ok(None),
-            };
-            if std::mem::take(&mut first) {
-                self.events.send(SourceEvent::Connected(vec![Codec::H264])).await?;
-                send_state(self.events, SourceState::Streaming, SourceReason::Streaming, String::new())
-                    .await?;
-            }
-            let now = self.clock.now();
-            match self.joiner.push(frame) {
-                Some(whole) => {
-                    let read_at = self.first_read.replace(now).unwrap_or(now);
-                    self.events.send(SourceEvent::Sample(whole, read_at)).await?;
-                }
-                None => _ = self.first_read.get_or_insert(now),
-            }
-        }
-    }
-
-    async fn flush(&mut self) -> Result<(), Closed> {
-        match (self.joiner.finish(), self.first_read.take()) {
-            (Some(whole), Some(read_at)) => self.events.send(SourceEvent::Sample(whole, read_at)).await,
-            _ => Ok(()),
-        }
-    }
 }
 
 /// How long to wait before connection attempt `failures + 1`; `random` is in 0..1. Below a second at first, so that a

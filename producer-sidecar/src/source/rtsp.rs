@@ -8,12 +8,16 @@ use retina::client::{
     Credentials as RtspCredentials, Demuxed, PlayOptions, Session, SessionOptions, SetupOptions,
 };
 use retina::codec::{CodecItem, FrameFormat, ParametersRef, VideoFrame};
-use streamfleet_contract::SourceReason;
+use streamfleet_contract::{RtspSource, SourceReason};
 use streamfleet_media::track::{Access, Codec, Sample, TrackParameters};
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use super::credentials::Credentials;
+use super::outlet::{Closed, Outlet};
+use super::slices::SliceJoiner;
+use super::{Ending, SourceError};
 
 /// How long a camera may take to answer a request.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -24,20 +28,43 @@ pub const SILENCE_MAX: Duration = Duration::from_secs(10);
 /// Text of foreign errors is cut to this many characters.
 const MESSAGE_CHARS_MAX: usize = 200;
 
-/// Why a connection could not be made, or ended. The message is for people and free of secrets.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
-pub struct SourceError {
-    /// The kind, as status says it.
-    pub reason: SourceReason,
-    /// What happened.
-    pub message: String,
-}
-
-impl SourceError {
-    pub(super) fn new(reason: SourceReason, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into() }
+/// Plays a camera once: from the connection's beginning to its end.
+pub async fn run(
+    source: &RtspSource,
+    credentials: Option<Credentials>,
+    outlet: &mut Outlet,
+    stop: &CancellationToken,
+) -> Result<Ending, Closed> {
+    let mut connection = match stop.run_until_cancelled(Connection::open(&source.url, credentials)).await {
+        Some(Ok(connection)) => connection,
+        Some(Err(error)) => return Ok(error.into()),
+        None => return Ok(Ending::Stopped),
+    };
+    let mut joiner = SliceJoiner::default();
+    let mut first_read = None;
+    let mut first = true;
+    let ending = loop {
+        let frame = match stop.run_until_cancelled(connection.next()).await {
+            Some(Ok(frame)) => frame,
+            Some(Err(error)) => break error.into(),
+            None => break Ending::Stopped,
+        };
+        if std::mem::take(&mut first) {
+            outlet.connected(vec![Codec::H264]).await?;
+        }
+        let now = outlet.now();
+        match joiner.push(frame) {
+            Some(whole) => {
+                let read_at = first_read.replace(now).unwrap_or(now);
+                outlet.sample(whole, read_at).await?;
+            }
+            None => _ = first_read.get_or_insert(now),
+        }
+    };
+    if let (Some(whole), Some(read_at)) = (joiner.finish(), first_read.take()) {
+        outlet.sample(whole, read_at).await?;
     }
+    Ok(ending)
 }
 
 /// A connection that plays.
