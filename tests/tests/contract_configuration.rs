@@ -43,7 +43,7 @@ fn rendered(camera: &Camera) -> (String, Value) {
     let plan = ProducerPlan {
         camera,
         stream_arn: ARN,
-        keeps_nothing: false,
+        retention_hours: Some(24),
         place: &place,
         producer: &producer,
         default_image: "image",

@@ -6,6 +6,7 @@ use std::fmt;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::VideoStreamSpec;
@@ -49,7 +50,8 @@ use super::VideoStreamSpec;
     printcolumn(name = "Node", type_ = "string", json_path = ".status.producer.node", priority = 1)
 )]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("has(self.source.rtsp)").message("spec.source must name exactly one kind of source: set spec.source.rtsp.url, for example rtsp://door.example:554/live").field_path(".source"))]
+#[x_kube(validation = Rule::new("[has(self.source.rtsp), has(self.source.file), has(self.source.testPattern)].filter(set, set).size() == 1").message("spec.source must name exactly one kind of source, rtsp, file or testPattern: for a camera set spec.source.rtsp.url, for example rtsp://door.example:554/live").field_path(".source"))]
+#[x_kube(validation = Rule::new("!has(self.credentialsRef) || has(self.source.rtsp)").message("spec.credentialsRef is for cameras that are read over RTSP: remove it, or set spec.source.rtsp").field_path(".credentialsRef"))]
 #[x_kube(validation = Rule::new("has(self.streamRef) != has(self.streamTemplate)").message("set exactly one of spec.streamRef (a VideoStream that exists) and spec.streamTemplate (one that is made for this camera and goes with it)"))]
 #[x_kube(validation = Rule::new("has(self.streamRef) == has(oldSelf.streamRef)").message("spec.streamRef and spec.streamTemplate cannot be exchanged for each other: delete this Camera and make it again (a stream of a template is kept unless its deletionPolicy is Delete)"))]
 pub struct CameraSpec {
@@ -58,7 +60,8 @@ pub struct CameraSpec {
     // may hold a password.
     #[serde(default)]
     #[x_kube(validation = Rule::new("!has(self.rtsp) || !self.rtsp.url.contains('@')").message("spec.source.rtsp.url must not hold a user name or password: put them into a Secret under the keys username and password, and name that in spec.credentialsRef.name (an at sign in the path is written %40)"))]
-    #[x_kube(validation = Rule::new("!has(self.rtsp) || self.rtsp.url.contains('@') || self.rtsp.url.matches('^rtsp://([A-Za-z0-9._-]+|\\\\[[0-9A-Fa-f:.]+\\\\])(:[0-9]{1,5})?([/?].*)?$')").message("spec.source.rtsp.url must be of the form rtsp://HOST[:PORT]/PATH, for example rtsp://door.example:554/live"))]
+    #[x_kube(validation = Rule::new("!has(self.rtsp) || self.rtsp.url.contains('@') || self.rtsp.url.matches('^rtsps?://([A-Za-z0-9._-]+|\\\\[[0-9A-Fa-f:.]+\\\\])(:[0-9]{1,5})?([/?].*)?$')").message("spec.source.rtsp.url must be of the form rtsp://HOST[:PORT]/PATH or rtsps://HOST[:PORT]/PATH, for example rtsp://door.example:554/live"))]
+    #[x_kube(validation = Rule::new("!has(self.rtsp) || !has(self.rtsp.tls) || self.rtsp.url.startsWith('rtsps://')").message("spec.source.rtsp.tls is for rtsps URLs: remove it, or begin spec.source.rtsp.url with rtsps://"))]
     pub source: Source,
 
     /// The Secret with the camera's user name and password. None for cameras that ask for neither.
@@ -77,6 +80,11 @@ pub struct CameraSpec {
     #[serde(default)]
     pub fragment: Fragment,
 
+    /// Which sound is stored beside the video: `Auto` stores AAC, `All` also G.711, which the service's HLS and clips cannot
+    /// play, `None` none.
+    #[serde(default)]
+    pub audio: Audio,
+
     /// After how many seconds without stored video the camera is no longer Ready, 5 to 3600.
     #[serde(default = "default_offline_after")]
     #[x_kube(validation = Rule::new("self >= 5 && self <= 3600").message("spec.offlineAfterSeconds must be 5 to 3600"))]
@@ -94,23 +102,124 @@ pub struct Source {
     /// A camera that speaks RTSP.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rtsp: Option<RtspSource>,
+
+    /// A media file on a volume.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<FileSource>,
+
+    /// A picture with a clock, for trials: nothing is needed for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test_pattern: Option<TestPattern>,
 }
 
-/// A camera that speaks RTSP, over TCP.
+/// A media file on a volume, played in real time: Matroska, MP4, MPEG-TS, or a bare H.264 or H.265 stream.
+#[derive(KubeSchema, Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FileSource {
+    /// The PersistentVolumeClaim in the namespace of the Camera. It is mounted read-only.
+    #[schemars(length(min = 1, max = 253))]
+    pub claim_name: String,
+    /// The file's path on the volume, for example `clips/door.mp4`.
+    #[schemars(length(min = 1, max = 1024))]
+    #[x_kube(validation = Rule::new("!self.startsWith('/') && !self.matches('(^|/)[.][.](/|$)')").message("spec.source.file.path must be a path on the volume without .. and without a slash at its beginning, for example clips/door.mp4"))]
+    pub path: String,
+    /// Whether it begins anew when it has ended.
+    #[serde(default, rename = "loop")]
+    pub repeat: bool,
+}
+
+/// A picture with a clock.
+#[derive(KubeSchema, Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TestPattern {
+    /// Pixels across, a multiple of 16 from 160 to 1920.
+    #[serde(default = "default_width")]
+    #[x_kube(validation = Rule::new("self >= 160 && self <= 1920 && self % 16 == 0").message("spec.source.testPattern.width must be a multiple of 16 from 160 to 1920"))]
+    pub width: i32,
+    /// Pixels down, a multiple of 16 from 96 to 1088.
+    #[serde(default = "default_height")]
+    #[x_kube(validation = Rule::new("self >= 96 && self <= 1088 && self % 16 == 0").message("spec.source.testPattern.height must be a multiple of 16 from 96 to 1088"))]
+    pub height: i32,
+    /// Pictures a second, 1 to 60.
+    #[serde(default = "default_frame_rate")]
+    #[x_kube(validation = Rule::new("self >= 1 && self <= 60").message("spec.source.testPattern.frameRate must be 1 to 60"))]
+    pub frame_rate: i32,
+}
+
+fn default_width() -> i32 {
+    640
+}
+
+fn default_height() -> i32 {
+    352
+}
+
+fn default_frame_rate() -> i32 {
+    10
+}
+
+/// Which sound is stored beside the video.
+#[derive(JsonSchema, Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Audio {
+    /// AAC, where the camera sends it.
+    #[default]
+    Auto,
+    /// None.
+    None,
+    /// AAC and G.711.
+    All,
+}
+
+/// How RTP comes from a camera.
+#[derive(JsonSchema, Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RtspTransport {
+    /// Within the RTSP connection: nothing is lost on the way.
+    #[default]
+    Tcp,
+    /// In datagrams of its own.
+    Udp,
+}
+
+/// By what the camera of an `rtsps` URL is trusted: by default by the system's certificate authorities.
+#[derive(KubeSchema, Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RtspTls {
+    /// Certificate authorities in PEM that are trusted beside the system's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 65_536))]
+    pub ca_bundle: Option<String>,
+    /// Trusts any certificate: for cameras that make their own. Whoever is between can then read and replace the video.
+    #[serde(default)]
+    pub insecure_skip_verify: bool,
+}
+
+/// A camera that speaks RTSP.
 #[derive(KubeSchema, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RtspSource {
-    /// `rtsp://HOST[:PORT]/PATH`, for example `rtsp://door.example:554/live`. Without user name and password: those come from
+    /// `rtsp://HOST[:PORT]/PATH` or `rtsps://...`, for example `rtsp://door.example:554/live`. Without user name and password: those come from
     /// `spec.credentialsRef`.
     #[schemars(length(max = 2048))]
     pub url: String,
+
+    /// How the media comes.
+    #[serde(default)]
+    pub transport: RtspTransport,
+
+    /// By what the camera of an `rtsps` URL is trusted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<RtspTls>,
 }
 
 impl fmt::Debug for RtspSource {
     /// A URL with user information is not shown, in case one came past the rules.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let shown = if self.url.contains('@') { "<url with user information, not shown>" } else { &self.url };
-        f.debug_struct("RtspSource").field("url", &shown).finish()
+        f.debug_struct("RtspSource")
+            .field("url", &shown)
+            .field("transport", &self.transport)
+            .field("tls", &self.tls)
+            .finish()
     }
 }
 

@@ -5,12 +5,12 @@ mod stream_class;
 mod video_stream;
 
 pub use camera::{
-    Camera, CameraSpec, CameraStatus, CredentialsRef, Fragment, ProducerPod, RtspSource, Source, StreamRef,
-    StreamTemplate,
+    Audio, Camera, CameraSpec, CameraStatus, CredentialsRef, FileSource, Fragment, ProducerPod, RtspSource,
+    RtspTls, RtspTransport, Source, StreamRef, StreamTemplate, TestPattern,
 };
 pub use stream_class::{
-    AllowedNamespaces, Aws, ClassLimits, Endpoints, From, ProducerDefaults, Resources, StreamClass,
-    StreamClassSpec, StreamClassStatus, StreamDefaults, StreamNames,
+    AllowedNamespaces, Aws, Buffer, ClassLimits, Endpoints, From, ProducerDefaults, Resources, Spool,
+    SpoolMode, StreamClass, StreamClassSpec, StreamClassStatus, StreamDefaults, StreamNames,
 };
 pub use video_stream::{
     DeletionPolicy, PendingChange, RetentionDecreasePolicy, VideoStream, VideoStreamSpec, VideoStreamStatus,

@@ -239,6 +239,66 @@ pub struct ProducerDefaults {
     /// What a producer pod asks for and may use, for example `{requests: {cpu: 20m, memory: 32Mi}, limits: {memory: 128Mi}}`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<Resources>,
+
+    /// A role that producers assume, each with a session policy for its own stream.
+    #[serde(default, rename = "roleARN", skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 2048))]
+    #[x_kube(validation = Rule::new("self.matches('^arn:aws[a-z-]*:iam::[0-9]{12}:role/.+$')").message("spec.producer.roleARN must be the ARN of an IAM role, for example arn:aws:iam::123456789012:role/streamfleet-producer"))]
+    pub role_arn: Option<String>,
+
+    /// Where video waits that is not stored yet.
+    #[serde(default)]
+    pub buffer: Buffer,
+}
+
+/// Where video waits that is not stored yet: in memory, and where that is too small in a spool on the node's disk.
+#[derive(KubeSchema, Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Buffer {
+    /// Memory for media, for example `64Mi`, which is about two minutes of a 4 Mbit/s camera. The pod's memory limit has to be
+    /// larger by about 32Mi.
+    #[serde(default = "default_buffer_memory")]
+    #[schemars(length(max = 32))]
+    #[x_kube(validation = Rule::new("self.matches('^[1-9][0-9]{0,5}(Mi|Gi)$')").message("spec.producer.buffer.memory must be a whole number of Mi or Gi, for example 64Mi"))]
+    pub memory: String,
+
+    /// The spool. None by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spool: Option<Spool>,
+}
+
+fn default_buffer_memory() -> String {
+    "64Mi".to_owned()
+}
+
+impl Default for Buffer {
+    fn default() -> Self {
+        Self { memory: default_buffer_memory(), spool: None }
+    }
+}
+
+/// A spool in an `emptyDir` of the producer's pod: it survives the process, and goes with the pod.
+#[derive(KubeSchema, Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Spool {
+    /// Its size, for example `2Gi`, which is about an hour of a 4 Mbit/s camera.
+    #[schemars(length(max = 32))]
+    #[x_kube(validation = Rule::new("self.matches('^[1-9][0-9]{0,5}(Mi|Gi)$')").message("spec.producer.buffer.spool.size must be a whole number of Mi or Gi, for example 2Gi"))]
+    pub size: String,
+
+    /// `Overflow` writes what memory cannot hold, `Journal` everything as it comes, so that a killed process loses nothing.
+    #[serde(default)]
+    pub mode: SpoolMode,
+}
+
+/// What is written to a spool.
+#[derive(JsonSchema, Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SpoolMode {
+    /// What memory cannot hold.
+    #[default]
+    Overflow,
+    /// Everything, as it comes.
+    Journal,
 }
 
 /// What a container asks for and may use.

@@ -157,7 +157,7 @@ struct Grant {
     stream: Arc<VideoStream>,
     class: Arc<StreamClass>,
     arn: String,
-    keeps_nothing: bool,
+    retention_hours: Option<i32>,
 }
 
 /// What every step of a pass needs.
@@ -217,7 +217,7 @@ impl<'a> Pass<'a> {
         let class = self.ctx.cluster.caches.classes.get(&ObjectRef::new(&stream.spec.stream_class_name));
         match (status.stream_arn, class) {
             (Some(arn), Some(class)) if is_owned && is_usable => {
-                Ok(Grant { arn, class, keeps_nothing: status.retention_hours == Some(0), stream })
+                Ok(Grant { arn, class, retention_hours: status.retention_hours, stream })
             }
             (_, _) => {
                 let ready = find_condition(&status.conditions, ConditionType::Ready.as_str());
@@ -289,7 +289,7 @@ impl<'a> Pass<'a> {
         let plan = ProducerPlan {
             camera: self.camera,
             stream_arn: &grant.arn,
-            keeps_nothing: grant.keeps_nothing,
+            retention_hours: grant.retention_hours,
             place: &place,
             producer: &grant.class.spec.producer,
             default_image: &self.ctx.settings.producer_image,

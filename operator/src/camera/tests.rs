@@ -7,7 +7,8 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
 use streamfleet_contract::{
-    Configuration, FeedStatus, SourceReason, SourceState, StoredAt, UploadReason, UploadState, parse_problems,
+    Audio, Configuration, FeedStatus, RtspTransport, Source, SourceReason, SourceState, SpoolMode, StoredAt,
+    TestPattern, UploadReason, UploadState, parse_problems,
 };
 use streamfleet_crds::types::find_condition;
 use streamfleet_crds::{Camera, CameraReason, CameraStatus, ProducerDefaults};
@@ -47,7 +48,7 @@ fn plan<'a>(camera: &'a Camera, place: &'a Place, producer: &'a ProducerDefaults
     ProducerPlan {
         camera,
         stream_arn: ARN,
-        keeps_nothing: false,
+        retention_hours: Some(24),
         place,
         producer,
         default_image: "registry.example/producer:1.0.0",
@@ -110,6 +111,65 @@ fn the_configuration_is_one_that_the_contract_accepts_and_names_no_secret() {
 }
 
 #[test]
+fn what_camera_and_class_say_about_source_sound_and_buffer_reaches_the_producer() {
+    let camera = camera(json!({
+        "source": { "rtsp": {
+            "url": "rtsps://door.example/live", "transport": "Udp",
+            "tls": { "caBundle": "CAMERA PEM", "insecureSkipVerify": false },
+        } },
+        "audio": "All",
+    }));
+    let producer: ProducerDefaults = serde_json::from_value(json!({
+        "roleARN": "arn:aws:iam::123456789012:role/uploader",
+        "buffer": { "memory": "128Mi", "spool": { "size": "2Gi", "mode": "Journal" } },
+    }))
+    .unwrap();
+    let place = Place { sts: Some("https://sts.example".to_owned()), ..place(None) };
+    let plan = plan(&camera, &place, &producer);
+    let data = build::config_map(&plan, build::feed(&plan).unwrap()).unwrap().data.unwrap();
+    assert_eq!(data.get("camera-ca.crt").map(String::as_str), Some("CAMERA PEM"));
+    let configuration: Configuration = serde_saphyr::from_str(&data[FEEDS_FILE]).unwrap();
+    assert_eq!(parse_problems(&configuration), Vec::<String>::new());
+    assert_eq!(configuration.process.memory_budget_bytes, 128 << 20);
+    let spool = configuration.process.spool.unwrap();
+    assert_eq!((spool.max_bytes, spool.mode), (2 << 30, SpoolMode::Journal));
+    let feed = &configuration.feeds[0];
+    let Source::Rtsp(rtsp) = &feed.source else { panic!("{:?}", feed.source) };
+    assert_eq!(rtsp.transport, RtspTransport::Udp);
+    assert_eq!(rtsp.tls.as_ref().unwrap().ca_file.as_deref(), Some("/etc/streamfleet/camera-ca.crt"));
+    assert_eq!((feed.audio, feed.stream.retention_hours), (Audio::All, Some(24)));
+    assert_eq!(feed.stream.role_arn, producer.role_arn);
+    assert_eq!(feed.stream.sts_endpoint.as_deref(), Some("https://sts.example"));
+
+    let pod = build::deployment(&plan).spec.unwrap().template.spec.unwrap();
+    let container = &pod.containers[0];
+    assert_eq!(container.resources.as_ref().unwrap().limits.as_ref().unwrap()["memory"].0, "224Mi");
+    let mount = container.volume_mounts.as_ref().unwrap().iter().find(|mount| mount.name == "spool").unwrap();
+    assert_eq!((mount.mount_path.as_str(), mount.read_only), (spool.path.as_str(), None));
+    let volume = pod.volumes.as_ref().unwrap().iter().find(|volume| volume.name == "spool").unwrap();
+    assert_eq!(volume.empty_dir.as_ref().unwrap().size_limit.as_ref().unwrap().0, "2192Mi");
+}
+
+#[test]
+fn a_file_is_mounted_read_only_and_a_test_pattern_needs_nothing() {
+    let source_of = |spec| {
+        let (camera, place, producer) = (camera(spec), place(None), ProducerDefaults::default());
+        let plan = plan(&camera, &place, &producer);
+        let pod = build::deployment(&plan).spec.unwrap().template.spec.unwrap();
+        (build::feed(&plan).unwrap().source, pod)
+    };
+    let file = json!({ "source": { "file": { "claimName": "clips", "path": "a/door.mp4", "loop": true } } });
+    let (source, pod) = source_of(file);
+    let Source::File(file) = source else { panic!("{source:?}") };
+    assert_eq!((file.path.as_str(), file.repeat), ("/var/lib/streamfleet/input/a/door.mp4", true));
+    let mounts = pod.containers[0].volume_mounts.as_ref().unwrap();
+    assert_eq!(mounts.iter().find(|mount| mount.name == "input").unwrap().read_only, Some(true));
+    let (source, pod) = source_of(json!({ "source": { "testPattern": {} } }));
+    assert_eq!(source, Source::TestPattern(TestPattern::default()));
+    assert_eq!(pod.volumes.unwrap().len(), 1);
+}
+
+#[test]
 fn the_revision_changes_with_anything_in_the_feed_and_with_nothing_else() {
     let revision = |spec, bundle| {
         let (camera, place, producer) = (camera(spec), place(Some(bundle)), ProducerDefaults::default());
@@ -128,7 +188,7 @@ fn the_revision_changes_with_anything_in_the_feed_and_with_nothing_else() {
 #[test]
 fn a_stream_without_retention_goes_by_received() {
     let (camera, place, producer) = (camera(json!({})), place(None), ProducerDefaults::default());
-    let plan = ProducerPlan { keeps_nothing: true, ..plan(&camera, &place, &producer) };
+    let plan = ProducerPlan { retention_hours: Some(0), ..plan(&camera, &place, &producer) };
     assert_eq!(build::feed(&plan).unwrap().stored_at, StoredAt::Received);
 }
 

@@ -30,8 +30,13 @@ fn refused() -> Vec<Refused> {
     both["streamTemplate"] = json!({ "spec": { "streamClassName": "standard" } });
     let mut without_source = camera("", &reference);
     without_source["spec"] = reference.clone();
-    let user_info = format!("rtsp://admin:{URL_PASSWORD}@door.example/live");
     let good = "rtsp://door.example/live";
+    let sourced = |source: Value| {
+        let mut object = camera(good, &json!({ "streamRef": { "name": "yard" } }));
+        object["spec"]["source"] = source;
+        object
+    };
+    let user_info = format!("rtsp://admin:{URL_PASSWORD}@door.example/live");
     let one_stream = &["set exactly one of spec.streamRef", "spec.streamTemplate"];
     vec![
         Refused::new(
@@ -51,6 +56,40 @@ fn refused() -> Vec<Refused> {
             ],
             conceals: &[URL_PASSWORD, "admin"],
         },
+        Refused::new(
+            "two sources",
+            sourced(json!({ "rtsp": { "url": good }, "testPattern": {} })),
+            &["spec.source must name exactly one kind of source, rtsp, file or testPattern"],
+        ),
+        Refused::new(
+            "TLS settings for a URL without TLS",
+            sourced(json!({ "rtsp": { "url": good, "tls": { "insecureSkipVerify": true } } })),
+            &["spec.source.rtsp.tls is for rtsps URLs", "begin spec.source.rtsp.url with rtsps://"],
+        ),
+        Refused::new(
+            "a transport that does not exist",
+            sourced(json!({ "rtsp": { "url": good, "transport": "Multicast" } })),
+            &["spec.source.rtsp.transport", "Tcp", "Udp"],
+        ),
+        Refused::new(
+            "a test pattern of an odd size",
+            sourced(json!({ "testPattern": { "width": 641 } })),
+            &["spec.source.testPattern.width must be a multiple of 16 from 160 to 1920"],
+        ),
+        Refused::new(
+            "a file outside its volume",
+            sourced(json!({ "file": { "claimName": "clips", "path": "../etc/passwd" } })),
+            &["spec.source.file.path must be a path on the volume without .."],
+        ),
+        Refused::new(
+            "credentials for a source that asks for none",
+            {
+                let mut object = sourced(json!({ "testPattern": {} }));
+                object["spec"]["credentialsRef"] = json!({ "name": "login" });
+                object
+            },
+            &["spec.credentialsRef is for cameras that are read over RTSP"],
+        ),
         Refused::new(
             "retention -1",
             stream(json!({ "retentionHours": -1 })),

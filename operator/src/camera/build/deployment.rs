@@ -8,30 +8,37 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy};
 use k8s_openapi::api::core::v1::KeyToPath;
 use k8s_openapi::api::core::v1::{
-    Capabilities, ConfigMapVolumeSource, Container, ContainerPort, EnvVar, HTTPGetAction, PodSecurityContext,
-    PodSpec, PodTemplateSpec, Probe, ProjectedVolumeSource, ResourceRequirements, SeccompProfile,
-    SecretProjection, SecretVolumeSource, SecurityContext, Volume, VolumeMount, VolumeProjection,
+    Capabilities, ConfigMapVolumeSource, Container, ContainerPort, EmptyDirVolumeSource, EnvVar,
+    HTTPGetAction, PersistentVolumeClaimVolumeSource, PodSecurityContext, PodSpec, PodTemplateSpec, Probe,
+    ProjectedVolumeSource, ResourceRequirements, SeccompProfile, SecretProjection, SecretVolumeSource,
+    SecurityContext, Volume, VolumeMount, VolumeProjection,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::ResourceExt;
 use streamfleet_contract::ADMIN_PORT;
-use streamfleet_crds::Resources;
+use streamfleet_crds::{ProducerDefaults, Spool};
 
-use super::{FEEDS_FILE, ProducerPlan};
+use super::{FEEDS_FILE, ProducerPlan, source};
 use crate::labels;
 
 /// The folder of the configuration.
 pub const CONFIG_FOLDER: &str = "/etc/streamfleet";
 /// The folder under which each camera's credentials have a folder of their own.
 const CAMERA_SECRETS: &str = "/var/run/secrets/streamfleet/camera";
+/// The folder of the volume with a file that is played.
+pub const INPUT_FOLDER: &str = "/var/lib/streamfleet/input";
+/// The folder of the spool.
+pub const SPOOL_FOLDER: &str = "/var/lib/streamfleet/spool";
 /// The folder of the AWS credentials for trials.
 const AWS_SECRET: &str = "/var/run/secrets/streamfleet/aws";
 /// The key of the Secret with AWS credentials, and the name of its file.
 const AWS_SECRET_KEY: &str = "credentials";
 /// The user that the producer runs as.
 const USER: i64 = 65532;
+/// Memory that a producer may use beside its buffer, in MiB.
+const BESIDE_THE_BUFFER_MIB: u64 = 96;
 /// The producer closes the open fragment and waits for its acknowledgement.
 const GRACE_SECONDS: i64 = 30;
 
@@ -102,7 +109,7 @@ fn container(plan: &ProducerPlan<'_>) -> Container {
         }]),
         liveness_probe: Some(probe("/healthz", 10, 6)),
         readiness_probe: Some(probe("/readyz", 5, 3)),
-        resources: Some(resources(plan.producer.resources.as_ref())),
+        resources: Some(resources(plan.producer)),
         security_context: Some(SecurityContext {
             allow_privilege_escalation: Some(false),
             read_only_root_filesystem: Some(true),
@@ -140,14 +147,18 @@ fn probe(path: &str, period: i32, failures: i32) -> Probe {
     }
 }
 
-fn resources(wanted: Option<&Resources>) -> ResourceRequirements {
+fn resources(producer: &ProducerDefaults) -> ResourceRequirements {
     let quantities = |pairs: &[(&str, &str)]| -> BTreeMap<String, Quantity> {
         pairs.iter().map(|(name, value)| ((*name).to_owned(), Quantity((*value).to_owned()))).collect()
     };
-    let (requests, limits) = match wanted {
+    let (requests, limits) = match &producer.resources {
         Some(wanted) => (wanted.requests.clone(), wanted.limits.clone()),
-        // The buffer may take 64 MiB; the process and its connections a few more.
-        None => (quantities(&[("cpu", "20m"), ("memory", "32Mi")]), quantities(&[("memory", "160Mi")])),
+        None => {
+            // What the buffer may take; the process, its connections and their buffers in the kernel take less than the rest.
+            let buffer = source::bytes(&producer.buffer.memory).unwrap_or(0) >> 20;
+            let limit = format!("{}Mi", buffer + BESIDE_THE_BUFFER_MIB);
+            (quantities(&[("cpu", "20m"), ("memory", "32Mi")]), quantities(&[("memory", &limit)]))
+        }
     };
     let given = |quantities: BTreeMap<String, Quantity>| (!quantities.is_empty()).then_some(quantities);
     ResourceRequirements { requests: given(requests), limits: given(limits), claims: None }
@@ -166,6 +177,12 @@ fn mounts(plan: &ProducerPlan<'_>) -> Vec<VolumeMount> {
     }
     if plan.producer.credentials_secret_name.is_some() {
         mounts.push(mount("aws", AWS_SECRET));
+    }
+    if plan.camera.spec.source.file.is_some() {
+        mounts.push(mount("input", INPUT_FOLDER));
+    }
+    if plan.producer.buffer.spool.is_some() {
+        mounts.push(VolumeMount { read_only: None, ..mount("spool", SPOOL_FOLDER) });
     }
     mounts
 }
@@ -204,7 +221,30 @@ fn volumes(plan: &ProducerPlan<'_>) -> Vec<Volume> {
             ..Volume::default()
         });
     }
+    if let Some(file) = &plan.camera.spec.source.file {
+        volumes.push(Volume {
+            name: "input".to_owned(),
+            persistent_volume_claim: Some(PersistentVolumeClaimVolumeSource {
+                claim_name: file.claim_name.clone(),
+                read_only: Some(true),
+            }),
+            ..Volume::default()
+        });
+    }
+    volumes.extend(plan.producer.buffer.spool.as_ref().map(spool_volume));
     volumes
+}
+
+/// The kubelet evicts a pod that passes the size limit: the producer keeps below its own, the file system's overhead is
+/// beside that.
+fn spool_volume(spool: &Spool) -> Volume {
+    let size_mib = source::bytes(&spool.size).unwrap_or(0) >> 20;
+    let limit = format!("{}Mi", size_mib + size_mib / 16 + 16);
+    Volume {
+        name: "spool".to_owned(),
+        empty_dir: Some(EmptyDirVolumeSource { medium: None, size_limit: Some(Quantity(limit)) }),
+        ..Volume::default()
+    }
 }
 
 fn camera_secret(name: &str, feed: &str) -> SecretProjection {

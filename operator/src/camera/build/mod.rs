@@ -2,6 +2,7 @@
 
 mod config_map;
 mod deployment;
+mod source;
 mod video_stream;
 
 pub use config_map::{FEEDS_FILE, config_map, feed};
@@ -19,8 +20,9 @@ pub struct ProducerPlan<'a> {
     pub camera: &'a Camera,
     /// The ARN of its stream.
     pub stream_arn: &'a str,
-    /// Whether the stream keeps nothing: then it never says that something is persisted.
-    pub keeps_nothing: bool,
+    /// For how many hours the stream keeps what is stored, as far as that is known. Where it is 0 the stream never says that
+    /// something is persisted.
+    pub retention_hours: Option<i32>,
     /// Where the stream is.
     pub place: &'a Place,
     /// How the class wants producers to be made.
