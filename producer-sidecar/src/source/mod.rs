@@ -7,6 +7,7 @@ pub mod credentials;
 pub mod outlet;
 pub mod rtsp;
 pub mod slices;
+pub mod tick;
 pub mod timeline;
 
 use std::time::Duration;
