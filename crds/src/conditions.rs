@@ -178,6 +178,8 @@ names! {
         InputUnavailable,
         /// A file that is played once has come to its end.
         SourceEnded,
+        /// The `StreamClass` does not allow containers as sources.
+        ContainerSourceNotAllowed,
         /// There was no picture to store yet.
         NoMedia,
         /// The upload is being opened.

@@ -4,15 +4,16 @@
 
 use std::fmt;
 
+use k8s_openapi::api::core::v1::EnvVar;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::VideoStreamSpec;
+use super::{Resources, VideoStreamSpec};
 
 /// A source of video and the stream that it is stored in.
-#[derive(CustomResource, KubeSchema, Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(CustomResource, KubeSchema, Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[kube(
     group = "streamfleet.io",
     version = "v1alpha1",
@@ -50,7 +51,7 @@ use super::VideoStreamSpec;
     printcolumn(name = "Node", type_ = "string", json_path = ".status.producer.node", priority = 1)
 )]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("[has(self.source.rtsp), has(self.source.file), has(self.source.testPattern)].filter(set, set).size() == 1").message("spec.source must name exactly one kind of source, rtsp, file or testPattern: for a camera set spec.source.rtsp.url, for example rtsp://door.example:554/live").field_path(".source"))]
+#[x_kube(validation = Rule::new("[has(self.source.rtsp), has(self.source.file), has(self.source.testPattern), has(self.source.container)].filter(set, set).size() == 1").message("spec.source must name exactly one kind of source, rtsp, file, testPattern or container: for a camera set spec.source.rtsp.url, for example rtsp://door.example:554/live").field_path(".source"))]
 #[x_kube(validation = Rule::new("!has(self.credentialsRef) || has(self.source.rtsp)").message("spec.credentialsRef is for cameras that are read over RTSP: remove it, or set spec.source.rtsp").field_path(".credentialsRef"))]
 #[x_kube(validation = Rule::new("has(self.streamRef) != has(self.streamTemplate)").message("set exactly one of spec.streamRef (a VideoStream that exists) and spec.streamTemplate (one that is made for this camera and goes with it)"))]
 #[x_kube(validation = Rule::new("has(self.streamRef) == has(oldSelf.streamRef)").message("spec.streamRef and spec.streamTemplate cannot be exchanged for each other: delete this Camera and make it again (a stream of a template is kept unless its deletionPolicy is Delete)"))]
@@ -96,7 +97,7 @@ fn default_offline_after() -> i32 {
 }
 
 /// Where the video comes from.
-#[derive(KubeSchema, Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(KubeSchema, Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Source {
     /// A camera that speaks RTSP.
@@ -110,6 +111,37 @@ pub struct Source {
     /// A picture with a clock, for trials: nothing is needed for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub test_pattern: Option<TestPattern>,
+
+    /// A container of yours beside the producer, which writes the feed to a socket. Off unless the class allows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container: Option<ContainerSource>,
+}
+
+/// A container beside the producer. It connects to the Unix socket that the environment variable `STREAMFLEET_SOCKET` names and
+/// writes Matroska, fragmented MP4, MPEG-TS, or a bare H.264 or H.265 stream, for example by
+/// `ffmpeg -i ... -c copy -f mpegts unix:$STREAMFLEET_SOCKET`. Its security context is the producer's: no root, no
+/// capabilities, a read-only root file system.
+#[derive(KubeSchema, Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ContainerSource {
+    /// The image, for example `registry.example/ffmpeg:7`.
+    #[schemars(length(min = 1, max = 1024))]
+    pub image: String,
+    /// What it runs instead of its entry point.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(max = 4096)))]
+    pub command: Vec<String>,
+    /// The arguments.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256), inner(length(max = 4096)))]
+    pub args: Vec<String>,
+    /// Environment variables; secrets by `valueFrom`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub env: Vec<EnvVar>,
+    /// What it asks for and may use, for example `{limits: {memory: 128Mi}}`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<Resources>,
 }
 
 /// A media file on a volume, played in real time: Matroska, MP4, MPEG-TS, or a bare H.264 or H.265 stream.

@@ -5,8 +5,8 @@ mod stream_class;
 mod video_stream;
 
 pub use camera::{
-    Audio, Camera, CameraSpec, CameraStatus, CredentialsRef, FileSource, Fragment, ProducerPod, RtspSource,
-    RtspTls, RtspTransport, Source, StreamRef, StreamTemplate, TestPattern,
+    Audio, Camera, CameraSpec, CameraStatus, ContainerSource, CredentialsRef, FileSource, Fragment,
+    ProducerPod, RtspSource, RtspTls, RtspTransport, Source, StreamRef, StreamTemplate, TestPattern,
 };
 pub use stream_class::{
     AllowedNamespaces, Aws, Buffer, ClassLimits, Endpoints, From, ProducerDefaults, Resources, Spool,

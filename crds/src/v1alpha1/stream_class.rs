@@ -246,6 +246,11 @@ pub struct ProducerDefaults {
     #[x_kube(validation = Rule::new("self.matches('^arn:aws[a-z-]*:iam::[0-9]{12}:role/.+$')").message("spec.producer.roleARN must be the ARN of an IAM role, for example arn:aws:iam::123456789012:role/streamfleet-producer"))]
     pub role_arn: Option<String>,
 
+    /// Whether Cameras may bring a container as their source. It runs beside the producer, with what the pod's network and
+    /// service account can reach. By default they may not.
+    #[serde(default)]
+    pub allow_container_sources: bool,
+
     /// Where video waits that is not stored yet.
     #[serde(default)]
     pub buffer: Buffer,

@@ -216,6 +216,14 @@ impl<'a> Pass<'a> {
         let is_usable = matches!(status.aws_status.as_deref(), Some("ACTIVE" | "UPDATING"));
         let class = self.ctx.cluster.caches.classes.get(&ObjectRef::new(&stream.spec.stream_class_name));
         match (status.stream_arn, class) {
+            (Some(_), Some(class)) if !self.may_use_source(&class) => {
+                let message = format!(
+                    "StreamClass {} does not allow containers as sources: have spec.producer.allowContainerSources set in it, or \
+                     use another source",
+                    class.name_any()
+                );
+                Err(Held::new(Reason::ContainerSourceNotAllowed, message).stopping())
+            }
             (Some(arn), Some(class)) if is_owned && is_usable => {
                 Ok(Grant { arn, class, retention_hours: status.retention_hours, stream })
             }
@@ -226,6 +234,10 @@ impl<'a> Pass<'a> {
                 Err(Held::new(Reason::VideoStreamNotReady, message))
             }
         }
+    }
+
+    fn may_use_source(&self, class: &StreamClass) -> bool {
+        self.camera.spec.source.container.is_none() || class.spec.producer.allow_container_sources
     }
 
     async fn video_stream(&self) -> Result<Result<Arc<VideoStream>, Held>, Error> {

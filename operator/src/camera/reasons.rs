@@ -25,6 +25,7 @@ pub fn words(reason: Reason) -> &'static str {
         Reason::CertificateNotTrusted => "Camera's certificate is not trusted",
         Reason::InputUnavailable => "Input is unavailable",
         Reason::SourceEnded => "File has ended",
+        Reason::ContainerSourceNotAllowed => "Container sources are not allowed",
         Reason::NoMedia => "Waiting for the first picture",
         Reason::Opening => "Opening the upload",
         Reason::SourceLost => "Camera lost",
@@ -123,7 +124,9 @@ pub fn explain(reason: SourceReason) -> &'static str {
         }
         SourceReason::Refused => "The camera answers with an error: check the path in spec.source.rtsp.url",
         SourceReason::NoVideo => "The camera offers no video under this URL",
-        SourceReason::UnsupportedCodec => "The camera's video codec is not carried: set the camera to H.264",
+        SourceReason::UnsupportedCodec => {
+            "The camera's video codec is not carried: set the camera to H.264 or H.265"
+        }
         SourceReason::InvalidMedia => "What the camera sends breaks its own format",
         SourceReason::Silent => "The connection to the camera stands, but no picture comes",
         SourceReason::Disconnected => "The camera ended the connection",

@@ -170,6 +170,28 @@ fn a_file_is_mounted_read_only_and_a_test_pattern_needs_nothing() {
 }
 
 #[test]
+fn a_container_that_is_the_source_runs_restricted_and_sees_the_socket_alone() {
+    let camera = camera(json!({ "source": { "container": {
+        "image": "registry.example/ffmpeg:7", "args": ["-f", "mpegts"], "env": [{ "name": "A", "value": "b" }],
+    } } }));
+    let producer = ProducerDefaults { credentials_secret_name: Some("aws".to_owned()), ..Default::default() };
+    let place = place(None);
+    let plan = plan(&camera, &place, &producer);
+    let pod = build::deployment(&plan).spec.unwrap().template.spec.unwrap();
+    let [own, source] = pod.containers.as_slice() else { panic!("{:?}", pod.containers) };
+    assert_eq!(source.security_context, own.security_context);
+    assert_eq!(source.security_context.as_ref().unwrap().run_as_non_root, Some(true));
+    let mounts = source.volume_mounts.as_ref().unwrap();
+    assert_eq!(mounts.len(), 1, "{mounts:?}");
+    assert!(own.volume_mounts.as_ref().unwrap().contains(&mounts[0]));
+    let env = source.env.as_ref().unwrap();
+    let Source::Socket(socket) = build::feed(&plan).unwrap().source else { panic!() };
+    assert_eq!((env[0].name.as_str(), env[0].value.as_ref()), ("STREAMFLEET_SOCKET", Some(&socket.path)));
+    assert!(socket.path.starts_with(&mounts[0].mount_path));
+    assert_eq!(env[1].name, "A");
+}
+
+#[test]
 fn the_revision_changes_with_anything_in_the_feed_and_with_nothing_else() {
     let revision = |spec, bundle| {
         let (camera, place, producer) = (camera(spec), place(Some(bundle)), ProducerDefaults::default());

@@ -59,7 +59,7 @@ fn refused() -> Vec<Refused> {
         Refused::new(
             "two sources",
             sourced(json!({ "rtsp": { "url": good }, "testPattern": {} })),
-            &["spec.source must name exactly one kind of source, rtsp, file or testPattern"],
+            &["spec.source must name exactly one kind of source, rtsp, file, testPattern or container"],
         ),
         Refused::new(
             "TLS settings for a URL without TLS",

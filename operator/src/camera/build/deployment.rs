@@ -18,7 +18,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::ResourceExt;
 use streamfleet_contract::ADMIN_PORT;
-use streamfleet_crds::{ProducerDefaults, Spool};
+use streamfleet_crds::{ProducerDefaults, Resources, Spool};
 
 use super::{FEEDS_FILE, ProducerPlan, source};
 use crate::labels;
@@ -29,6 +29,12 @@ pub const CONFIG_FOLDER: &str = "/etc/streamfleet";
 const CAMERA_SECRETS: &str = "/var/run/secrets/streamfleet/camera";
 /// The folder of the volume with a file that is played.
 pub const INPUT_FOLDER: &str = "/var/lib/streamfleet/input";
+/// The folder that the producer shares with a container that is its source.
+const FEED_FOLDER: &str = "/var/run/streamfleet-feed";
+/// The socket in it, which the producer listens on.
+pub const FEED_SOCKET: &str = "/var/run/streamfleet-feed/feed.sock";
+/// The environment variable by which the container learns of it.
+const FEED_SOCKET_VARIABLE: &str = "STREAMFLEET_SOCKET";
 /// The folder of the spool.
 pub const SPOOL_FOLDER: &str = "/var/lib/streamfleet/spool";
 /// The folder of the AWS credentials for trials.
@@ -87,7 +93,7 @@ fn pod(plan: &ProducerPlan<'_>) -> PodSpec {
             }),
             ..PodSecurityContext::default()
         }),
-        containers: vec![container(plan)],
+        containers: std::iter::once(container(plan)).chain(source_container(plan)).collect(),
         volumes: Some(volumes(plan)),
         ..PodSpec::default()
     }
@@ -110,16 +116,48 @@ fn container(plan: &ProducerPlan<'_>) -> Container {
         liveness_probe: Some(probe("/healthz", 10, 6)),
         readiness_probe: Some(probe("/readyz", 5, 3)),
         resources: Some(resources(plan.producer)),
-        security_context: Some(SecurityContext {
-            allow_privilege_escalation: Some(false),
-            read_only_root_filesystem: Some(true),
-            run_as_non_root: Some(true),
-            capabilities: Some(Capabilities { drop: Some(vec!["ALL".to_owned()]), add: None }),
-            ..SecurityContext::default()
-        }),
+        security_context: Some(restricted()),
         volume_mounts: Some(mounts(plan)),
         ..Container::default()
     }
+}
+
+/// What no container of the pod may pass.
+fn restricted() -> SecurityContext {
+    SecurityContext {
+        allow_privilege_escalation: Some(false),
+        read_only_root_filesystem: Some(true),
+        run_as_non_root: Some(true),
+        capabilities: Some(Capabilities { drop: Some(vec!["ALL".to_owned()]), add: None }),
+        ..SecurityContext::default()
+    }
+}
+
+/// The container that a Camera brings as its source. It sees the shared folder and none of the producer's Secrets.
+fn source_container(plan: &ProducerPlan<'_>) -> Option<Container> {
+    let source = plan.camera.spec.source.container.as_ref()?;
+    let socket = EnvVar {
+        name: FEED_SOCKET_VARIABLE.to_owned(),
+        value: Some(FEED_SOCKET.to_owned()),
+        ..EnvVar::default()
+    };
+    let given = |list: &Vec<String>| (!list.is_empty()).then(|| list.clone());
+    Some(Container {
+        name: "source".to_owned(),
+        image: Some(source.image.clone()),
+        image_pull_policy: Some("IfNotPresent".to_owned()),
+        command: given(&source.command),
+        args: given(&source.args),
+        env: Some(std::iter::once(socket).chain(source.env.iter().cloned()).collect()),
+        resources: source.resources.as_ref().map(written),
+        security_context: Some(restricted()),
+        volume_mounts: Some(vec![feed_mount()]),
+        ..Container::default()
+    })
+}
+
+fn feed_mount() -> VolumeMount {
+    VolumeMount { name: "feed".to_owned(), mount_path: FEED_FOLDER.to_owned(), ..VolumeMount::default() }
 }
 
 fn environment(plan: &ProducerPlan<'_>) -> Option<Vec<EnvVar>> {
@@ -151,17 +189,26 @@ fn resources(producer: &ProducerDefaults) -> ResourceRequirements {
     let quantities = |pairs: &[(&str, &str)]| -> BTreeMap<String, Quantity> {
         pairs.iter().map(|(name, value)| ((*name).to_owned(), Quantity((*value).to_owned()))).collect()
     };
-    let (requests, limits) = match &producer.resources {
-        Some(wanted) => (wanted.requests.clone(), wanted.limits.clone()),
-        None => {
-            // What the buffer may take; the process, its connections and their buffers in the kernel take less than the rest.
-            let buffer = source::bytes(&producer.buffer.memory).unwrap_or(0) >> 20;
-            let limit = format!("{}Mi", buffer + BESIDE_THE_BUFFER_MIB);
-            (quantities(&[("cpu", "20m"), ("memory", "32Mi")]), quantities(&[("memory", &limit)]))
-        }
-    };
-    let given = |quantities: BTreeMap<String, Quantity>| (!quantities.is_empty()).then_some(quantities);
-    ResourceRequirements { requests: given(requests), limits: given(limits), claims: None }
+    if let Some(wanted) = &producer.resources {
+        return written(wanted);
+    }
+    // What the buffer may take; the process, its connections and their buffers in the kernel take less than the rest.
+    let buffer = source::bytes(&producer.buffer.memory).unwrap_or(0) >> 20;
+    let limit = format!("{}Mi", buffer + BESIDE_THE_BUFFER_MIB);
+    written(&Resources {
+        requests: quantities(&[("cpu", "20m"), ("memory", "32Mi")]),
+        limits: quantities(&[("memory", &limit)]),
+    })
+}
+
+fn written(resources: &Resources) -> ResourceRequirements {
+    let given =
+        |quantities: &BTreeMap<String, Quantity>| (!quantities.is_empty()).then(|| quantities.clone());
+    ResourceRequirements {
+        requests: given(&resources.requests),
+        limits: given(&resources.limits),
+        claims: None,
+    }
 }
 
 fn mounts(plan: &ProducerPlan<'_>) -> Vec<VolumeMount> {
@@ -180,6 +227,9 @@ fn mounts(plan: &ProducerPlan<'_>) -> Vec<VolumeMount> {
     }
     if plan.camera.spec.source.file.is_some() {
         mounts.push(mount("input", INPUT_FOLDER));
+    }
+    if plan.camera.spec.source.container.is_some() {
+        mounts.push(feed_mount());
     }
     if plan.producer.buffer.spool.is_some() {
         mounts.push(VolumeMount { read_only: None, ..mount("spool", SPOOL_FOLDER) });
@@ -230,6 +280,10 @@ fn volumes(plan: &ProducerPlan<'_>) -> Vec<Volume> {
             }),
             ..Volume::default()
         });
+    }
+    if plan.camera.spec.source.container.is_some() {
+        let empty_dir = Some(EmptyDirVolumeSource::default());
+        volumes.push(Volume { name: "feed".to_owned(), empty_dir, ..Volume::default() });
     }
     volumes.extend(plan.producer.buffer.spool.as_ref().map(spool_volume));
     volumes

@@ -4,7 +4,7 @@ use streamfleet_contract as contract;
 use streamfleet_crds as crds;
 
 use super::BuildError;
-use super::deployment::{CONFIG_FOLDER, INPUT_FOLDER, SPOOL_FOLDER};
+use super::deployment::{CONFIG_FOLDER, FEED_SOCKET, INPUT_FOLDER, SPOOL_FOLDER};
 
 /// The file with the certificate authorities of an `rtsps` camera.
 pub const CAMERA_CA_FILE: &str = "camera-ca.crt";
@@ -19,6 +19,13 @@ pub fn source(source: &crds::Source) -> Result<contract::Source, BuildError> {
             path: format!("{INPUT_FOLDER}/{}", file.path),
             container: contract::Container::Auto,
             repeat: file.repeat,
+            frame_rate: None,
+        }));
+    }
+    if source.container.is_some() {
+        return Ok(contract::Source::Socket(contract::PipeSource {
+            path: FEED_SOCKET.to_owned(),
+            container: contract::Container::Auto,
             frame_rate: None,
         }));
     }
