@@ -32,8 +32,17 @@ pub const TAG_VALUE_BYTES_MAX: usize = 256;
 /// Names of a producer's tags must not begin with this (`PutMedia`), save those that the service itself documents.
 pub const TAG_RESERVED_PREFIX: &str = "AWS";
 
+/// Name of the tag, without a value, that closes the fragment before it at once (producer SDK: `Stream.h`,
+/// `docs/intermittent_producer.md`).
+pub const TAG_END_OF_FRAGMENT: &str = "AWS_KINESISVIDEO_END_OF_FRAGMENT";
+
 /// Bytes of codec private data that the producer SDK takes (producer SDK).
 pub const CODEC_PRIVATE_BYTES_MAX: usize = 1 << 20;
+
+/// Bytes of one parameter set of H.264 or H.265 that is taken in. Our own bound: the largest that the standards can
+/// express without extensions, with all scaling lists, takes less than half of it; all sets together stay within
+/// [`CODEC_PRIVATE_BYTES_MAX`] for each kind.
+pub const PARAMETER_SET_BYTES_MAX: usize = 4_096;
 
 /// Characters of a codec id or a track name that the producer SDK takes (producer SDK).
 pub const CODEC_ID_CHARS_MAX: usize = 32;

@@ -107,7 +107,7 @@ pub struct Sample {
     pub rate: u32,
     /// How it refers to others.
     pub access: Access,
-    /// How many packets were lost between the sample before it and its own end.
+    /// How many packets were lost since the sample before it. It is whole itself: what lacks a part, a source leaves out.
     pub lost: u32,
     /// The bytes in the form that [`Codec`] says.
     pub data: Bytes,

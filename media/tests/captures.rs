@@ -430,7 +430,7 @@ fn codec_private_data_of_the_captures_reads_and_writes_back() {
             track.video.map(|video| (video.width, video.height)),
             Some((size.0.into(), size.1.into()))
         );
-        let written = AvcConfiguration::parse(&sets.to_avcc().unwrap()).unwrap();
+        let written = AvcConfiguration::parse(&sets.avcc().unwrap()).unwrap();
         assert_eq!(written, configuration, "{name}");
         for fragment in &fragments {
             for frame in &fragment.frames {

@@ -1,6 +1,10 @@
-//! NAL units: their kinds, the two framings, and emulation prevention.
+//! Kinds of NAL unit of H.264.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
+
+use crate::nal::bits::BitReader;
+use crate::nal::{length_prefixed, nals_annexb, nals_avcc, remove_emulation_prevention};
+use crate::track::Access;
 
 /// Kinds of NAL unit that carrying H.264 has to tell apart (table 7-1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,52 +41,6 @@ pub fn nal_kind(nal: &[u8]) -> Option<NalKind> {
     })
 }
 
-/// NAL units of a byte stream (annex B), without start codes and trailing zeros. Bytes before the first start code are
-/// left out.
-pub fn nals_annexb(stream: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let mut rest = start_code(stream).map(|(_, behind)| &stream[behind..]);
-    std::iter::from_fn(move || {
-        let current = rest?;
-        let (end, next) = match start_code(current) {
-            Some((at, behind)) => (at, Some(&current[behind..])),
-            None => (current.len(), None),
-        };
-        rest = next;
-        let nal = &current[..end];
-        let trailing = nal.iter().rev().take_while(|byte| **byte == 0).count();
-        Some(&nal[..nal.len() - trailing])
-    })
-    .filter(|nal| !nal.is_empty())
-}
-
-/// Where the next start code begins, and the position behind it.
-fn start_code(stream: &[u8]) -> Option<(usize, usize)> {
-    let at = stream.windows(3).position(|bytes| bytes == [0, 0, 1])?;
-    Some((at, at + 3))
-}
-
-/// NAL units with 4-byte length prefixes, as in Matroska and MP4. Ends early where a length does not fit.
-pub fn nals_avcc(mut frame: &[u8]) -> impl Iterator<Item = &[u8]> {
-    std::iter::from_fn(move || {
-        let (length, rest) = frame.split_first_chunk::<4>()?;
-        let length = u32::from_be_bytes(*length) as usize;
-        let nal = rest.get(..length)?;
-        frame = &rest[length..];
-        Some(nal)
-    })
-    .filter(|nal| !nal.is_empty())
-}
-
-/// NAL units joined with 4-byte length prefixes.
-pub fn length_prefixed<'a>(nals: impl IntoIterator<Item = &'a [u8]>) -> Bytes {
-    let mut out = BytesMut::new();
-    for nal in nals {
-        out.put_u32(nal.len() as u32);
-        out.put_slice(nal);
-    }
-    out.freeze()
-}
-
 /// A byte stream (annex B) as a frame with 4-byte length prefixes. Parameter sets, delimiters and filler are left out:
 /// the first belong into the codec private data, the others carry nothing.
 pub fn annexb_to_avcc(stream: &[u8]) -> Bytes {
@@ -100,48 +58,41 @@ pub fn is_idr(frame: &[u8]) -> bool {
     nals_avcc(frame).any(|nal| nal_kind(nal) == Some(NalKind::Idr))
 }
 
-/// The raw content of a NAL unit: without the bytes that keep start codes from appearing in it (7.4.1).
-pub fn remove_emulation_prevention(nal: &[u8]) -> Vec<u8> {
-    let mut raw = Vec::with_capacity(nal.len());
-    let mut zeros = 0;
-    for byte in nal {
-        if zeros >= 2 && *byte == 3 {
-            zeros = 0;
-            continue;
-        }
-        zeros = if *byte == 0 { zeros + 1 } else { 0 };
-        raw.push(*byte);
+/// How the picture that a NAL unit is a slice of refers to others; `None` for what is no slice.
+///
+/// Only an IDR picture is a start. A recovery point is none: what follows it may refer to pictures before it, and a
+/// fragment is to be decoded by itself.
+pub fn access(nal: &[u8]) -> Option<Access> {
+    match nal_kind(nal)? {
+        NalKind::Idr => Some(Access::Start),
+        NalKind::Slice => Some(Access::Continue),
+        _ => None,
     }
-    raw
 }
 
-/// A NAL unit from its raw content, with the bytes that keep start codes from appearing in it.
-pub fn add_emulation_prevention(raw: &[u8]) -> Vec<u8> {
-    let mut nal = Vec::with_capacity(raw.len() + 4);
-    let mut zeros = 0;
-    for byte in raw {
-        if zeros >= 2 && *byte <= 3 {
-            nal.push(3);
-            zeros = 0;
-        }
-        zeros = if *byte == 0 { zeros + 1 } else { 0 };
-        nal.push(*byte);
-    }
-    nal
+/// Whether a NAL unit is the first slice of a picture: `first_mb_in_slice` is 0 (clause 7.4.3). The second field of a
+/// frame also has such a slice.
+pub fn is_first_slice(nal: &[u8]) -> bool {
+    // The number 0 is one bit, which is set.
+    access(nal).is_some()
+        && !matches!(nal[0] & 0x1F, 3 | 4)
+        && nal.get(1).is_some_and(|byte| byte & 0x80 != 0)
+}
+
+/// `pic_parameter_set_id` of a slice (clause 7.3.3); `None` for what is no slice, or cut short.
+pub(super) fn picture_parameter_set(nal: &[u8]) -> Option<u32> {
+    access(nal)?;
+    // Three numbers of at most 63 bits are all that is read.
+    let raw = remove_emulation_prevention(nal.get(1..nal.len().min(40))?);
+    let mut bits = BitReader::new(&raw);
+    bits.unsigned().ok()?;
+    bits.unsigned().ok()?;
+    bits.unsigned().ok().filter(|id| *id < 256)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn byte_streams_are_cut_at_start_codes_of_both_lengths() {
-        let stream = [9, 9, 0, 0, 0, 1, 0x67, 1, 0, 0, 1, 0x68, 2, 0, 0, 0, 0, 1, 0x65, 3, 0, 0];
-        let nals: Vec<_> = nals_annexb(&stream).collect();
-        assert_eq!(nals, [&[0x67, 1][..], &[0x68, 2], &[0x65, 3]]);
-        assert_eq!(nals_annexb(&[1, 2, 3]).count(), 0);
-        assert_eq!(nals_annexb(&[0, 0, 1, 0, 0, 1]).count(), 0);
-    }
 
     #[test]
     fn a_byte_stream_becomes_a_frame_without_parameter_sets() {
@@ -154,26 +105,18 @@ mod tests {
     }
 
     #[test]
-    fn a_length_that_does_not_fit_ends_the_frame() {
-        assert_eq!(nals_avcc(&[0, 0, 0, 1, 7, 0, 0, 0, 9, 1]).count(), 1);
-        assert_eq!(nals_avcc(&[0xFF, 0xFF, 0xFF, 0xFF, 1]).count(), 0);
-        assert_eq!(nals_avcc(&[0, 0]).count(), 0);
-    }
-
-    #[test]
-    fn emulation_prevention_round_trips_for_all_short_contents() {
-        // Every sequence of up to seven bytes out of those that matter.
-        let alphabet = [0u8, 1, 3, 4];
-        for length in 0..=7u32 {
-            for number in 0..4usize.pow(length) {
-                let raw: Vec<u8> = (0..length).map(|at| alphabet[number / 4usize.pow(at) % 4]).collect();
-                let nal = add_emulation_prevention(&raw);
-                assert!(
-                    !nal.windows(3).any(|bytes| bytes[0] == 0 && bytes[1] == 0 && bytes[2] < 3),
-                    "{raw:?}"
-                );
-                assert_eq!(remove_emulation_prevention(&nal), raw);
-            }
+    fn slices_say_whether_they_begin_a_picture_and_which_set_they_use() {
+        // first_mb_in_slice 0, slice_type 7 (I), pic_parameter_set_id 2.
+        let idr = [0x65, 0b1000_1000, 0b0110_0000];
+        assert!(is_first_slice(&idr));
+        assert_eq!((access(&idr), picture_parameter_set(&idr)), (Some(Access::Start), Some(2)));
+        // first_mb_in_slice 60, slice_type 5 (P), pic_parameter_set_id 0.
+        let second = [0x41, 0b0000_0111, 0b1010_0110, 0b1000_0000];
+        assert!(!is_first_slice(&second));
+        assert_eq!((access(&second), picture_parameter_set(&second)), (Some(Access::Continue), Some(0)));
+        for other in [&[][..], &[0x67, 0x80], &[0x06, 0x80], &[0x65]] {
+            assert!(!is_first_slice(other), "{other:?}");
+            assert_eq!(picture_parameter_set(other), None, "{other:?}");
         }
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! The test camera numbers each picture this way; whoever counts losses reads the numbers back.
 
-use super::nal::{NalKind, add_emulation_prevention, nal_kind, nals_avcc, remove_emulation_prevention};
+use super::nal::{NalKind, nal_kind};
+use crate::nal::{add_emulation_prevention, nals_avcc, remove_emulation_prevention};
 
 /// `payloadType` of `user_data_unregistered`.
 const USER_DATA_UNREGISTERED: usize = 5;

@@ -1,7 +1,8 @@
 //! The sequence parameter set (clause 7.3.2.1.1), as far as the size of the pictures needs it.
 
-use super::bits::{BitReader, OutOfBits};
-use super::nal::{NalKind, nal_kind, remove_emulation_prevention};
+use super::nal::{NalKind, nal_kind};
+use crate::nal::bits::{BitReader, OutOfBits};
+use crate::nal::remove_emulation_prevention;
 
 /// What a sequence parameter set says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,23 +1,23 @@
-//! Reads bits and Exp-Golomb numbers (clause 9.1).
+//! Reads bits and Exp-Golomb numbers (ITU-T H.264 clause 9.1, H.265 clause 9.2: the same).
 
 /// The content ended, or held a number that is too large.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct OutOfBits;
+pub(crate) struct OutOfBits;
 
-/// A reader over the raw content of a NAL unit (without emulation prevention).
+/// A reader over the raw content of a NAL unit (without emulation prevention), or any other string of bits.
 #[derive(Debug)]
-pub(super) struct BitReader<'a> {
+pub(crate) struct BitReader<'a> {
     bytes: &'a [u8],
     position: usize,
 }
 
 impl<'a> BitReader<'a> {
-    pub(super) const fn new(bytes: &'a [u8]) -> Self {
+    pub(crate) const fn new(bytes: &'a [u8]) -> Self {
         Self { bytes, position: 0 }
     }
 
     /// One bit: `u(1)`.
-    pub(super) fn flag(&mut self) -> Result<bool, OutOfBits> {
+    pub(crate) fn flag(&mut self) -> Result<bool, OutOfBits> {
         let byte = *self.bytes.get(self.position / 8).ok_or(OutOfBits)?;
         let bit = byte >> (7 - self.position % 8) & 1;
         self.position += 1;
@@ -25,12 +25,22 @@ impl<'a> BitReader<'a> {
     }
 
     /// Up to 32 bits: `u(n)`.
-    pub(super) fn bits(&mut self, count: u32) -> Result<u32, OutOfBits> {
+    pub(crate) fn bits(&mut self, count: u32) -> Result<u32, OutOfBits> {
         (0..count).try_fold(0, |value, _| Ok(value << 1 | u32::from(self.flag()?)))
     }
 
+    /// Steps over bits.
+    pub(crate) fn skip(&mut self, count: usize) -> Result<(), OutOfBits> {
+        let position = self.position.checked_add(count).ok_or(OutOfBits)?;
+        if position > self.bytes.len() * 8 {
+            return Err(OutOfBits);
+        }
+        self.position = position;
+        Ok(())
+    }
+
     /// `ue(v)`
-    pub(super) fn unsigned(&mut self) -> Result<u32, OutOfBits> {
+    pub(crate) fn unsigned(&mut self) -> Result<u32, OutOfBits> {
         let mut zeros = 0;
         while !self.flag()? {
             zeros += 1;
@@ -42,7 +52,7 @@ impl<'a> BitReader<'a> {
     }
 
     /// `se(v)`
-    pub(super) fn signed(&mut self) -> Result<i32, OutOfBits> {
+    pub(crate) fn signed(&mut self) -> Result<i32, OutOfBits> {
         let number = i64::from(self.unsigned()?);
         let magnitude = (number + 1) / 2;
         Ok((if number % 2 == 1 { magnitude } else { -magnitude }) as i32)

@@ -1,0 +1,273 @@
+//! Pictures from NAL units, for every source that gets those one by one: RTP, transport streams, byte streams.
+//!
+//! A picture keeps its slices and its supplemental information, each with a length prefix. Parameter sets go into the
+//! track's parameters, delimiters and filler are left out.
+
+use bytes::Bytes;
+
+use crate::limits::FRAGMENT_BYTES_MAX;
+use crate::track::{Access, Codec, TrackParameters};
+use crate::{h264, h265};
+
+/// A whole picture.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Picture {
+    /// How it refers to others.
+    pub access: Access,
+    /// NAL units with length prefixes.
+    pub data: Bytes,
+    /// The track's parameters, where they are new or changed with this picture. Until every parameter set that its slices
+    /// need has come, pictures have none, and are of no use.
+    pub parameters: Option<TrackParameters>,
+}
+
+/// The parameter sets of either codec.
+#[derive(Debug, Clone)]
+enum Sets {
+    H264(h264::ParameterSets),
+    H265(h265::ParameterSets),
+}
+
+/// What a NAL unit is to a picture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Slice(Access),
+    ParameterSet,
+    /// Belongs to the picture that follows.
+    Before,
+    /// Belongs to the picture that it follows.
+    After,
+    /// Begins a picture, and has nothing in it.
+    Delimiter,
+    LeftOut,
+}
+
+/// Joins NAL units to pictures, and keeps the parameter sets that they need.
+#[derive(Debug, Clone)]
+pub struct PictureBuilder {
+    sets: Sets,
+    /// Whether the sets have changed since parameters were last given out.
+    sets_changed: bool,
+    given: Option<TrackParameters>,
+    data: Vec<u8>,
+    /// Where the open unit's length is to be written.
+    open: Option<usize>,
+    access: Option<Access>,
+    /// Where the first slice begins.
+    first_slice: usize,
+    /// Bytes of the last picture that was no start, as a guess for the next.
+    usual_bytes: usize,
+}
+
+/// No guess at the next picture's size is larger.
+const USUAL_BYTES_MAX: usize = 16 << 10;
+
+/// Bytes that one picture may have: no fragment can hold more.
+const PICTURE_BYTES_MAX: usize = FRAGMENT_BYTES_MAX as usize;
+
+impl PictureBuilder {
+    /// For a video codec; `None` for sound.
+    pub fn new(codec: Codec) -> Option<Self> {
+        let sets = match codec {
+            Codec::H264 => Sets::H264(h264::ParameterSets::new()),
+            Codec::H265 => Sets::H265(h265::ParameterSets::new()),
+            _ => return None,
+        };
+        Some(Self {
+            sets,
+            sets_changed: false,
+            given: None,
+            data: Vec::new(),
+            open: None,
+            access: None,
+            first_slice: 0,
+            usual_bytes: 0,
+        })
+    }
+
+    /// Whether this NAL unit begins a new picture, so that what came before is whole. Looks at the first slice's flag, and
+    /// at what may only stand before slices.
+    pub fn begins_picture(&self, nal: &[u8]) -> bool {
+        if self.access.is_none() {
+            return false;
+        }
+        match self.part(nal) {
+            Part::Slice(_) => match self.sets {
+                Sets::H264(_) => h264::is_first_slice(nal),
+                Sets::H265(_) => h265::is_first_slice(nal),
+            },
+            Part::Before | Part::ParameterSet | Part::Delimiter => true,
+            Part::After | Part::LeftOut => false,
+        }
+    }
+
+    /// Takes a whole NAL unit, without start code or length.
+    pub fn push(&mut self, nal: &[u8]) {
+        self.begin_unit();
+        self.extend(nal);
+        self.end_unit();
+    }
+
+    /// Begins a NAL unit that comes in parts; one that is open is discarded.
+    pub fn begin_unit(&mut self) {
+        self.discard_unit();
+        if self.data.capacity() == 0 {
+            self.data.reserve(self.usual_bytes);
+        }
+        self.open = Some(self.data.len());
+        self.data.extend_from_slice(&[0; 4]);
+    }
+
+    /// A further part of the open unit. What is more than a fragment can hold is discarded.
+    pub fn extend(&mut self, part: &[u8]) {
+        if self.open.is_none() {
+            return;
+        }
+        if self.data.len() + part.len() > PICTURE_BYTES_MAX {
+            return self.discard_unit();
+        }
+        self.data.extend_from_slice(part);
+    }
+
+    /// The open unit is whole.
+    pub fn end_unit(&mut self) {
+        let Some(at) = self.open.take() else { return };
+        let nal = &self.data[at + 4..];
+        match self.part(nal) {
+            Part::Slice(access) => {
+                if self.access.is_none() {
+                    self.first_slice = at;
+                }
+                // A picture is as good a start as its first slice says: all have the same kind.
+                self.access.get_or_insert(access);
+            }
+            Part::Before | Part::After => {}
+            Part::ParameterSet => {
+                self.sets_changed |= match &mut self.sets {
+                    Sets::H264(sets) => sets.update(nal),
+                    Sets::H265(sets) => sets.update(nal),
+                };
+                return self.data.truncate(at);
+            }
+            Part::Delimiter | Part::LeftOut => return self.data.truncate(at),
+        }
+        let length = (self.data.len() - at - 4) as u32;
+        self.data[at..at + 4].copy_from_slice(&length.to_be_bytes());
+    }
+
+    /// The open unit cannot be completed.
+    pub fn discard_unit(&mut self) {
+        if let Some(at) = self.open.take() {
+            self.data.truncate(at);
+        }
+    }
+
+    /// Whether a slice has come since the last picture.
+    pub fn has_slice(&self) -> bool {
+        self.access.is_some()
+    }
+
+    /// The first slice since the last picture is also the first of its picture; false while there is none. Where it is
+    /// false, the beginning of the picture was lost.
+    pub fn has_first_slice(&self) -> bool {
+        let Some(nal) = self.data.get(self.first_slice + 4..).filter(|_| self.access.is_some()) else {
+            return false;
+        };
+        match self.sets {
+            Sets::H264(_) => h264::is_first_slice(nal),
+            Sets::H265(_) => h265::is_first_slice(nal),
+        }
+    }
+
+    /// Discards what has come since the last picture, but for parameter sets.
+    pub fn discard_picture(&mut self) {
+        self.open = None;
+        self.access = None;
+        self.data.clear();
+    }
+
+    /// The picture of the units so far; `None` where no slice was among them, and what was is discarded.
+    pub fn finish(&mut self) -> Option<Picture> {
+        self.discard_unit();
+        let Some(access) = self.access.take() else {
+            self.data.clear();
+            return None;
+        };
+        let parameters = self.changed_parameters();
+        let mut data = std::mem::take(&mut self.data);
+        if access != Access::Start {
+            self.usual_bytes = data.len().min(USUAL_BYTES_MAX);
+        }
+        // The picture stays in memory until it is stored: not with the room that its growth left over.
+        data.shrink_to_fit();
+        Some(Picture { access, data: data.into(), parameters })
+    }
+
+    /// The track's parameters as the sets so far say; `None` while they are not complete.
+    pub fn parameters(&self) -> Option<TrackParameters> {
+        let (width, height) = self.size()?;
+        match &self.sets {
+            Sets::H264(sets) => Some(TrackParameters::video(Codec::H264, sets.avcc()?, width, height)),
+            Sets::H265(sets) => Some(TrackParameters::video(Codec::H265, sets.hvcc()?, width, height)),
+        }
+    }
+
+    fn changed_parameters(&mut self) -> Option<TrackParameters> {
+        if !self.sets_changed {
+            return None;
+        }
+        let current = self.parameters()?;
+        self.sets_changed = false;
+        if self.given.as_ref() == Some(&current) {
+            return None;
+        }
+        self.given = Some(current.clone());
+        Some(current)
+    }
+
+    /// Of the set that the picture's slice names, or else of the first.
+    fn size(&self) -> Option<(u32, u32)> {
+        let slice = self.data.get(self.first_slice + 4..).unwrap_or_default();
+        match &self.sets {
+            Sets::H264(sets) => sets.sps_of(slice).map(|sps| (sps.width, sps.height)).or_else(|| sets.size()),
+            Sets::H265(sets) => sets.sps_of(slice).map(|sps| (sps.width, sps.height)).or_else(|| sets.size()),
+        }
+    }
+
+    fn part(&self, nal: &[u8]) -> Part {
+        match self.sets {
+            Sets::H264(_) => h264_part(nal),
+            Sets::H265(_) => h265_part(nal),
+        }
+    }
+}
+
+/// Clause 7.4.1.2.3 of H.264: what may stand before the first slice, and what not.
+fn h264_part(nal: &[u8]) -> Part {
+    use h264::NalKind;
+    match h264::nal_kind(nal) {
+        Some(NalKind::Idr) => Part::Slice(Access::Start),
+        Some(NalKind::Slice) => Part::Slice(Access::Continue),
+        Some(NalKind::Sps | NalKind::Pps) => Part::ParameterSet,
+        Some(NalKind::Sei) => Part::Before,
+        Some(NalKind::AccessUnitDelimiter) => Part::Delimiter,
+        None | Some(NalKind::Filler) => Part::LeftOut,
+        Some(NalKind::Other(14..=18)) => Part::Before,
+        Some(NalKind::Other(_)) => Part::After,
+    }
+}
+
+/// Clause 7.4.2.4.4 of H.265.
+fn h265_part(nal: &[u8]) -> Part {
+    use h265::NalKind;
+    if let Some(access) = h265::access(nal) {
+        return Part::Slice(access);
+    }
+    match h265::nal_kind(nal) {
+        Some(NalKind::Vps | NalKind::Sps | NalKind::Pps) => Part::ParameterSet,
+        Some(NalKind::Sei | NalKind::Other(41..=44 | 48..=55)) => Part::Before,
+        Some(NalKind::AccessUnitDelimiter) => Part::Delimiter,
+        None | Some(NalKind::Filler) => Part::LeftOut,
+        Some(_) => Part::After,
+    }
+}
