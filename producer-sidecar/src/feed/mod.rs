@@ -9,8 +9,9 @@ mod upload_state;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Buf as _;
+use bytes::{Buf as _, Bytes};
 use streamfleet_contract::{Feed, Mark, SourceReason, SourceState, UploadReason};
+use streamfleet_media::limits::TAG_END_OF_FRAGMENT;
 use streamfleet_media::mkv::{Track, write};
 use streamfleet_media::track::{Access, AccessUnit, CodecParameters, Sample};
 use tokio::sync::{mpsc, watch};
@@ -24,7 +25,7 @@ use crate::buffer::pool::Pool;
 use crate::buffer::{Buffer, Limit, Pushed};
 use crate::clock::{Clock, Now};
 use crate::metrics::FeedMetrics;
-use crate::session::{Ending, Input, Output, Piece, Session, SessionId, Settings};
+use crate::session::{Ending, Input, Output, Piece, Session, SessionId, Settings, SpoolRoom, Tags, TrackSet};
 use crate::source::timeline::Timeline;
 use crate::source::{self, SourceEvent, SourceSettings};
 use crate::upload::{Chunk, Shared, Upload, UploadEvent, Uploader, plain_chunk};
@@ -195,7 +196,7 @@ impl Driver {
     fn pump(&mut self) {
         let excess = self.buffer.excess();
         if excess > 0 {
-            self.session.shed(excess);
+            self.session.shed(excess, SpoolRoom::None);
         }
         loop {
             while let Some(output) = self.session.output() {
@@ -226,6 +227,10 @@ impl Driver {
                 }
             }
             Output::Free(gop) => self.buffer.free(gop),
+            // Never asked for without a spool.
+            Output::Store(_) | Output::Load(_) => {}
+            // Nothing is known of the service's clock here: the times stay, and it is tried again later.
+            Output::Retime { .. } => {}
             Output::Report(report) => self.on_report(report),
         }
     }
@@ -254,16 +259,27 @@ impl Driver {
 
     fn chunk(&self, piece: Piece) -> Option<Chunk> {
         match piece {
-            Piece::Header(gop) => {
+            Piece::Header(gop, chosen) => {
                 let codec = &self.buffer.gop(gop)?.codec;
-                let tracks: Vec<_> = (1..).zip(&codec.tracks).map(|(n, track)| Track::of(n, track)).collect();
+                let tracks: Vec<_> = (1u8..)
+                    .zip(&codec.tracks)
+                    .filter(|(number, _)| chosen.contains(number - 1))
+                    .map(|(number, track)| Track::of(number.into(), track))
+                    .collect();
                 Some(plain_chunk(write::header(&tracks)))
             }
             Piece::Cluster(time_ms) => {
                 Some(plain_chunk(write::cluster_start(u64::try_from(time_ms).unwrap_or(0))))
             }
-            Piece::Unit { gop, index, cluster_ms } => {
+            Piece::Tags(tags) => Some(plain_chunk(match tags {
+                Tags::Configured => write::tags(&self.tags()),
+                Tags::EndOfFragment => write::tags(&[(TAG_END_OF_FRAGMENT, "")]),
+            })),
+            Piece::Unit { gop, index, cluster_ms, tracks } => {
                 let unit = self.buffer.unit(gop, index)?;
+                if !tracks.contains(unit.track) {
+                    return Some(plain_chunk(Bytes::new()));
+                }
                 let relative = i16::try_from(unit.time_ms - cluster_ms).ok()?;
                 let prefix = write::simple_block_prefix(
                     u64::from(unit.track) + 1,
@@ -274,6 +290,10 @@ impl Driver {
                 Some(prefix.chain(unit.data.clone()))
             }
         }
+    }
+
+    fn tags(&self) -> Vec<(&str, &str)> {
+        self.feed.fragment.tags.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect()
     }
 
     /// The session named something that the buffer does not have: a defect of ours. The session is given up, so that
@@ -324,9 +344,14 @@ impl Driver {
                 self.close_gaps(time_ms);
                 let media = self.meter.media(&codec);
                 self.ctx.post.update(|status| status.media = Some(media));
-                self.session.handle(Input::Began { gop, codec: codec_id, time_ms, bytes }, now);
+                let tracks = TrackSet::first(codec.tracks.len());
+                let track = frame.track;
+                self.session
+                    .handle(Input::Began { gop, codec: codec_id, tracks, track, time_ms, bytes }, now);
             }
-            Pushed::Continued(gop) => self.session.handle(Input::Extended { gop, time_ms, bytes }, now),
+            Pushed::Continued(gop) => {
+                self.session.handle(Input::Extended { gop, track: frame.track, time_ms, bytes }, now)
+            }
             Pushed::NoKeyFrame => self.ctx.metrics.discarded(),
             Pushed::TooLong { completed, limit } => {
                 self.ctx.metrics.discarded();
@@ -370,6 +395,8 @@ impl Driver {
                 Input::Opened(id)
             }
             UploadEvent::Ack(ack) => Input::Ack(id, ack),
+            UploadEvent::ServerTime(_) => return,
+            UploadEvent::CredentialsExpireSoon => return self.session.renew(),
             UploadEvent::Closed(ending) => {
                 if self.upload.as_ref().is_some_and(|upload| upload.id == id) {
                     self.upload = None;
@@ -449,7 +476,14 @@ fn source_settings(feed: &Feed) -> SourceSettings {
 }
 
 fn session_settings(feed: &Feed) -> Settings {
-    Settings { target_ms: i64::from(feed.fragment.target_seconds) * 1_000, stored_at: feed.stored_at }
+    Settings {
+        target_ms: i64::from(feed.fragment.target_seconds) * 1_000,
+        stored_at: feed.stored_at,
+        tags: feed.fragment.tags.len(),
+        overflow: feed.overflow,
+        retention_ms: feed.stream.retention_hours.map(|hours| i64::from(hours) * 3_600_000),
+        catch_up_bytes_per_second: None,
+    }
 }
 
 /// What status calls a group that is longer than a fragment may be.

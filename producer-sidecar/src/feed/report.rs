@@ -57,6 +57,9 @@ impl Driver {
                 let ended = self.gaps.open(start_ms, GapReason::BufferOverflow, "");
                 self.publish_ended_gaps(&ended);
             }
+            Report::Recovered { start_ms, end_ms } => {
+                tracing::info!(feed = self.feed.name, start_ms, end_ms, "Video of a gap is stored after all");
+            }
             Report::Trouble(reason, message) => {
                 let is_news = self.trouble.as_ref().is_none_or(|(before, _)| *before != reason);
                 if is_news && reason == UploadReason::Opening {

@@ -5,7 +5,7 @@
 //! [`Input::Ack`], [`Input::Closed`]), and the time. Out: [`Output`]s to carry out, and, when an upload can take
 //! something, the next [`Piece`] by [`Session::pull`]. [`Session::wake_at`] says when to call [`Session::wake`].
 //!
-//! Invariants, held by the simulation in `simulation.rs`:
+//! Invariants, held by the simulation in `tests/tests/simulation`:
 //! - A group of pictures leaves by [`Output::Free`] only when the service has said that it is stored, or with a
 //!   [`Report::Gap`] for it.
 //! - Within a session, fragments rise in time, each later than every block before it.
@@ -14,12 +14,11 @@
 
 mod acks;
 mod attempt;
+mod interface;
 mod overflow;
 mod plan;
 mod queue;
 pub mod retry;
-#[cfg(test)]
-mod simulation;
 mod stalls;
 #[cfg(test)]
 mod tests;
@@ -27,166 +26,19 @@ mod tests;
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use streamfleet_contract::{GapReason, StoredAt, UploadReason};
-use streamfleet_media::ack::{Ack, AckKind, ErrorId};
+use streamfleet_contract::{GapReason, UploadReason};
 
 use self::attempt::{Attempt, Body};
+pub use self::interface::{
+    Ending, Input, Output, Piece, RecoveredGop, Refusal, Report, SessionId, Settings, SpoolRoom, State, Tags,
+    TrackSet,
+};
 use self::plan::Step;
 use self::queue::{Place, Queue};
 use self::retry::{Cause, Retry};
 use self::stalls::STORAGE_PATIENCE;
-use crate::buffer::{CodecId, GopId};
+use crate::buffer::GopId;
 use crate::clock::Now;
-
-/// Names a `PutMedia` session within a feed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SessionId(pub u64);
-
-/// How a feed is cut and stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Settings {
-    /// A fragment ends at the first key frame after this time.
-    pub target_ms: i64,
-    /// Which acknowledgement frees.
-    pub stored_at: StoredAt,
-}
-
-/// What happens to a session.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Input {
-    /// A group began with a key frame of `bytes` at `time_ms`.
-    Began {
-        /// The group.
-        gop: GopId,
-        /// Its codec parameters.
-        codec: CodecId,
-        /// The key frame's time.
-        time_ms: i64,
-        /// The key frame's size.
-        bytes: u64,
-    },
-    /// A unit was added to a group.
-    Extended {
-        /// The group.
-        gop: GopId,
-        /// The unit's time.
-        time_ms: i64,
-        /// The unit's size.
-        bytes: u64,
-    },
-    /// No more units come for a group.
-    Completed(GopId),
-    /// The camera is away: nothing comes until the next [`Input::Began`].
-    SourceEnded,
-    /// The service accepted a session.
-    Opened(SessionId),
-    /// The service acknowledged a fragment, or refused one.
-    Ack(SessionId, Ack),
-    /// A session is over; nothing comes of it any more.
-    Closed(SessionId, Ending),
-    /// The process stops: everything is to be stored as soon as it can be.
-    Drain,
-}
-
-/// How a session ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Ending {
-    /// The service ended it in good order.
-    Finished,
-    /// The connection broke.
-    Broken(String),
-    /// It was refused, or never began.
-    Refused(Refusal, String),
-}
-
-/// Why a session was refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Refusal {
-    /// No connection, or no trust in the other side.
-    Unreachable,
-    /// No AWS credentials were found.
-    CredentialsMissing,
-    /// AWS refuses the credentials or what they may do.
-    CredentialsRefused,
-    /// Our clock was wrong; the difference is known now.
-    ClockCorrected,
-    /// No such stream.
-    StreamNotFound,
-    /// Another connection feeds the stream.
-    ConnectionLimit,
-    /// Too many calls.
-    Throttled,
-    /// Anything else.
-    Other,
-}
-
-/// What is to be done.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Output {
-    /// Open a session; its body is pulled.
-    Open(SessionId),
-    /// End the session's body, go on reading acknowledgements.
-    Finish(SessionId),
-    /// Drop the session's connection. No [`Input::Closed`] is expected, and none does harm.
-    Abort(SessionId),
-    /// Let go of a group's bytes.
-    Free(GopId),
-    /// Say something.
-    Report(Report),
-}
-
-/// What people and metrics are told.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Report {
-    /// A session was accepted.
-    Opened,
-    /// An acknowledgement came, with its error if it is one; the latency is counted from the fragment's end where that is
-    /// known.
-    Acknowledged(AckKind, Option<ErrorId>, Option<Duration>),
-    /// A fragment is stored.
-    Stored {
-        /// The time of its first picture.
-        start_ms: i64,
-        /// The time of its last picture.
-        last_ms: i64,
-    },
-    /// A stretch of video will not be stored.
-    Gap {
-        /// Its start.
-        start_ms: i64,
-        /// Its end.
-        end_ms: i64,
-        /// Its cause.
-        reason: GapReason,
-        /// More about it.
-        detail: String,
-    },
-    /// The buffer has no room for what comes in: nothing up to the next key frame will be stored.
-    GapBegan {
-        /// Its start.
-        start_ms: i64,
-    },
-    /// Something keeps video from being stored.
-    Trouble(UploadReason, String),
-}
-
-/// Something to write, in this order: a header, then fragments, each with its units.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Piece {
-    /// The document's header, with the parameters of this group.
-    Header(GopId),
-    /// The beginning of a fragment at this time.
-    Cluster(i64),
-    /// A unit of a group.
-    Unit {
-        /// The group.
-        gop: GopId,
-        /// The unit's index in it.
-        index: usize,
-        /// The time of its cluster.
-        cluster_ms: i64,
-    },
-}
 
 /// See the module's documentation.
 #[derive(Debug)]
@@ -276,17 +128,24 @@ impl Session {
     pub fn handle(&mut self, input: Input, now: Now) {
         let had_piece = self.attempt.as_ref().is_some_and(|attempt| self.has_piece(attempt.id, now));
         match input {
-            Input::Began { gop, codec, time_ms, bytes } => {
+            Input::Began { gop, codec, time_ms, bytes, .. } => {
                 self.source_ended = None;
                 self.queue.begin(gop, codec, time_ms, bytes);
             }
-            Input::Extended { gop, time_ms, bytes } => self.queue.extend(gop, time_ms, bytes),
+            Input::Extended { gop, time_ms, bytes, .. } => self.queue.extend(gop, time_ms, bytes),
             Input::Completed(gop) => self.on_completed(gop),
             Input::SourceEnded => _ = self.source_ended.get_or_insert(now.mono),
             Input::Opened(id) => self.on_opened(id, now),
             Input::Ack(id, ack) => self.on_ack(id, &ack, now),
             Input::Closed(id, ending) => self.on_closed(id, ending, now),
             Input::Drain => self.draining = true,
+            Input::Recovered(_)
+            | Input::Stored(_)
+            | Input::StoreFailed(_)
+            | Input::Loaded(_)
+            | Input::LoadFailed(_)
+            | Input::Retimed { .. }
+            | Input::Progress(_) => {}
         }
         if !had_piece && let Some(attempt) = &mut self.attempt {
             // There was nothing to take until now.

@@ -3,7 +3,7 @@
 use streamfleet_contract::GapReason;
 
 use super::queue::Place;
-use super::{Output, Report, Session};
+use super::{Output, Report, Session, SpoolRoom};
 use crate::buffer::GopId;
 
 impl Session {
@@ -11,7 +11,7 @@ impl Session {
     ///
     /// Those that are on their way go first, then: most likely they will be stored all the same, and what is given up
     /// is only the means to send them again. Whether they are a gap is said when it is known.
-    pub fn shed(&mut self, bytes: u64) {
+    pub fn shed(&mut self, bytes: u64, _room: SpoolRoom) {
         let mut missing = bytes;
         while missing > 0 {
             let cursor = self.attempt.as_ref().and_then(|attempt| attempt.cursor).map(|cursor| cursor.gop);

@@ -6,7 +6,7 @@ use streamfleet_media::limits::{FRAGMENTS_PER_SECOND_MAX, PUT_MEDIA_SESSION_SECO
 
 use super::attempt::{Attempt, Cursor, Fragment};
 use super::queue::{Place, Queued};
-use super::{Output, Piece, SOURCE_PATIENCE, Session};
+use super::{Output, Piece, SOURCE_PATIENCE, Session, TrackSet};
 use crate::buffer::{CodecId, GOP_BYTES_MAX, GOP_MS_MAX, GopId};
 use crate::clock::Now;
 
@@ -152,7 +152,7 @@ impl Session {
                 }
                 Step::Header(gop, codec) => {
                     self.attempt.as_mut()?.codec = Some(codec);
-                    return Some(Piece::Header(gop));
+                    return Some(Piece::Header(gop, TrackSet::first(8)));
                 }
                 Step::Begin(gop, time_ms) => {
                     self.begin_fragment(gop, time_ms, now);
@@ -202,7 +202,7 @@ impl Session {
         attempt.latest_ms = attempt.latest_ms.max(gop.last_ms);
         let gop = gop.id;
         let cluster_ms = attempt.open_fragment()?.time_ms;
-        Some(Piece::Unit { gop, index, cluster_ms })
+        Some(Piece::Unit { gop, index, cluster_ms, tracks: TrackSet::first(8) })
     }
 
     fn split_before(&mut self, gop: GopId, now: Now) {

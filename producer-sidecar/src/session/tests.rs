@@ -1,8 +1,11 @@
 //! The session in single situations: one cause, one expectation.
 
+use streamfleet_contract::StoredAt;
+use streamfleet_media::ack::{Ack, AckKind, ErrorId};
 use streamfleet_media::fragment::FragmentNumber;
 
 use super::*;
+use crate::buffer::CodecId;
 
 const CODEC: CodecId = CodecId(1);
 
@@ -21,7 +24,7 @@ impl Scene {
     }
 
     fn storing_at(stored_at: StoredAt) -> Self {
-        let settings = Settings { target_ms: 2_000, stored_at };
+        let settings = Settings { stored_at, ..Settings::new(2_000) };
         let now = Now { mono: Duration::from_hours(1), wall_ms: 0 };
         Self { session: Session::new(settings, 7), now, outputs: Vec::new(), next_gop: 1, time_ms: 100_000 }
     }
@@ -48,10 +51,17 @@ impl Scene {
         if gop.0 > 1 {
             self.handle(Input::Completed(GopId(gop.0 - 1)));
         }
-        self.handle(Input::Began { gop, codec, time_ms: self.time_ms, bytes: 1_000 });
+        self.handle(Input::Began {
+            gop,
+            codec,
+            tracks: TrackSet::only(0),
+            track: 0,
+            time_ms: self.time_ms,
+            bytes: 1_000,
+        });
         for n in 1..10 {
             let time_ms = self.time_ms + n * length_ms / 10;
-            self.handle(Input::Extended { gop, time_ms, bytes: 100 });
+            self.handle(Input::Extended { gop, track: 0, time_ms, bytes: 100 });
         }
         self.time_ms += length_ms;
         gop
@@ -125,9 +135,10 @@ impl Scene {
         let mut pulled: Vec<String> = Vec::new();
         while self.session.has_piece(id, self.now) {
             let text = match self.session.pull(id, self.now) {
-                Some(Piece::Header(gop)) => format!("header {}", gop.0),
+                Some(Piece::Header(gop, _)) => format!("header {}", gop.0),
                 Some(Piece::Cluster(time_ms)) => format!("cluster {time_ms}"),
                 Some(Piece::Unit { gop, .. }) => format!("gop {}", gop.0),
+                Some(Piece::Tags(tags)) => format!("{tags:?}"),
                 None => continue,
             };
             if pulled.last() != Some(&text) {
@@ -169,8 +180,11 @@ fn a_picture_is_sent_as_soon_as_it_comes() {
     let id = scene.accepted();
     scene.pull(id);
     assert!(!scene.session.has_piece(id, scene.now));
-    scene.handle(Input::Extended { gop, time_ms: 100_950, bytes: 100 });
-    assert_eq!(scene.session.pull(id, scene.now), Some(Piece::Unit { gop, index: 10, cluster_ms: 100_000 }));
+    scene.handle(Input::Extended { gop, track: 0, time_ms: 100_950, bytes: 100 });
+    assert_eq!(
+        scene.session.pull(id, scene.now),
+        Some(Piece::Unit { gop, index: 10, cluster_ms: 100_000, tracks: TrackSet::first(8) })
+    );
 }
 
 #[test]
@@ -435,7 +449,7 @@ fn a_slow_camera_is_not_taken_for_a_stalled_upload() {
     scene.pull(id);
     scene.ack(id, AckKind::Buffering, 100_000);
     scene.seconds(15);
-    scene.handle(Input::Extended { gop, time_ms: 116_000, bytes: 10 });
+    scene.handle(Input::Extended { gop, track: 0, time_ms: 116_000, bytes: 10 });
     assert!(scene.session.has_piece(id, scene.now));
     assert!(!scene.outputs.contains(&Output::Abort(id)));
 }
@@ -532,11 +546,11 @@ fn overflow_gives_up_the_oldest_and_what_comes_in_last_of_all() {
     for _ in 0..3 {
         scene.gop();
     }
-    scene.session.shed(1);
+    scene.session.shed(1, SpoolRoom::None);
     scene.collect();
     assert_eq!(scene.freed(), [1]);
     assert_eq!(scene.gaps(), [(100_000, 101_000, GapReason::BufferOverflow, String::new())]);
-    scene.session.shed(u64::MAX);
+    scene.session.shed(u64::MAX, SpoolRoom::None);
     scene.collect();
     assert_eq!(scene.freed(), [2, 3]);
     assert!(scene.outputs.contains(&Output::Report(Report::GapBegan { start_ms: 102_000 })));
@@ -548,7 +562,7 @@ fn overflow_spares_the_group_that_is_being_sent() {
     scene.gop();
     let id = scene.accepted();
     scene.pull(id);
-    scene.session.shed(u64::MAX);
+    scene.session.shed(u64::MAX, SpoolRoom::None);
     scene.collect();
     assert_eq!(scene.freed(), Vec::<u64>::new());
 }
@@ -562,7 +576,7 @@ fn what_overflow_took_on_its_way_is_a_gap_only_if_it_is_not_stored_after_all() {
         }
         let id = scene.accepted();
         scene.pull(id);
-        scene.session.shed(1);
+        scene.session.shed(1, SpoolRoom::None);
         scene.collect();
         assert_eq!((scene.freed(), scene.gaps().len()), (vec![1], 0));
         if stored {
@@ -592,7 +606,7 @@ fn no_more_than_five_fragments_a_second_are_begun() {
 #[test]
 fn long_groups_are_not_put_together_beyond_twenty_seconds() {
     let mut scene = Scene::new();
-    scene.session.set_settings(Settings { target_ms: 18_000, stored_at: StoredAt::Persisted });
+    scene.session.set_settings(Settings { stored_at: StoredAt::Persisted, ..Settings::new(18_000) });
     for _ in 0..4 {
         scene.gop_of(CODEC, 12_000);
     }
@@ -605,12 +619,12 @@ fn long_groups_are_not_put_together_beyond_twenty_seconds() {
 #[test]
 fn a_group_that_grows_beyond_the_open_fragment_begins_one_in_another_session() {
     let mut scene = Scene::new();
-    scene.session.set_settings(Settings { target_ms: 18_000, stored_at: StoredAt::Persisted });
+    scene.session.set_settings(Settings { stored_at: StoredAt::Persisted, ..Settings::new(18_000) });
     scene.gop_of(CODEC, 10_000);
     let long = scene.gop_of(CODEC, 5_000);
     let first = scene.accepted();
     assert_eq!(scene.pull(first), ["header 1", "cluster 100000", "gop 1", "gop 2"]);
-    scene.handle(Input::Extended { gop: long, time_ms: 120_500, bytes: 10 });
+    scene.handle(Input::Extended { gop: long, track: 0, time_ms: 120_500, bytes: 10 });
     assert_eq!(scene.pull(first), Vec::<String>::new());
     assert!(scene.outputs.contains(&Output::Abort(first)));
     scene.seconds(1);
