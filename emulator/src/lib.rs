@@ -30,5 +30,6 @@ mod wire;
 
 pub use auth::CredentialsError;
 pub use emulator::{Emulator, StartError};
+pub use number::FragmentNumber;
 pub use options::{DEFAULT_ACCOUNT, Options};
 pub use wire::TlsError;

@@ -127,7 +127,8 @@ impl OpenFragment {
             return Err(ErrorId::TrackNumberMismatch);
         }
         let time = (timecode as i64).saturating_add(i64::from(i16::from_be_bytes([*high, *low])));
-        if latest.is_some_and(|latest| time <= latest) {
+        // Nor may a frame, as a B-frame of an open group, lie before its own Cluster.
+        if time < timecode as i64 || latest.is_some_and(|latest| time <= latest) {
             return Err(ErrorId::FragmentTimecodeLesserThanPrevious);
         }
         self.span = Some(self.span.map_or((time, time), |(from, to)| (from.min(time), to.max(time))));

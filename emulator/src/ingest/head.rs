@@ -108,7 +108,11 @@ impl Head {
     fn value(&mut self, id: u32, payload: &[u8]) -> Result<(), ErrorId> {
         match id {
             ids::TRACK_NUMBER => {
-                self.tracks.insert(big_endian(payload).ok_or(ErrorId::InvalidMkvData)?);
+                let number = big_endian(payload).filter(|number| *number > 0);
+                // Each track once.
+                if !self.tracks.insert(number.ok_or(ErrorId::InvalidMkvData)?) {
+                    return Err(ErrorId::InvalidMkvData);
+                }
                 if self.tracks.len() > TRACKS_MAX {
                     return Err(ErrorId::MoreThanAllowedTracksFound);
                 }

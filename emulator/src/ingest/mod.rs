@@ -6,6 +6,7 @@
 
 mod fragment;
 mod head;
+pub mod line;
 mod tags;
 
 use std::collections::VecDeque;
@@ -14,13 +15,30 @@ use bytes::Bytes;
 use streamfleet_media::{
     ack::ErrorId,
     ebml::{Event, ReadError, Reader},
-    limits::FRAGMENT_BYTES_MAX,
+    limits::{FRAGMENT_BYTES_MAX, FRAGMENT_MS_MIN},
     mkv::ids,
 };
 
 pub use fragment::Fragment;
 use fragment::OpenFragment;
 use head::{HEAD_BYTES_MAX, Head, HeadDone};
+
+/// The quotas page names the acknowledgement and no number; no source has one. Numbers end at 4012.
+pub const MIN_FRAGMENT_DURATION_REACHED: ErrorId = ErrorId::Other(4013);
+
+/// What media may be, where that can be set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rules {
+    /// A fragment must have this many milliseconds from its own time to that of the next. The last of a session, and one
+    /// that an end-of-fragment tag closes, may be shorter.
+    pub fragment_ms_min: u64,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self { fragment_ms_min: FRAGMENT_MS_MIN }
+    }
+}
 
 /// What came of the bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,6 +71,9 @@ pub struct Ingest {
     stage: Stage,
     /// The latest time of all frames and Clusters of earlier fragments.
     latest: Option<i64>,
+    /// Behind it another Cluster has begun, whose time is not known yet.
+    closing: Option<Fragment>,
+    rules: Rules,
     events: VecDeque<IngestEvent>,
 }
 
@@ -73,6 +94,8 @@ impl Default for Ingest {
             path: Vec::new(),
             stage: Stage::Head(Head::default()),
             latest: None,
+            closing: None,
+            rules: Rules::default(),
             events: VecDeque::new(),
         }
     }
@@ -82,6 +105,11 @@ impl Ingest {
     /// A session of which nothing has come yet.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// The same, under other rules.
+    pub fn with_rules(rules: Rules) -> Self {
+        Self { rules, ..Self::default() }
     }
 
     /// Takes the next bytes of the request body.
@@ -127,7 +155,15 @@ impl Ingest {
     }
 
     fn refuse(&mut self, error: ErrorId) {
-        let timecode = self.open_timecode();
+        let timecode = match self.closing.take() {
+            // The error is about this one; every other is about what comes behind it.
+            Some(short) if error == MIN_FRAGMENT_DURATION_REACHED => Some(short.timecode),
+            Some(whole) => {
+                self.events.push_back(IngestEvent::Received(whole));
+                self.open_timecode()
+            }
+            None => self.open_timecode(),
+        };
         self.stage = Stage::Over;
         self.events.push_back(IngestEvent::Refused { error, timecode });
     }
@@ -182,8 +218,7 @@ impl Ingest {
                     fragment::Step::None => Ok(()),
                     fragment::Step::Started(timecode) => {
                         let timecode_scale = head.timecode_scale;
-                        self.events.push_back(IngestEvent::Started { timecode, timecode_scale });
-                        Ok(())
+                        self.start_fragment(timecode, timecode_scale)
                     }
                     fragment::Step::Ended => self.close_fragment(),
                 }
@@ -199,7 +234,7 @@ impl Ingest {
         if let Stage::Head(head) = &mut self.stage {
             self.stage = Stage::Body { head: head.finish()?, open: None };
         }
-        self.close_fragment()?;
+        self.closing = self.end_fragment()?;
         if let Stage::Body { head, open } = &mut self.stage {
             let (bytes, tags) = head.for_next_fragment();
             *open = Some(Box::new(OpenFragment::new(bytes, tags, head.timecode_scale, raw)));
@@ -207,15 +242,33 @@ impl Ingest {
         Ok(())
     }
 
-    fn close_fragment(&mut self) -> Result<(), ErrorId> {
-        let Stage::Body { head, open: slot } = &mut self.stage else { return Ok(()) };
-        let Some(open) = slot.as_ref() else { return Ok(()) };
-        open.check_complete(&head.tracks)?;
-        if let Some(open) = slot.take() {
-            self.latest = self.latest.max(open.latest());
-            self.events.extend(open.close().map(IngestEvent::Received));
+    /// The time of a Cluster is known, and with it the length of the fragment before it.
+    fn start_fragment(&mut self, timecode: u64, timecode_scale: u64) -> Result<(), ErrorId> {
+        if let Some(closing) = &self.closing {
+            let nanos = u128::from(timecode.saturating_sub(closing.timecode)) * u128::from(timecode_scale);
+            if nanos < u128::from(self.rules.fragment_ms_min) * 1_000_000 {
+                return Err(MIN_FRAGMENT_DURATION_REACHED);
+            }
         }
+        self.events.extend(self.closing.take().map(IngestEvent::Received));
+        self.events.push_back(IngestEvent::Started { timecode, timecode_scale });
         Ok(())
+    }
+
+    /// Closes the open fragment behind which nothing follows, or only later.
+    fn close_fragment(&mut self) -> Result<(), ErrorId> {
+        let closed = self.end_fragment()?;
+        self.events.extend(closed.map(IngestEvent::Received));
+        Ok(())
+    }
+
+    fn end_fragment(&mut self) -> Result<Option<Fragment>, ErrorId> {
+        let Stage::Body { head, open: slot } = &mut self.stage else { return Ok(None) };
+        let Some(open) = slot.as_ref() else { return Ok(None) };
+        open.check_complete(&head.tracks)?;
+        let Some(open) = slot.take() else { return Ok(None) };
+        self.latest = self.latest.max(open.latest());
+        Ok(open.close())
     }
 
     fn check_size(&self) -> Result<(), ErrorId> {
