@@ -9,6 +9,9 @@ use aws_smithy_async::time::TimeSource;
 /// A smaller difference cannot be why a signature was refused; the service tolerates five minutes.
 const SIGNIFICANT_MS: i64 = 60_000;
 
+/// Date headers are cut to whole seconds: on average half a second is missing.
+const HALF_A_SECOND_MS: i64 = 500;
+
 /// The difference, shared by all that sign for a feed. Zero until the service refuses a signature.
 #[derive(Debug, Default)]
 pub struct ClockOffset {
@@ -28,6 +31,13 @@ impl ClockOffset {
         }
         self.offset_ms.store(offset, Ordering::Relaxed);
         true
+    }
+
+    /// How far the service's clock is ahead of ours, in milliseconds, by the Date header of an answer that has just come. Good to
+    /// half a second, since the header has whole seconds, and to the answer's way.
+    pub fn difference(date: Option<&str>) -> Option<i64> {
+        let theirs = date.and_then(parse_http_date)? + HALF_A_SECOND_MS;
+        Some(theirs - signed_ms(SystemTime::now()))
     }
 
     /// The time by the service's clock.

@@ -36,6 +36,8 @@ pub fn judge(call: &str, status: u16, code: &str, text: &str) -> Judgement {
         | "UnrecognizedClientException"
         | "InvalidClientTokenId"
         | "ExpiredTokenException"
+        | "ExpiredToken"
+        | "AccessDenied"
         | "IncompleteSignatureException"
         | "MissingAuthenticationTokenException" => (Refusal::CredentialsRefused, false, false),
         _ => match status {
@@ -66,6 +68,20 @@ fn is_harmless(code: &str) -> bool {
             | "InvalidArgumentException"
             | "NotAuthorizedException"
             | "AccessDeniedException"
+            | "AccessDenied"
+    )
+}
+
+/// Whether a refusal of a role is for the key that asks for it, not for what it may do.
+pub fn blames_key(code: &str) -> bool {
+    matches!(
+        code,
+        "ExpiredToken"
+            | "ExpiredTokenException"
+            | "InvalidClientTokenId"
+            | "UnrecognizedClientException"
+            | "MissingAuthenticationToken"
+            | "SignatureDoesNotMatch"
     )
 }
 

@@ -42,7 +42,7 @@ pub struct Address {
     pub tls: bool,
     /// The Host header.
     pub authority: String,
-    /// The path of `PutMedia` on it.
+    /// Its path, without a slash at the end.
     pub path: String,
 }
 
@@ -58,7 +58,7 @@ impl Address {
         let shown = url.host_str().ok_or(RequestError::Endpoint)?;
         let authority = url.port().map_or_else(|| shown.to_owned(), |port| format!("{shown}:{port}"));
         let port = url.port_or_known_default().ok_or(RequestError::Endpoint)?;
-        let path = format!("{}{OPERATION}", url.path().trim_end_matches('/'));
+        let path = url.path().trim_end_matches('/').to_owned();
         Ok(Self { host: shown.trim_matches(['[', ']']).to_owned(), port, tls, authority, path })
     }
 }
@@ -80,7 +80,8 @@ pub fn put_media<B>(
         ("x-amzn-producer-start-timestamp", start.as_str()),
         ("x-amzn-fragment-acknowledgment-required", "1"),
     ];
-    let mut request = Request::post(&address.path);
+    let path = format!("{}{OPERATION}", address.path);
+    let mut request = Request::post(&path);
     for (name, value) in headers {
         request = request.header(name, value);
     }
@@ -96,7 +97,7 @@ pub fn put_media<B>(
         .map_err(|_| RequestError::Sign)?
         .into();
     let scheme = if address.tls { "https" } else { "http" };
-    let url = format!("{scheme}://{}{}", address.authority, address.path);
+    let url = format!("{scheme}://{}{path}", address.authority);
     let signable = SignableRequest::new("POST", url, headers.into_iter(), SignableBody::Bytes(&[]))
         .map_err(|_| RequestError::Sign)?;
     let (instructions, _) = sign(signable, &parameters).map_err(|_| RequestError::Sign)?.into_parts();
@@ -114,10 +115,10 @@ mod tests {
     fn addresses_keep_an_unusual_port_in_the_host_header() {
         let address = Address::parse("https://s-1.kinesisvideo.eu-west-1.amazonaws.com").unwrap();
         assert_eq!((address.port, address.tls), (443, true));
-        assert_eq!((&address.authority, address.path.as_str()), (&address.host, "/putMedia"));
+        assert_eq!((&address.authority, address.path.as_str()), (&address.host, ""));
         let address = Address::parse("http://[::1]:8081/").unwrap();
         assert_eq!((address.host.as_str(), address.authority.as_str()), ("::1", "[::1]:8081"));
-        assert_eq!(Address::parse("http://h/base/x/").unwrap().path, "/base/x/putMedia");
+        assert_eq!(Address::parse("http://h/base/x/").unwrap().path, "/base/x");
         assert!(Address::parse("ftp://x").is_err());
     }
 
@@ -129,6 +130,7 @@ mod tests {
         let time = UNIX_EPOCH + Duration::from_millis(1_700_000_012_005);
         let address = Address::parse("https://host.example").unwrap();
         let request = put_media(&address, &stream, &credentials, time, ()).unwrap();
+        assert_eq!(request.uri().path(), "/putMedia");
         let header = |name: &str| request.headers().get(name).unwrap().to_str().unwrap().to_owned();
         assert_eq!(header("x-amzn-producer-start-timestamp"), "1700000012.005");
         assert!(header("authorization").contains("/eu-west-1/kinesisvideo/aws4_request"));

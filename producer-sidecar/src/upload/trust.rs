@@ -44,28 +44,12 @@ struct Known {
     pem: Vec<u8>,
     /// None where there is nobody to trust.
     config: Option<Arc<ClientConfig>>,
-    system: bool,
-}
-
-/// Whom the SDK's own HTTP client is to trust.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Authorities {
-    /// The checked content of a CA file; empty where there is none.
-    pub pem: Vec<u8>,
-    /// Whether the system has any authority.
-    pub system: bool,
 }
 
 impl Trust {
     /// TLS settings that trust the system and the feed's CA file.
     pub async fn client_config(&self, ca_file: Option<&str>) -> Result<Arc<ClientConfig>, TrustError> {
         self.look_up(ca_file).await?.config.ok_or(TrustError::Nobody)
-    }
-
-    /// Whom to trust, for a client that makes its own TLS settings.
-    pub async fn authorities(&self, ca_file: Option<&str>) -> Result<Authorities, TrustError> {
-        let Known { pem, system, .. } = self.look_up(ca_file).await?;
-        Ok(Authorities { pem, system })
     }
 
     async fn look_up(&self, ca_file: Option<&str>) -> Result<Known, TrustError> {
@@ -90,13 +74,12 @@ impl Trust {
 fn build(pem: Vec<u8>, ca_file: Option<&str>) -> Result<Known, TrustError> {
     let mut roots = RootCertStore::empty();
     // Certificates of the system that cannot be used are passed over, as everybody does.
-    let (added, _) = roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    let system = added > 0;
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     if let Some(path) = ca_file {
         add_file(&mut roots, &pem).ok_or_else(|| TrustError::InvalidFile { path: path.to_owned() })?;
     }
     if roots.is_empty() {
-        return Ok(Known { pem, config: None, system });
+        return Ok(Known { pem, config: None });
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut config = ClientConfig::builder_with_provider(provider)
@@ -105,10 +88,10 @@ fn build(pem: Vec<u8>, ca_file: Option<&str>) -> Result<Known, TrustError> {
         .with_root_certificates(roots)
         .with_no_client_auth();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Known { pem, config: Some(Arc::new(config)), system })
+    Ok(Known { pem, config: Some(Arc::new(config)) })
 }
 
-/// Adds all certificates of a file; none where one is invalid, since the SDK's client panics on such a file.
+/// Adds all certificates of a file; none where one is invalid, which is a fault of whoever wrote it.
 fn add_file(roots: &mut RootCertStore, pem: &[u8]) -> Option<()> {
     let certificates: Vec<_> = CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>().ok()?;
     for certificate in &certificates {

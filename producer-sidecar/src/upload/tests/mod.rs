@@ -1,8 +1,10 @@
 //! Uploads against a service that is written out by hand, byte for byte, over plain HTTP.
 
+mod credentials;
+
 use aws_credential_types::Credentials;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
 
@@ -26,7 +28,7 @@ impl Service {
         stream.endpoint = Some(format!("http://{}", listener.local_addr().unwrap()));
         let credentials =
             Credentials::new("AKID", "verysecret", Some("planted-token".to_owned()), None, "test");
-        let shared = Shared { identity: Identity::fixed(credentials), trust: Trust::default() };
+        let shared = Shared { identity: Identity::fixed(credentials), network: Network::default() };
         Self { listener, uploader: Uploader::new(stream, Arc::new(shared)) }
     }
 
@@ -41,12 +43,18 @@ impl Service {
 
     /// Answers `GetDataEndpoint`, and gives the request that follows.
     async fn put_media(&self) -> Request {
+        self.data_endpoint().await;
+        self.request().await
+    }
+
+    /// Answers `GetDataEndpoint`, and gives what was asked.
+    async fn data_endpoint(&self) -> Request {
         let endpoint =
             format!("{{\"DataEndpoint\":\"http://{}/base\"}}", self.listener.local_addr().unwrap());
         let mut asked = self.request().await;
         assert!(asked.head.starts_with("POST /getDataEndpoint "), "{}", asked.head);
         asked.answer("200 OK", &endpoint).await;
-        self.request().await
+        asked
     }
 
     fn open(&self) -> (Upload, mpsc::Receiver<(SessionId, UploadEvent)>) {
