@@ -11,6 +11,8 @@
 
 pub mod aac;
 pub mod ack;
+pub mod annexb;
+pub mod container;
 pub mod ebml;
 pub mod fragment;
 pub mod g711;
@@ -19,6 +21,7 @@ pub mod h265;
 pub mod limits;
 pub mod merge;
 pub mod mkv;
+pub mod mp4;
 pub mod nal;
 pub mod pattern;
 pub mod picture;
@@ -26,3 +29,4 @@ pub mod rtp;
 pub mod spool;
 pub mod timeline;
 pub mod track;
+pub mod ts;

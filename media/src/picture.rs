@@ -55,6 +55,8 @@ pub struct PictureBuilder {
     access: Option<Access>,
     /// Where the first slice begins.
     first_slice: usize,
+    /// How many slices the data has.
+    slices: u32,
     /// Bytes of the last picture that was no start, as a guess for the next.
     usual_bytes: usize,
 }
@@ -81,6 +83,7 @@ impl PictureBuilder {
             open: None,
             access: None,
             first_slice: 0,
+            slices: 0,
             usual_bytes: 0,
         })
     }
@@ -140,6 +143,7 @@ impl PictureBuilder {
                 }
                 // A picture is as good a start as its first slice says: all have the same kind.
                 self.access.get_or_insert(access);
+                self.slices += 1;
             }
             Part::Before | Part::After => {}
             Part::ParameterSet => {
@@ -160,6 +164,21 @@ impl PictureBuilder {
         if let Some(at) = self.open.take() {
             self.data.truncate(at);
         }
+    }
+
+    /// What there is of the open unit.
+    pub fn open_unit(&self) -> Option<&[u8]> {
+        self.data.get(self.open? + 4..)
+    }
+
+    /// How many slices have come since the last picture.
+    pub fn slices(&self) -> u32 {
+        self.slices
+    }
+
+    /// Whether parameter sets have come that no picture has told of yet.
+    pub fn has_new_sets(&self) -> bool {
+        self.sets_changed
     }
 
     /// Whether a slice has come since the last picture.
@@ -183,12 +202,14 @@ impl PictureBuilder {
     pub fn discard_picture(&mut self) {
         self.open = None;
         self.access = None;
+        self.slices = 0;
         self.data.clear();
     }
 
     /// The picture of the units so far; `None` where no slice was among them, and what was is discarded.
     pub fn finish(&mut self) -> Option<Picture> {
         self.discard_unit();
+        self.slices = 0;
         let Some(access) = self.access.take() else {
             self.data.clear();
             return None;
