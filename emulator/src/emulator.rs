@@ -16,10 +16,7 @@ use url::Url;
 
 use crate::{
     auth::{Credentials, CredentialsError},
-    hooks::{
-        calls::Calls,
-        faults::{Faults, Outage},
-    },
+    hooks::{calls::Calls, faults::Faults, outage::Outage},
     options::Options,
     service::Service,
     store::Catalog,

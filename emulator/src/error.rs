@@ -76,6 +76,18 @@ impl ServiceError {
         Self::new(StatusCode::BAD_REQUEST, "ClientLimitExceededException", message)
     }
 
+    /// The caller's policy does not allow it.
+    pub fn forbidden() -> Self {
+        let message = "User is not authorized to perform this action";
+        Self::new(StatusCode::FORBIDDEN, "AccessDeniedException", message)
+    }
+
+    /// Temporary credentials have run out.
+    pub fn expired_token() -> Self {
+        let message = "The security token included in the request is expired";
+        Self::new(StatusCode::FORBIDDEN, "ExpiredTokenException", message)
+    }
+
     /// No operation has this path.
     pub fn unknown_operation() -> Self {
         let message = "Unable to determine service/operation name to be authorized";

@@ -87,7 +87,7 @@ pub fn answer(
         // Subscribed before the first look, so that nothing that comes in between is missed.
         media: stream.media.subscribe(),
         cut: stream.cut_readers.subscribe(),
-        outage: service.outage.subscribe(),
+        outage: service.outage.cuts(),
         service: service.clone(),
         stream,
         parts,

@@ -8,6 +8,7 @@
 //! `archive` → `store`. What media may be is decided by [`ingest`], a machine without I/O.
 
 mod archive;
+mod arrivals;
 mod auth;
 mod chunk;
 mod clock;
@@ -21,15 +22,15 @@ pub mod ingest;
 mod number;
 mod operation;
 mod options;
-mod persist;
 mod put_media;
 mod service;
 mod store;
 mod sts;
+mod upload;
 mod wire;
 
 pub use auth::CredentialsError;
 pub use emulator::{Emulator, StartError};
 pub use number::FragmentNumber;
-pub use options::{DEFAULT_ACCOUNT, Options};
+pub use options::{DEFAULT_ACCOUNT, Keep, Options};
 pub use wire::TlsError;

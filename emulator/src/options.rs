@@ -2,11 +2,22 @@
 
 use std::{net::SocketAddr, ops::RangeInclusive, path::PathBuf, time::Duration};
 
-use streamfleet_media::limits::{PUT_MEDIA_IDLE_SECONDS_MAX, PUT_MEDIA_SESSION_SECONDS_MAX};
+use streamfleet_media::limits::PUT_MEDIA_SESSION_SECONDS_MAX;
 use url::Url;
+
+use crate::ingest::{Rules, line::LineSettings};
 
 /// The account of the default key.
 pub const DEFAULT_ACCOUNT: &str = "123456789012";
+
+/// What becomes of media that was received.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keep {
+    /// It is stored, and can be read.
+    Disk,
+    /// It is checked, acknowledged and dropped: for load tests.
+    Nothing,
+}
 
 /// How an emulator is set up.
 #[derive(Clone, Debug)]
@@ -35,11 +46,26 @@ pub struct Options {
     pub idle_limit: Duration,
     /// Silence after which `IDLE` is sent, and again each time. An assumption.
     pub idle_ack_interval: Duration,
+    /// What media may be.
+    pub rules: Rules,
+    /// How far a fragment may be ahead of our clock (error 4007). An assumption: the bound is not documented.
+    pub future_limit: Option<Duration>,
+    /// How far a fragment may be behind our clock (error 4007).
+    pub past_limit: Option<Duration>,
+    /// `PutMedia` calls to one stream in any second; more are `ClientLimitExceededException`.
+    pub calls_per_second: Option<u32>,
+    /// Fragments of one stream in a second; more wait.
+    pub fragments_per_second: Option<u32>,
+    /// Bytes of one stream in a second; more wait.
+    pub bytes_per_second: Option<u64>,
+    /// What becomes of media.
+    pub keep: Keep,
 }
 
 impl Options {
     /// The service's own limits, free ports on the loopback, and data in `data`.
     pub fn new(data: impl Into<PathBuf>) -> Self {
+        let line = LineSettings::new("");
         let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
         Self {
             listen: loopback,
@@ -48,12 +74,19 @@ impl Options {
             data: data.into(),
             credentials: None,
             account: DEFAULT_ACCOUNT.to_owned(),
-            persist_delay: Duration::from_millis(500)..=Duration::from_millis(1500),
+            persist_delay: line.persist_delay,
             state_delay: Duration::from_millis(100),
-            put_session_limit: Duration::from_secs(PUT_MEDIA_SESSION_SECONDS_MAX),
+            put_session_limit: line.session_limit,
             get_session_limit: Duration::from_secs(PUT_MEDIA_SESSION_SECONDS_MAX),
-            idle_limit: Duration::from_secs(PUT_MEDIA_IDLE_SECONDS_MAX),
-            idle_ack_interval: Duration::from_secs(5),
+            idle_limit: line.idle_limit,
+            idle_ack_interval: line.idle_ack_interval,
+            rules: line.rules,
+            future_limit: line.future_limit,
+            past_limit: line.past_limit,
+            calls_per_second: line.calls_per_second,
+            fragments_per_second: line.fragments_per_second,
+            bytes_per_second: line.bytes_per_second,
+            keep: Keep::Disk,
         }
     }
 }

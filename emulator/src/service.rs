@@ -8,10 +8,7 @@ use url::Url;
 use crate::{
     auth::Credentials,
     error::ServiceError,
-    hooks::{
-        calls::Calls,
-        faults::{Faults, Outage},
-    },
+    hooks::{calls::Calls, faults::Faults, outage::Outage},
     options::Options,
     store::Catalog,
 };

@@ -1,13 +1,16 @@
 //! Faults on order: what goes wrong, with which calls, how often or how long.
+//!
+//! Those of calls strike here; those of uploads are handed on to the streams' lines.
 
 use std::{
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
 use serde::{Deserialize, Serialize};
 
-use crate::operation::Operation;
+use super::line_faults::{is_of_lines, line_order};
+use crate::{clock, ingest::line::FaultBook, operation::Operation};
 
 /// What goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,8 +30,26 @@ pub enum Action {
     Delay,
     /// The operation is carried out at once and answered after `delayMs`.
     DelayAnswer,
-    /// `PutMedia` alone: the next fragment is answered with an `ERROR` acknowledgement of `errorId`, whatever it holds.
+    /// `AccessDeniedException`, 403; nothing is done.
+    Forbidden,
+    /// `ExpiredTokenException`, 403; nothing is done.
+    ExpiredToken,
+    /// `PutMedia` alone: a fragment is answered with an `ERROR` acknowledgement of `errorId`, whatever it holds.
     AckError,
+    /// `PutMedia` alone: acknowledgements of `kinds` are not sent; of all kinds, and no end of the answer, without `kinds`.
+    Withhold,
+    /// `PutMedia` alone: acknowledgements of `kinds` (all without) are sent `delayMs` late.
+    DelayAcks,
+    /// `PutMedia` alone: bodies are not read.
+    Stall,
+    /// `PutMedia` alone: nothing is read and nothing answered.
+    Freeze,
+    /// `PutMedia` alone: bodies are read at `bytesPerSecond`.
+    Slow,
+    /// `PutMedia` alone: sessions are cut when `bytes` of their bodies have come.
+    CutAtByte,
+    /// `PutMedia` alone: sessions are cut when `fragment` of their fragments have begun.
+    CutAtFragment,
 }
 
 /// An order for a fault, as it comes over HTTP.
@@ -48,8 +69,35 @@ pub struct FaultOrder {
     /// For the delays.
     #[serde(default)]
     pub delay_ms: u64,
+    /// How many calls, fragments or sessions pass unharmed first.
+    #[serde(default)]
+    pub skip: u32,
     /// For `ack-error`.
     pub error_id: Option<u32>,
+    /// For `ack-error`: whether it names the fragment; it does when absent.
+    pub named: Option<bool>,
+    /// For `ack-error`: in place of what it comes; behind `BUFFERING` when absent.
+    pub at: Option<At>,
+    /// For `withhold` and `delay-acks`: `BUFFERING` and so on.
+    pub kinds: Option<Vec<String>>,
+    /// For `cut-at-byte`.
+    pub bytes: Option<u64>,
+    /// For `cut-at-fragment`.
+    pub fragment: Option<u32>,
+    /// For `slow`.
+    pub bytes_per_second: Option<u64>,
+}
+
+/// When in a fragment's life an error comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum At {
+    /// Behind `BUFFERING`.
+    Begun,
+    /// In place of `RECEIVED`.
+    Received,
+    /// In place of `PERSISTED`.
+    Persisted,
 }
 
 /// A fault as it is listed.
@@ -80,9 +128,16 @@ struct Fault {
 #[derive(Debug, Default)]
 pub struct Faults {
     inner: Mutex<(u64, Vec<Fault>)>,
+    /// Those of uploads, which their lines ask for.
+    of_lines: Arc<FaultBook>,
 }
 
 impl Faults {
+    /// The faults of uploads.
+    pub fn of_lines(&self) -> Arc<FaultBook> {
+        self.of_lines.clone()
+    }
+
     /// Puts a fault in force and tells its id.
     pub fn add(&self, order: FaultOrder) -> Result<u64, String> {
         if let Some(name) = &order.operation
@@ -90,9 +145,7 @@ impl Faults {
         {
             return Err(format!("no operation is called '{name}'"));
         }
-        if (order.action == Action::AckError) != order.error_id.is_some() {
-            return Err("'errorId' and the action 'ack-error' go together".to_owned());
-        }
+        let of_line = line_order(&order)?;
         let ends = match order.seconds.map(Duration::try_from_secs_f64).transpose() {
             // A time beyond what can be counted has no end.
             Ok(duration) => duration.and_then(|duration| Instant::now().checked_add(duration)),
@@ -101,6 +154,9 @@ impl Faults {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         inner.0 += 1;
         let id = inner.0;
+        if let Some(of_line) = of_line {
+            self.of_lines.add(id, of_line);
+        }
         inner.1.push(Fault { id, order, ends });
         Ok(id)
     }
@@ -108,6 +164,7 @@ impl Faults {
     /// Takes a fault out of force; whether there was one.
     pub fn remove(&self, id: u64) -> bool {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        self.of_lines.remove(id);
         let before = inner.1.len();
         inner.1.retain(|fault| fault.id != id);
         inner.1.len() < before
@@ -115,46 +172,52 @@ impl Faults {
 
     /// Takes all faults out of force.
     pub fn clear(&self) {
+        self.of_lines.clear();
         self.inner.lock().unwrap_or_else(PoisonError::into_inner).1.clear();
     }
 
     /// The faults in force.
     pub fn list(&self) -> Vec<ListedFault> {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        self.update_those_of_lines(&mut inner.1);
         drop_spent(&mut inner.1);
         inner.1.iter().map(|fault| ListedFault { id: fault.id, order: fault.order.clone() }).collect()
     }
 
+    /// What is left of those that are counted off elsewhere.
+    fn update_those_of_lines(&self, faults: &mut Vec<Fault>) {
+        let left = self.of_lines.list(clock::now().mono);
+        faults.retain_mut(|fault| {
+            if !is_of_lines(fault.order.action) {
+                return true;
+            }
+            let Some((_, order)) = left.iter().find(|(id, _)| *id == fault.id) else { return false };
+            (fault.order.count, fault.order.skip) = (order.count, order.skip);
+            true
+        });
+    }
+
     /// The first fault in force for this call; it is counted off.
     pub fn strike(&self, operation: Operation, stream: Option<&str>) -> Option<Strike> {
-        let order = self.count_off(operation, stream, |action| action != Action::AckError)?;
-        Some(Strike { action: order.action, delay: Duration::from_millis(order.delay_ms) })
-    }
-
-    /// The error that a fragment of this stream is to be answered with; it is counted off.
-    pub fn strike_fragment(&self, stream: &str) -> Option<u32> {
-        let is_ack = |action| action == Action::AckError;
-        self.count_off(Operation::PutMedia, Some(stream), is_ack)?.error_id
-    }
-
-    fn count_off(
-        &self,
-        operation: Operation,
-        stream: Option<&str>,
-        fits: impl Fn(Action) -> bool,
-    ) -> Option<FaultOrder> {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         drop_spent(&mut inner.1);
-        let fault = inner.1.iter_mut().find(|fault| {
-            let Fault { order, .. } = fault;
-            fits(order.action)
+        for Fault { order, .. } in &mut inner.1 {
+            let fits = !is_of_lines(order.action)
                 && order.operation.as_deref().is_none_or(|name| name == operation.name())
-                && order.stream.as_deref().is_none_or(|name| Some(name) == stream)
-        })?;
-        if let Some(count) = &mut fault.order.count {
-            *count = count.saturating_sub(1);
+                && order.stream.as_deref().is_none_or(|name| Some(name) == stream);
+            if !fits {
+                continue;
+            }
+            if order.skip > 0 {
+                order.skip -= 1;
+                continue;
+            }
+            if let Some(count) = &mut order.count {
+                *count = count.saturating_sub(1);
+            }
+            return Some(Strike { action: order.action, delay: Duration::from_millis(order.delay_ms) });
         }
-        Some(fault.order.clone())
+        None
     }
 }
 
@@ -163,33 +226,6 @@ fn drop_spent(faults: &mut Vec<Fault>) {
     faults.retain(|fault| {
         fault.order.count.is_none_or(|count| count > 0) && fault.ends.is_none_or(|ends| ends > now)
     });
-}
-
-/// An outage of all endpoints: nothing is answered, and open connections are cut. The hooks go on.
-#[derive(Debug, Default)]
-pub struct Outage {
-    ends: Mutex<Option<Instant>>,
-    begun: tokio::sync::watch::Sender<u64>,
-}
-
-impl Outage {
-    /// Begins an outage, or lengthens or shortens the one that is on.
-    pub fn begin(&self, duration: Duration) {
-        let ends = Instant::now().checked_add(duration);
-        *self.ends.lock().unwrap_or_else(PoisonError::into_inner) = ends;
-        self.begun.send_modify(|count| *count += 1);
-    }
-
-    /// Whether it is on.
-    pub fn is_on(&self) -> bool {
-        let ends = self.ends.lock().unwrap_or_else(PoisonError::into_inner);
-        ends.is_some_and(|ends| ends > Instant::now())
-    }
-
-    /// Changes when an outage begins.
-    pub fn subscribe(&self) -> tokio::sync::watch::Receiver<u64> {
-        self.begun.subscribe()
-    }
 }
 
 #[cfg(test)]

@@ -4,14 +4,20 @@
 
 pub mod calls;
 pub mod faults;
+mod line_faults;
+pub mod outage;
 
 use http::{Method, StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
+use streamfleet_media::ack::ErrorId;
 
-use crate::{operation::Operation, service::Service};
+use crate::{
+    arrivals::Arrival, ingest::line, operation::Operation, service::Service, store::Stream, upload::Upload,
+};
 use faults::FaultOrder;
+use outage::Mode;
 
 /// An outage longer than a year is a mistake.
 const OUTAGE_SECONDS_MAX: f64 = 365.0 * 86_400.0;
@@ -32,11 +38,23 @@ struct CutOrder {
 #[serde(deny_unknown_fields)]
 struct OutageOrder {
     seconds: f64,
+    #[serde(default)]
+    mode: Mode,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct ErrorOrder {
+    /// Stream name; all streams when absent.
+    stream: Option<String>,
+    error_id: u32,
+    /// Whether it names the open fragment; it does when absent.
+    named: Option<bool>,
 }
 
 /// Answers a request below [`PREFIX`]: a status and JSON.
 pub fn answer(
-    service: &Service,
+    service: &Arc<Service>,
     method: &Method,
     path: &str,
     query: &str,
@@ -49,17 +67,26 @@ pub fn answer(
         ("GET", ["calls"]) => calls(service, query),
         ("GET", ["connections"]) => Ok(connections(service)),
         ("GET", ["faults"]) => Ok(json!({"faults": service.faults.list()})),
-        ("POST", ["faults"]) => {
-            order::<FaultOrder>(body).and_then(|order| service.faults.add(order).map(|id| json!({"id": id})))
-        }
+        ("POST", ["faults"]) => order::<FaultOrder>(body).and_then(|order| {
+            let id = service.faults.add(order)?;
+            look_again(service);
+            Ok(json!({"id": id}))
+        }),
         ("DELETE", ["faults"]) => {
             service.faults.clear();
+            look_again(service);
             Ok(json!({}))
         }
         ("DELETE", ["faults", id]) => match id.parse() {
-            Ok(id) => Ok(json!({"removed": service.faults.remove(id)})),
+            Ok(id) => {
+                let removed = service.faults.remove(id);
+                look_again(service);
+                Ok(json!({ "removed": removed }))
+            }
             Err(_) => Err("the id must be a number".to_owned()),
         },
+        ("GET", ["arrivals"]) => arrivals(service, query),
+        ("POST", ["error"]) => order::<ErrorOrder>(body).map(|order| fail(service, &order)),
         ("POST", ["cut"]) => order::<CutOrder>(body).and_then(|order| cut(service, &order)),
         ("POST", ["outage"]) => order::<OutageOrder>(body).and_then(|order| outage(service, &order)),
         _ => return (StatusCode::NOT_FOUND, json!({"error": "no such hook"})),
@@ -74,16 +101,67 @@ fn order<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, String> {
     serde_json::from_slice(body).map_err(|error| error.to_string())
 }
 
+/// The streams of this name, in all accounts and regions; all without a name.
+fn streams<'a>(service: &Service, name: Option<&'a str>) -> impl Iterator<Item = Arc<Stream>> + use<'a> {
+    service
+        .catalog
+        .all()
+        .into_iter()
+        .filter(move |stream| name.is_none_or(|name| name == stream.record().name))
+}
+
+/// Faults that hold bodies or acknowledgements back have changed.
+fn look_again(service: &Arc<Service>) {
+    streams(service, None)
+        .filter_map(|stream| Upload::if_begun(service, &stream))
+        .for_each(|u| u.look_again());
+}
+
+/// The parameters of a query.
+struct Query<'a>(Vec<(std::borrow::Cow<'a, str>, std::borrow::Cow<'a, str>)>);
+
+impl<'a> Query<'a> {
+    fn of(query: &'a str) -> Self {
+        Self(url::form_urlencoded::parse(query.as_bytes()).collect())
+    }
+
+    fn text(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_ref())
+    }
+
+    fn number(&self, name: &str, default: u64) -> Result<u64, String> {
+        let parse = |value: &str| value.parse().map_err(|_| format!("'{name}' must be a number"));
+        self.text(name).map_or(Ok(default), parse)
+    }
+
+    /// `since` and `limit` of a log.
+    fn range(&self) -> Result<(u64, usize), String> {
+        let limit = usize::try_from(self.number("limit", u64::MAX)?).unwrap_or(usize::MAX);
+        Ok((self.number("since", 0)?, limit))
+    }
+}
+
 fn calls(service: &Service, query: &str) -> Result<Value, String> {
-    let parameters: Vec<(_, _)> = url::form_urlencoded::parse(query.as_bytes()).collect();
-    let number = |name: &str, default: u64| {
-        let found = parameters.iter().find(|(key, _)| key == name);
-        found
-            .map_or(Ok(default), |(_, value)| value.parse().map_err(|_| format!("'{name}' must be a number")))
-    };
-    let limit = usize::try_from(number("limit", u64::MAX)?).unwrap_or(usize::MAX);
-    let calls = service.calls.since(number("since", 0)?, limit);
-    serde_json::to_value(calls).map_err(|error| error.to_string())
+    let (since, limit) = Query::of(query).range()?;
+    serde_json::to_value(service.calls.since(since, limit)).map_err(|error| error.to_string())
+}
+
+fn arrivals(service: &Service, query: &str) -> Result<Value, String> {
+    let query = Query::of(query);
+    let name = query.text("stream").ok_or("'stream' is required")?;
+    let (since, limit) = query.range()?;
+    let found: Vec<Arrival> = streams(service, Some(name))
+        .filter_map(|stream| Some(stream.upload.get()?.arrivals.since(since, limit)))
+        .flatten()
+        .collect();
+    serde_json::to_value(found).map_err(|error| error.to_string())
+}
+
+fn fail(service: &Arc<Service>, order: &ErrorOrder) -> Value {
+    let (error, named) = (ErrorId::from_code(order.error_id), order.named.unwrap_or(true));
+    let uploads = streams(service, order.stream.as_deref()).filter_map(|one| Upload::if_begun(service, &one));
+    let failed: usize = uploads.map(|upload| upload.fail(error, named)).sum();
+    json!({ "failed": failed })
 }
 
 fn connections(service: &Service) -> Value {
@@ -94,7 +172,7 @@ fn connections(service: &Service) -> Value {
         .map(|stream| {
             json!({
                 "stream": stream.record().name,
-                "PutMedia": stream.writers.taken(),
+                "PutMedia": stream.upload.get().map_or(0, |upload| upload.connections()),
                 "GetMedia": stream.readers.taken(),
             })
         })
@@ -102,31 +180,35 @@ fn connections(service: &Service) -> Value {
     Value::Array(streams)
 }
 
-fn cut(service: &Service, order: &CutOrder) -> Result<Value, String> {
+fn cut(service: &Arc<Service>, order: &CutOrder) -> Result<Value, String> {
     let writers = match order.operation.as_deref().map(Operation::by_name) {
         None | Some(Some(Operation::PutMedia)) => true,
         Some(Some(Operation::GetMedia)) => false,
         Some(_) => return Err("only PutMedia and GetMedia can be cut".to_owned()),
     };
     let mut cut = 0;
-    for stream in service.catalog.all() {
-        if order.stream.as_ref().is_some_and(|name| *name != stream.record().name) {
-            continue;
-        }
-        let (slots, orders) = if writers {
-            (&stream.writers, &stream.cut_writers)
+    for stream in streams(service, order.stream.as_deref()) {
+        if writers {
+            cut += Upload::if_begun(service, &stream).map_or(0, |upload| upload.cut());
         } else {
-            (&stream.readers, &stream.cut_readers)
-        };
-        cut += slots.taken();
-        orders.send_modify(|count| *count += 1);
+            cut += stream.readers.taken();
+            stream.cut_readers.send_modify(|count| *count += 1);
+        }
     }
     Ok(json!({ "cut": cut }))
 }
 
-fn outage(service: &Service, order: &OutageOrder) -> Result<Value, String> {
+fn outage(service: &Arc<Service>, order: &OutageOrder) -> Result<Value, String> {
     let seconds = order.seconds.min(OUTAGE_SECONDS_MAX);
     let duration = Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())?;
-    service.outage.begin(duration);
+    // Of the sessions that are open, a black hole is a fault; id 0 is given to no other.
+    let book = service.faults.of_lines();
+    book.remove(0);
+    if order.mode == Mode::BlackHole && !duration.is_zero() {
+        let ends = crate::clock::now().mono.checked_add(duration);
+        book.add(0, line::FaultOrder { ends, ..line::FaultOrder::of(line::Fault::Freeze) });
+    }
+    service.outage.begin(duration, order.mode);
+    look_again(service);
     Ok(json!({}))
 }

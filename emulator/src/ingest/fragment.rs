@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use streamfleet_media::{ack::ErrorId, ebml::Event, limits::FRAGMENT_MS_MAX, mkv::ids};
+use streamfleet_media::{ack::ErrorId, ebml::Event, h264::sei, limits::FRAGMENT_MS_MAX, mkv::ids};
 
-use super::{big_endian, tags::Tags};
+use super::{FrameSeen, big_endian, tags::Tags};
 
 /// A whole fragment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,8 +20,10 @@ pub struct Fragment {
     pub frames: usize,
     /// EBML head, Segment of unknown size, Info, Tracks; for the first fragment also the tags before it.
     pub head: Bytes,
-    /// The Cluster and the tags after it, as they came.
+    /// The Cluster and the tags after it, as they came; empty where the rules keep no media.
     pub body: Bytes,
+    /// Bytes of header and body as they came.
+    pub bytes: u64,
 }
 
 /// What an event did to the fragment.
@@ -31,14 +33,36 @@ pub enum Step {
     None,
     /// The Cluster's time is known.
     Started(u64),
+    /// A frame is whole.
+    Frame(Block),
     /// An end-of-fragment tag closed it.
     Ended,
+}
+
+/// A frame with its payload.
+#[derive(Debug)]
+pub struct Block {
+    track: u64,
+    timecode: i64,
+    payload: Bytes,
+}
+
+impl Block {
+    /// What is told of it.
+    pub fn seen(&self) -> FrameSeen {
+        let Self { track, timecode, payload } = self;
+        let number = sei::picture_number(payload);
+        FrameSeen { track: *track, timecode: *timecode, bytes: payload.len(), number }
+    }
 }
 
 #[derive(Debug)]
 pub struct OpenFragment {
     head: Bytes,
     body: BytesMut,
+    keeps_media: bool,
+    /// Bytes that came of the body, kept or not.
+    body_len: u64,
     timecode_scale: u64,
     timecode: Option<u64>,
     /// The earliest and the latest time of the frames so far.
@@ -51,10 +75,12 @@ pub struct OpenFragment {
 
 impl OpenFragment {
     /// A fragment whose Cluster begins with `raw`.
-    pub fn new(head: Bytes, tag_count: usize, timecode_scale: u64, raw: &Bytes) -> Self {
-        Self {
+    pub fn new(head: Bytes, tag_count: usize, timecode_scale: u64, raw: &Bytes, keeps_media: bool) -> Self {
+        let mut fragment = Self {
             head,
-            body: BytesMut::from(&raw[..]),
+            body: BytesMut::new(),
+            keeps_media,
+            body_len: 0,
             timecode_scale,
             timecode: None,
             span: None,
@@ -62,6 +88,15 @@ impl OpenFragment {
             tracks_seen: BTreeSet::new(),
             tags: None,
             tag_count,
+        };
+        fragment.keep(raw);
+        fragment
+    }
+
+    fn keep(&mut self, raw: &Bytes) {
+        self.body_len += raw.len() as u64;
+        if self.keeps_media {
+            self.body.put_slice(raw);
         }
     }
 
@@ -77,18 +112,18 @@ impl OpenFragment {
         }
         match event {
             Event::Start(start) => {
-                self.body.put_slice(&start.raw);
+                self.keep(&start.raw);
                 if start.id == ids::TAGS {
                     self.tags = Some(Tags::default());
                 }
                 Ok(Step::None)
             }
             Event::Data(data) => {
-                self.body.put_slice(&data.raw);
+                self.keep(&data.raw);
                 match data.id {
                     ids::TIMECODE => self.set_timecode(&data.payload, latest),
                     ids::SIMPLE_BLOCK | ids::BLOCK => {
-                        self.add_block(&data.payload, declared, latest).map(|()| Step::None)
+                        self.add_block(&data.payload, declared, latest).map(Step::Frame)
                     }
                     _ => Ok(Step::None),
                 }
@@ -115,12 +150,12 @@ impl OpenFragment {
     /// Reads a block's own head (RFC 9559 §10): track number, time relative to the Cluster, flags.
     fn add_block(
         &mut self,
-        payload: &[u8],
+        payload: &Bytes,
         declared: &BTreeSet<u64>,
         latest: Option<i64>,
-    ) -> Result<(), ErrorId> {
+    ) -> Result<Block, ErrorId> {
         let (track, rest) = track_number(payload).ok_or(ErrorId::InvalidMkvData)?;
-        let (Some(timecode), [high, low, _flags, ..]) = (self.timecode, rest) else {
+        let (Some(timecode), [high, low, _flags, content @ ..]) = (self.timecode, rest) else {
             return Err(ErrorId::InvalidMkvData);
         };
         if !declared.contains(&track) {
@@ -134,7 +169,10 @@ impl OpenFragment {
         self.span = Some(self.span.map_or((time, time), |(from, to)| (from.min(time), to.max(time))));
         self.frames += 1;
         self.tracks_seen.insert(track);
-        if self.length_ms() > FRAGMENT_MS_MAX { Err(ErrorId::MaxFragmentDurationReached) } else { Ok(()) }
+        if self.length_ms() > FRAGMENT_MS_MAX {
+            return Err(ErrorId::MaxFragmentDurationReached);
+        }
+        Ok(Block { track, timecode: time, payload: payload.slice(payload.len() - content.len()..) })
     }
 
     /// Whether every declared track has a frame.
@@ -152,6 +190,7 @@ impl OpenFragment {
             timecode_scale: self.timecode_scale,
             length_ms: self.length_ms(),
             frames: self.frames,
+            bytes: self.size(),
             head: self.head,
             body: self.body.freeze(),
         })
@@ -170,7 +209,7 @@ impl OpenFragment {
 
     /// Bytes so far, with the head.
     pub fn size(&self) -> u64 {
-        (self.head.len() + self.body.len()) as u64
+        self.head.len() as u64 + self.body_len
     }
 
     fn length_ms(&self) -> u64 {

@@ -32,12 +32,29 @@ pub struct Rules {
     /// A fragment must have this many milliseconds from its own time to that of the next. The last of a session, and one
     /// that an end-of-fragment tag closes, may be shorter.
     pub fragment_ms_min: u64,
+    /// Whether fragments keep their bytes. Without, they are checked and counted and have an empty body: for load tests.
+    pub keeps_media: bool,
+    /// Whether each frame is told.
+    pub tells_frames: bool,
 }
 
 impl Default for Rules {
     fn default() -> Self {
-        Self { fragment_ms_min: FRAGMENT_MS_MIN }
+        Self { fragment_ms_min: FRAGMENT_MS_MIN, keeps_media: true, tells_frames: false }
     }
+}
+
+/// A frame that has come in whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FrameSeen {
+    /// Its track.
+    pub track: u64,
+    /// Its time, in the document's scale.
+    pub timecode: i64,
+    /// Bytes of its payload.
+    pub bytes: usize,
+    /// The number that the test camera marks its pictures with, in an SEI message.
+    pub number: Option<u64>,
 }
 
 /// What came of the bytes.
@@ -50,6 +67,8 @@ pub enum IngestEvent {
         /// Nanoseconds in one timecode.
         timecode_scale: u64,
     },
+    /// A frame of the open fragment is whole, where the rules ask for frames.
+    Frame(FrameSeen),
     /// The fragment begun last is whole: the `RECEIVED` acknowledgement.
     Received(Fragment),
     /// The session is over: the `ERROR` acknowledgement. What of a fragment was open is dropped.
@@ -216,6 +235,12 @@ impl Ingest {
                 let step = fragment.take(event, &head.tracks, self.latest)?;
                 match step {
                     fragment::Step::None => Ok(()),
+                    fragment::Step::Frame(frame) => {
+                        if self.rules.tells_frames {
+                            self.events.push_back(IngestEvent::Frame(frame.seen()));
+                        }
+                        Ok(())
+                    }
                     fragment::Step::Started(timecode) => {
                         let timecode_scale = head.timecode_scale;
                         self.start_fragment(timecode, timecode_scale)
@@ -237,7 +262,13 @@ impl Ingest {
         self.closing = self.end_fragment()?;
         if let Stage::Body { head, open } = &mut self.stage {
             let (bytes, tags) = head.for_next_fragment();
-            *open = Some(Box::new(OpenFragment::new(bytes, tags, head.timecode_scale, raw)));
+            *open = Some(Box::new(OpenFragment::new(
+                bytes,
+                tags,
+                head.timecode_scale,
+                raw,
+                self.rules.keeps_media,
+            )));
         }
         Ok(())
     }

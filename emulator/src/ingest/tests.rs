@@ -68,6 +68,7 @@ fn ingest(parts: &[Vec<u8>]) -> Vec<IngestEvent> {
 fn words(events: &[IngestEvent]) -> Vec<String> {
     let word = |event: &IngestEvent| match event {
         IngestEvent::Started { timecode, .. } => format!("s{timecode}"),
+        IngestEvent::Frame(frame) => format!("f{}", frame.timecode),
         IngestEvent::Received(fragment) => format!("r{}", fragment.timecode),
         IngestEvent::Refused { error, timecode } => {
             format!("e{}{}", error.code(), timecode.map_or(String::new(), |timecode| format!("@{timecode}")))
@@ -79,7 +80,7 @@ fn words(events: &[IngestEvent]) -> Vec<String> {
 fn fragments(events: Vec<IngestEvent>) -> Vec<Fragment> {
     let received = |event| match event {
         IngestEvent::Received(fragment) => Some(fragment),
-        IngestEvent::Started { .. } | IngestEvent::Refused { .. } => None,
+        IngestEvent::Started { .. } | IngestEvent::Frame(_) | IngestEvent::Refused { .. } => None,
     };
     events.into_iter().filter_map(received).collect()
 }

@@ -9,7 +9,7 @@ use std::{
     io::{self, Write},
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, PoisonError, RwLock,
+        Arc, Mutex, OnceLock, PoisonError, RwLock,
         atomic::{AtomicUsize, Ordering},
     },
 };
@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use super::{media::Media, sync_dir};
-use crate::clock::now_ms;
+use crate::{clock::now_ms, upload::Shared};
 
 /// More fragment numbers than one process gives to a stream in a second: see [`first_sequence`].
 const SEQUENCES_PER_SECOND: u64 = 10;
@@ -141,12 +141,10 @@ pub struct Stream {
     record: RwLock<Arc<StreamRecord>>,
     /// The fragments.
     pub media: Media,
-    /// Open `PutMedia` connections.
-    pub writers: Slots,
+    /// What drives its uploads, from the first on.
+    pub upload: OnceLock<Arc<Shared>>,
     /// Open `GetMedia` connections.
     pub readers: Slots,
-    /// Counts orders to cut `PutMedia` connections.
-    pub cut_writers: watch::Sender<u64>,
     /// Counts orders to cut `GetMedia` connections.
     pub cut_readers: watch::Sender<u64>,
 }
@@ -328,9 +326,8 @@ fn open_stream(dir: &Path, record: StreamRecord) -> io::Result<Stream> {
         dir: dir.to_path_buf(),
         record: RwLock::new(Arc::new(record)),
         media,
-        writers: Slots::default(),
+        upload: OnceLock::new(),
         readers: Slots::default(),
-        cut_writers: watch::Sender::new(0),
         cut_readers: watch::Sender::new(0),
     })
 }

@@ -79,6 +79,7 @@ pub enum PersistError {
 #[derive(Debug)]
 pub struct Media {
     dir: PathBuf,
+    first_sequence: u64,
     index: Mutex<Index>,
     writer: Mutex<LogWriter>,
     /// Counts changes of the index; readers at the live edge wait for it.
@@ -91,7 +92,6 @@ struct Index {
     /// How many of the stored lie in each file.
     in_file: HashMap<u64, usize>,
     live: BTreeMap<FragmentNumber, (FragmentMeta, FragmentBytes)>,
-    next_sequence: u64,
     deleted: bool,
 }
 
@@ -127,8 +127,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Media {
-    /// Opens the logs in `dir`. Numbers given from now on are above all that were ever given here: `first_sequence`
-    /// must be above any number that an earlier process may have given without storing the fragment.
+    /// Opens the logs in `dir`. `first_sequence` must be above any number that an earlier process may have given without storing the fragment.
     pub fn open(dir: PathBuf, first_sequence: u64) -> io::Result<Self> {
         let (writer, found) = log::recover(&dir)?;
         let mut index = Index::default();
@@ -136,16 +135,18 @@ impl Media {
             index.store(meta, place);
         }
         let after_stored = index.stored.last_key_value().map_or(0, |(number, _)| number.sequence() + 1);
-        index.next_sequence = first_sequence.max(after_stored);
-        Ok(Self { dir, index: Mutex::new(index), writer: Mutex::new(writer), changes: watch::Sender::new(0) })
+        Ok(Self {
+            dir,
+            first_sequence: first_sequence.max(after_stored),
+            index: Mutex::new(index),
+            writer: Mutex::new(writer),
+            changes: watch::Sender::new(0),
+        })
     }
 
-    /// Gives the number of a fragment whose first bytes came at `now_ms`.
-    pub fn allot(&self, now_ms: u64) -> FragmentNumber {
-        let mut index = lock(&self.index);
-        let sequence = index.next_sequence;
-        index.next_sequence += 1;
-        FragmentNumber::new(sequence, now_ms, fastrand::u32(..))
+    /// Numbers from this sequence on are above all that were ever given here.
+    pub fn first_sequence(&self) -> u64 {
+        self.first_sequence
     }
 
     /// Takes in a whole fragment: from now on `GetMedia` sees it.
@@ -172,6 +173,11 @@ impl Media {
         index.live.remove(&number);
         index.store(meta, place);
         Ok(())
+    }
+
+    /// A received fragment will not be stored: nobody sees it any more.
+    pub fn forget(&self, number: FragmentNumber) {
+        lock(&self.index).live.remove(&number);
     }
 
     /// Bounds the live buffer of a stream without retention.

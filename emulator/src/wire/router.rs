@@ -22,6 +22,7 @@ use crate::{
         self,
         calls::Call,
         faults::{Action, Strike},
+        outage::Mode,
     },
     operation::Operation,
     put_media,
@@ -56,8 +57,13 @@ pub async fn handle(
     if with_hooks && parts.uri.path().starts_with(hooks::PREFIX) {
         return answer_hook(&service, &parts, incoming).await;
     }
-    if service.outage.is_on() {
-        return Err(Cut);
+    match service.outage.mode() {
+        Some(Mode::Drop | Mode::Refuse) => return Err(Cut),
+        Some(Mode::BlackHole) => {
+            service.outage.is_over(Mode::BlackHole).await;
+            return Err(Cut);
+        }
+        None => {}
     }
     let mut target = target(&parts.uri);
     let payload = if target.operation == Some(Operation::PutMedia) {
@@ -152,10 +158,18 @@ async fn before_effect(strike: Option<Strike>) -> Result<(), Refused> {
             sleep(delay).await;
             Ok(())
         }
-        Action::DropAfterEffect
-        | Action::InternalFailureAfterEffect
-        | Action::DelayAnswer
-        | Action::AckError => Ok(()),
+        Action::Forbidden => Err(Refused::Answered(ServiceError::forbidden())),
+        Action::ExpiredToken => Err(Refused::Answered(ServiceError::expired_token())),
+        Action::DropAfterEffect | Action::InternalFailureAfterEffect | Action::DelayAnswer => Ok(()),
+        // Of uploads: they never strike a call.
+        Action::AckError
+        | Action::Withhold
+        | Action::DelayAcks
+        | Action::Stall
+        | Action::Freeze
+        | Action::Slow
+        | Action::CutAtByte
+        | Action::CutAtFragment => Ok(()),
     }
 }
 
@@ -171,11 +185,7 @@ async fn after_effect(
             sleep(delay).await;
             outcome.map(Some)
         }
-        Some((
-            Action::Drop | Action::Throttle | Action::InternalFailure | Action::Delay | Action::AckError,
-            _,
-        ))
-        | None => outcome.map(Some),
+        Some(_) | None => outcome.map(Some),
     }
 }
 
@@ -194,8 +204,10 @@ async fn execute(
         }
         Payload::Upload(incoming) => {
             let expects = parts.headers.contains_key(header::EXPECT);
-            let accepted = authenticate(service, parts, target.operation, None)
-                .and_then(|caller| put_media::accept(service, &caller, target.base, &parts.headers));
+            let accepted = match authenticate(service, parts, target.operation, None) {
+                Ok(caller) => put_media::accept(service, &caller, target.base, &parts.headers).await,
+                Err(error) => Err(error),
+            };
             match accepted {
                 Ok(accepted) => Ok(accepted.start(incoming, expects).await),
                 Err(error) => {

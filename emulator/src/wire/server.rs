@@ -12,7 +12,7 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 
 use super::router;
-use crate::service::Service;
+use crate::{hooks::outage::Mode, service::Service};
 
 /// A TLS handshake that takes longer is given up.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
@@ -28,10 +28,18 @@ pub struct Listener {
 }
 
 /// Serves connections until the service shuts down.
-pub async fn serve(listener: Listener, service: Arc<Service>) {
+pub async fn serve(mut listener: Listener, service: Arc<Service>) {
     loop {
         let accepted = tokio::select! {
             () = service.shutdown.cancelled() => return,
+            // The plain listener has the hooks.
+            () = service.outage.is_on(Mode::Refuse), if listener.tls.is_some() => {
+                match away(listener, &service).await {
+                    Some(back) => listener = back,
+                    None => return,
+                }
+                continue;
+            }
             accepted = listener.socket.accept() => accepted,
         };
         match accepted {
@@ -46,12 +54,32 @@ pub async fn serve(listener: Listener, service: Arc<Service>) {
     }
 }
 
+/// Nobody listens until the outage is over; `None` when the emulator ends before, or the address is lost.
+async fn away(listener: Listener, service: &Service) -> Option<Listener> {
+    let Listener { socket, tls } = listener;
+    let address = socket.local_addr().ok()?;
+    drop(socket);
+    tokio::select! {
+        () = service.shutdown.cancelled() => return None,
+        () = service.outage.is_over(Mode::Refuse) => {}
+    }
+    match TcpListener::bind(address).await {
+        Ok(socket) => Some(Listener { socket, tls }),
+        Err(error) => {
+            tracing::error!(error = &error as &dyn std::error::Error, "The address was taken in an outage");
+            None
+        }
+    }
+}
+
 async fn greet(stream: TcpStream, tls: Option<TlsAcceptor>, service: Arc<Service>) {
     // Acknowledgements are small and must not wait for more.
     let _ = stream.set_nodelay(true);
     let Some(acceptor) = tls else { return converse(stream, true, service).await };
-    if service.outage.is_on() {
-        return;
+    match service.outage.mode() {
+        Some(Mode::Drop | Mode::Refuse) => return,
+        Some(Mode::BlackHole) => return service.outage.is_over(Mode::BlackHole).await,
+        None => {}
     }
     match timeout(HANDSHAKE_MAX, acceptor.accept(stream)).await {
         Ok(Ok(stream)) => converse(stream, false, service).await,

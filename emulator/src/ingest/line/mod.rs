@@ -22,7 +22,7 @@ use streamfleet_media::{
     limits::PUT_MEDIA_CALLS_PER_SECOND_MAX,
 };
 
-use super::{Fragment, Ingest, IngestEvent};
+use super::{Fragment, FrameSeen, Ingest, IngestEvent};
 use crate::number::FragmentNumber;
 use answers::told;
 use connection::{Announced, Connection, Stage};
@@ -79,6 +79,8 @@ pub enum LineEvent {
         /// How.
         ending: Ending,
     },
+    /// A frame has come in whole, where the rules ask for frames.
+    Frame(FrameSeen),
     /// From now on live readers see this fragment.
     Received(Box<Arrived>),
     /// Store a fragment that was received, and say so with [`Line::stored`]. One at a time.
@@ -178,6 +180,11 @@ impl Line {
         self.connection.as_ref().map(|connection| connection.id)
     }
 
+    /// Whether a fault holds that nothing is answered, not even a request.
+    pub fn is_frozen(&self, now: Now) -> bool {
+        self.faults.manner(&self.settings.stream, now.mono).frozen
+    }
+
     /// Whether more of the session's body is to be read. Bytes that come all the same are taken.
     pub fn reading(&self, id: ConnectionId, now: Now) -> Reading {
         let Some(connection) = self.connection.as_ref().filter(|connection| connection.id == id) else {
@@ -246,6 +253,16 @@ impl Line {
         }
     }
 
+    /// Ends the session with an error now, which names the open fragment or none.
+    pub fn fail_now(&mut self, error: ErrorId, named: bool, now: Now) {
+        if named {
+            self.refuse(error, now);
+        } else {
+            self.fail_by_order(error, None, now);
+        }
+        self.settle(now);
+    }
+
     /// A fragment of [`LineEvent::Store`] is stored, or could not be.
     pub fn stored(&mut self, number: FragmentNumber, done: bool, now: Now) {
         let Some(at) = self.pending.iter().position(|pending| pending.number == number) else { return };
@@ -308,6 +325,7 @@ impl Line {
                 IngestEvent::Started { timecode, timecode_scale } => {
                     self.begin(timecode, timecode_scale, now)
                 }
+                IngestEvent::Frame(frame) => self.events.push_back(LineEvent::Frame(frame)),
                 IngestEvent::Received(fragment) => self.receive(fragment, now),
                 IngestEvent::Refused { error, timecode } => self.fail(error, timecode, now),
             }

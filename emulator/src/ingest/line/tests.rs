@@ -70,7 +70,7 @@ impl Rig {
                 LineEvent::Ack { ack, .. } => words.push(word(&ack)),
                 LineEvent::Close { ending: Ending::Clean, .. } => words.push("end".into()),
                 LineEvent::Close { ending: Ending::Cut, .. } => words.push("cut".into()),
-                LineEvent::Received(_) => {}
+                LineEvent::Received(_) | LineEvent::Frame(_) => {}
                 LineEvent::Store(number) => self.line.stored(number, true, self.now),
                 LineEvent::Forget(_) => words.push("forget".into()),
             }
@@ -218,7 +218,7 @@ fn a_fragment_that_cannot_be_stored_is_an_error_and_is_forgotten() {
             LineEvent::Store(number) => rig.line.stored(number, false, rig.now),
             LineEvent::Ack { ack, .. } => said.push(word(&ack)),
             LineEvent::Forget(_) => said.push("forget".into()),
-            LineEvent::Close { .. } | LineEvent::Received(_) => {}
+            LineEvent::Close { .. } | LineEvent::Received(_) | LineEvent::Frame(_) => {}
         }
     }
     assert_eq!(said, ["b0", "r0", "b1000", "forget", "e5001@0"]);
