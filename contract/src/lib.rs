@@ -15,8 +15,8 @@ pub use configuration::{
     Timestamps, Uplink, parse_problems,
 };
 pub use status::{
-    Backlog, FeedStatus, Gap, GapReason, Mark, Media, SourceReason, SourceState, SourceStatus, Status,
-    UploadReason, UploadState, UploadStatus,
+    Backlog, FeedStatus, Gap, GapReason, Mark, Media, SourceReason, SourceState, SourceStatus, SpoolState,
+    SpoolStatus, Status, UploadReason, UploadState, UploadStatus,
 };
 
 /// The version that this crate writes.

@@ -14,6 +14,38 @@ pub struct Status {
     pub generation: u64,
     /// One entry for each configured feed.
     pub feeds: Vec<FeedStatus>,
+    /// How the spool stands; absent where none is configured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spool: Option<SpoolStatus>,
+}
+
+/// How the spool stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SpoolStatus {
+    /// Whether it takes video.
+    pub state: SpoolState,
+    /// For people.
+    #[serde(default)]
+    pub message: String,
+    /// Bytes on the volume.
+    pub used_bytes: u64,
+    /// How many may be.
+    pub max_bytes: u64,
+    /// How many of `usedBytes` belong to feeds that are not configured any more, or to a stream that was replaced.
+    #[serde(default)]
+    pub leftover_bytes: u64,
+}
+
+/// Whether the spool takes video.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum SpoolState {
+    /// It does.
+    Ready,
+    /// Its size, a feed's part of it, or the volume is full. Memory and the overflow policy decide meanwhile.
+    Full,
+    /// The volume cannot be written or read.
+    Failed,
 }
 
 /// What is true of one feed now.
@@ -210,23 +242,29 @@ pub struct Mark {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Backlog {
-    /// Bytes of media.
+    /// Bytes of media in memory.
     pub bytes: u64,
+    /// Bytes that the feed's files take in the spool.
+    #[serde(default)]
+    pub spool_bytes: u64,
     /// Groups of pictures.
     pub gops: u64,
     /// From the oldest waiting frame to the newest, in milliseconds.
     pub milliseconds: u64,
 }
 
-/// A stretch of time whose video was not stored.
+/// A stretch of time whose video was not stored. Times are those of pictures, by the feed's timeline, so that they can be
+/// compared with the archive; a hole there and a gap here differ by one picture at each end at most.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Gap {
     /// Counts up from 1 for each feed and process.
     pub sequence: u64,
-    /// The start, in milliseconds of the Unix epoch.
+    /// The time of the first picture that is missing; where that never came, of the last one before it. In milliseconds of
+    /// the Unix epoch.
     pub start_ms: i64,
-    /// The end; absent while the gap is open.
+    /// The time of the first picture after it, or of the last that is missing where none followed at once; absent while
+    /// the gap is open.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end_ms: Option<i64>,
     /// What caused it.

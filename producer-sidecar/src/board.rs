@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use streamfleet_contract::{
-    Backlog, Feed, FeedStatus, GapReason, SCHEMA_VERSION, SourceReason, SourceState, SourceStatus, Status,
-    UploadReason, UploadState, UploadStatus,
+    Backlog, Feed, FeedStatus, GapReason, SCHEMA_VERSION, SourceReason, SourceState, SourceStatus,
+    SpoolStatus, Status, UploadReason, UploadState, UploadStatus,
 };
 use tokio::sync::watch;
 
@@ -14,6 +14,7 @@ pub struct Board {
     instance: String,
     generation: watch::Sender<u64>,
     feeds: Mutex<Entries>,
+    spool: Mutex<Option<SpoolStatus>>,
 }
 
 /// Status by a number of its own: a feed that drains may still write while its successor of the same id does.
@@ -26,7 +27,12 @@ struct Entries {
 impl Board {
     /// An empty board. `instance` differs for each start of a process.
     pub fn new(instance: String) -> Arc<Self> {
-        Arc::new(Self { instance, generation: watch::Sender::new(1), feeds: Mutex::default() })
+        Arc::new(Self {
+            instance,
+            generation: watch::Sender::new(1),
+            feeds: Mutex::default(),
+            spool: Mutex::default(),
+        })
     }
 
     /// The instance.
@@ -61,6 +67,16 @@ impl Board {
             instance: self.instance.clone(),
             generation,
             feeds: self.lock().feeds.iter().map(|(_, status)| status.clone()).collect(),
+            spool: self.lock_spool().clone(),
+        }
+    }
+
+    /// Says how the spool stands. A change of its state is worth telling.
+    pub fn set_spool(&self, status: SpoolStatus) {
+        let state = status.state;
+        let before = self.lock_spool().replace(status);
+        if before.is_none_or(|before| before.state != state) {
+            self.changed();
         }
     }
 
@@ -75,6 +91,10 @@ impl Board {
 
     fn lock(&self) -> MutexGuard<'_, Entries> {
         self.feeds.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock_spool(&self) -> MutexGuard<'_, Option<SpoolStatus>> {
+        self.spool.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

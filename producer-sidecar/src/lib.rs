@@ -13,5 +13,6 @@ pub mod logging;
 pub mod metrics;
 pub mod session;
 pub mod source;
+pub mod spool;
 pub mod supervisor;
 pub mod upload;

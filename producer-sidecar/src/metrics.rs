@@ -8,6 +8,7 @@ use prometheus_client::metrics::family::{Family, MetricConstructor};
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
+use streamfleet_contract::{SpoolState, SpoolStatus};
 
 /// Which feed.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -49,15 +50,23 @@ impl MetricConstructor<Histogram> for LatencyHistogram {
 pub struct Metrics {
     frames: Family<FeedLabels, Counter>,
     bytes: Family<FeedLabels, Counter>,
-    discarded: Family<FeedLabels, Counter>,
     acknowledgements: Family<KindLabels, Counter>,
     errors: Family<KindLabels, Counter>,
     connects: Family<KindLabels, Counter>,
+    dropped: Family<KindLabels, Counter>,
+    lost_packets: Family<FeedLabels, Counter>,
+    gaps: Family<KindLabels, Counter>,
     gap_seconds: Family<KindLabels, FloatCounter>,
-    buffered_bytes: Family<FeedLabels, Gauge>,
+    recovered_seconds: Family<FeedLabels, FloatCounter>,
+    buffered_bytes: Family<KindLabels, Gauge>,
     buffered_seconds: Family<FeedLabels, FloatGauge>,
     last_stored: Family<FeedLabels, FloatGauge>,
     latency: Family<FeedLabels, Histogram, LatencyHistogram>,
+    spool_used: Gauge,
+    spool_max: Gauge,
+    spool_leftover: Gauge,
+    spool_ready: Gauge,
+    spool_failures: Family<CauseLabels, Counter>,
 }
 
 impl Metrics {
@@ -66,29 +75,34 @@ impl Metrics {
         let metrics = Self {
             frames: Family::default(),
             bytes: Family::default(),
-            discarded: Family::default(),
+            dropped: Family::default(),
+            lost_packets: Family::default(),
             acknowledgements: Family::default(),
             errors: Family::default(),
             connects: Family::default(),
+            gaps: Family::default(),
             gap_seconds: Family::default(),
+            recovered_seconds: Family::default(),
             buffered_bytes: Family::default(),
             buffered_seconds: Family::default(),
             last_stored: Family::default(),
             latency: Family::new_with_constructor(LatencyHistogram),
+            spool_used: Gauge::default(),
+            spool_max: Gauge::default(),
+            spool_leftover: Gauge::default(),
+            spool_ready: Gauge::default(),
+            spool_failures: Family::default(),
         };
         metrics.register_counters(registry);
+        metrics.register_losses(registry);
         metrics.register_gauges(registry);
+        metrics.register_spool(registry);
         metrics
     }
 
     fn register_counters(&self, registry: &mut Registry) {
         registry.register("frames", "Pictures that came from the camera", self.frames.clone());
         registry.register("media_bytes", "Bytes of pictures that came from the camera", self.bytes.clone());
-        registry.register(
-            "discarded_frames",
-            "Pictures that cannot be stored because their key frame is missing or too long ago",
-            self.discarded.clone(),
-        );
         registry.register(
             "acknowledgements",
             "Acknowledgements by kind; where PERSISTED stays behind RECEIVED, the service does not store",
@@ -100,15 +114,58 @@ impl Metrics {
             "Connections made, by side (source, upload); many mean that the other side ends them",
             self.connects.clone(),
         );
+    }
+
+    fn register_losses(&self, registry: &mut Registry) {
+        registry.register(
+            "dropped_units",
+            "Pictures and pieces of sound that came and are not stored, by cause; those of a gap are counted in that",
+            self.dropped.clone(),
+        );
+        registry.register(
+            "lost_packets",
+            "Packets that the camera sent and that did not come; pictures are damaged by it",
+            self.lost_packets.clone(),
+        );
+        registry.register("gaps", "Stretches of video that were not stored, by reason", self.gaps.clone());
         registry.register(
             "gap_seconds",
             "Seconds of video that were not stored, by reason",
             self.gap_seconds.clone(),
         );
+        registry.register(
+            "gap_recovered_seconds",
+            "Seconds of video that were counted as gaps and were stored later after all",
+            self.recovered_seconds.clone(),
+        );
+    }
+
+    fn register_spool(&self, registry: &mut Registry) {
+        registry.register("spool_used_bytes", "Bytes that the spool takes", self.spool_used.clone());
+        registry.register("spool_max_bytes", "Bytes that the spool may take", self.spool_max.clone());
+        registry.register(
+            "spool_leftover_bytes",
+            "Bytes in the spool that belong to feeds that are not configured any more",
+            self.spool_leftover.clone(),
+        );
+        registry.register(
+            "spool_ready",
+            "1 while the spool takes video, 0 while it is full or fails",
+            self.spool_ready.clone(),
+        );
+        registry.register(
+            "spool_failures",
+            "What the spool could not do, by cause (full, volume, damaged)",
+            self.spool_failures.clone(),
+        );
     }
 
     fn register_gauges(&self, registry: &mut Registry) {
-        registry.register("buffered_bytes", "Media that waits to be stored", self.buffered_bytes.clone());
+        registry.register(
+            "buffered_bytes",
+            "Media that waits to be stored, by place (memory, spool)",
+            self.buffered_bytes.clone(),
+        );
         registry.register(
             "buffered_seconds",
             "From the oldest picture that waits to be stored to the newest; growing means that the upload is behind",
@@ -127,39 +184,75 @@ impl Metrics {
         );
     }
 
+    /// How the spool stands.
+    pub fn spool(&self, status: &SpoolStatus) {
+        let bytes = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
+        self.spool_used.set(bytes(status.used_bytes));
+        self.spool_max.set(bytes(status.max_bytes));
+        self.spool_leftover.set(bytes(status.leftover_bytes));
+        self.spool_ready.set(i64::from(status.state == SpoolState::Ready));
+    }
+
+    /// The spool could not do something.
+    pub fn spool_failed(&self, cause: &str) {
+        self.spool_failures.get_or_create(&CauseLabels { kind: cause.to_owned() }).inc();
+    }
+
     /// The metrics of one feed.
     pub fn feed(&self, id: &str, name: &str) -> FeedMetrics {
+        let labels = FeedLabels { feed: id.to_owned(), name: name.to_owned() };
+        let place =
+            |kind: &str| KindLabels { feed: id.to_owned(), name: name.to_owned(), kind: kind.to_owned() };
         FeedMetrics {
+            frames: self.frames.get_or_create_owned(&labels),
+            bytes: self.bytes.get_or_create_owned(&labels),
+            in_memory: self.buffered_bytes.get_or_create_owned(&place(MEMORY)),
+            on_spool: self.buffered_bytes.get_or_create_owned(&place(SPOOL)),
+            buffered_seconds: self.buffered_seconds.get_or_create_owned(&labels),
             all: self.clone(),
-            labels: FeedLabels { feed: id.to_owned(), name: name.to_owned() },
-            frames: self
-                .frames
-                .get_or_create_owned(&FeedLabels { feed: id.to_owned(), name: name.to_owned() }),
-            bytes: self.bytes.get_or_create_owned(&FeedLabels { feed: id.to_owned(), name: name.to_owned() }),
+            labels,
         }
     }
 }
+
+/// A cause that concerns the whole process.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct CauseLabels {
+    /// The cause; the help of each metric says which there are.
+    pub kind: String,
+}
+
+const MEMORY: &str = "memory";
+const SPOOL: &str = "spool";
 
 /// The metrics of one feed.
 #[derive(Debug, Clone)]
 pub struct FeedMetrics {
     all: Metrics,
     labels: FeedLabels,
-    /// Kept, since they count each picture.
+    // Kept, since they change with each picture or each second.
     frames: Counter,
     bytes: Counter,
+    in_memory: Gauge,
+    on_spool: Gauge,
+    buffered_seconds: FloatGauge,
 }
 
 impl FeedMetrics {
-    /// A picture came.
+    /// A picture or a piece of sound came.
     pub fn frame(&self, bytes: u64) {
         self.frames.inc();
         self.bytes.inc_by(bytes);
     }
 
-    /// A picture cannot be stored.
-    pub fn discarded(&self) {
-        self.all.discarded.get_or_create(&self.labels).inc();
+    /// Pictures or pieces of sound that came are not stored; `cause` is one of a closed set of words.
+    pub fn dropped(&self, cause: &str, count: u64) {
+        self.all.dropped.get_or_create(&self.kind(cause)).inc_by(count);
+    }
+
+    /// Packets did not come.
+    pub fn lost_packets(&self, count: u64) {
+        self.all.lost_packets.get_or_create(&self.labels).inc_by(count);
     }
 
     /// An acknowledgement came.
@@ -176,8 +269,8 @@ impl FeedMetrics {
     }
 
     /// The service answered with an error.
-    pub fn error(&self, id: u32) {
-        self.all.errors.get_or_create(&self.kind(&id.to_string())).inc();
+    pub fn error(&self, id: &str) {
+        self.all.errors.get_or_create(&self.kind(id)).inc();
     }
 
     /// A connection was made.
@@ -185,20 +278,32 @@ impl FeedMetrics {
         self.all.connects.get_or_create(&self.kind(side)).inc();
     }
 
-    /// Video was not stored.
+    /// Another gap was recorded.
+    pub fn gap_began(&self, reason: &str) {
+        self.all.gaps.get_or_create(&self.kind(reason)).inc();
+    }
+
+    /// So much more of a gap.
     pub fn gap(&self, reason: &str, length_ms: i64) {
         self.all.gap_seconds.get_or_create(&self.kind(reason)).inc_by(length_ms.max(0) as f64 / 1_000.0);
     }
 
+    /// Of a gap so much is stored after all.
+    pub fn recovered(&self, length_ms: i64) {
+        self.all.recovered_seconds.get_or_create(&self.labels).inc_by(length_ms.max(0) as f64 / 1_000.0);
+    }
+
     /// What waits to be stored.
-    pub fn buffered(&self, bytes: u64, milliseconds: i64) {
-        self.all.buffered_bytes.get_or_create(&self.labels).set(i64::try_from(bytes).unwrap_or(i64::MAX));
-        self.all.buffered_seconds.get_or_create(&self.labels).set(milliseconds as f64 / 1_000.0);
+    pub fn buffered(&self, memory_bytes: u64, spool_bytes: u64, milliseconds: i64) {
+        self.in_memory.set(i64::try_from(memory_bytes).unwrap_or(i64::MAX));
+        self.on_spool.set(i64::try_from(spool_bytes).unwrap_or(i64::MAX));
+        self.buffered_seconds.set(milliseconds as f64 / 1_000.0);
     }
 
     /// Forgets the feed's gauges, which would else show its last values for ever.
     pub fn forget(&self) {
-        self.all.buffered_bytes.remove(&self.labels);
+        self.all.buffered_bytes.remove(&self.kind(MEMORY));
+        self.all.buffered_bytes.remove(&self.kind(SPOOL));
         self.all.buffered_seconds.remove(&self.labels);
         self.all.last_stored.remove(&self.labels);
     }

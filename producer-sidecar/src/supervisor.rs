@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use streamfleet_contract::{Configuration, Feed};
+use streamfleet_contract::{self as contract, Configuration, Feed};
 use tokio::sync::watch;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -14,8 +14,10 @@ use tokio_util::task::TaskTracker;
 use crate::board::Board;
 use crate::buffer::pool::Pool;
 use crate::clock::Clock;
-use crate::feed::{self, FeedContext};
-use crate::metrics::Metrics;
+use crate::feed::record::{GapBook, Record};
+use crate::feed::{self, FeedContext, UplinkShare};
+use crate::metrics::{FeedMetrics, Metrics};
+use crate::spool::Spool;
 use crate::upload::Shared;
 
 /// A feed that has panicked is started again after this time.
@@ -26,10 +28,13 @@ const RESTART_AFTER: Duration = Duration::from_secs(1);
 pub struct Supervisor {
     clock: Clock,
     pool: Arc<Pool>,
+    spool: Option<(contract::Spool, Spool)>,
+    uplink: Arc<UplinkShare>,
     shared: Arc<Shared>,
     board: Arc<Board>,
     metrics: Metrics,
     drain: Duration,
+    is_configured: bool,
     feeds: HashMap<String, Running>,
     tasks: TaskTracker,
 }
@@ -38,6 +43,8 @@ pub struct Supervisor {
 struct Running {
     configured: watch::Sender<Feed>,
     stop: CancellationToken,
+    record: Record,
+    metrics: FeedMetrics,
 }
 
 impl Supervisor {
@@ -46,10 +53,13 @@ impl Supervisor {
         Self {
             clock: Clock::start(),
             pool: Pool::new(0),
+            spool: None,
+            uplink: Arc::default(),
             shared: Arc::default(),
             board,
             metrics,
             drain,
+            is_configured: false,
             feeds: HashMap::new(),
             tasks: TaskTracker::new(),
         }
@@ -57,7 +67,7 @@ impl Supervisor {
 
     /// Brings the feeds into line with a configuration. Feeds that did not change are not touched.
     pub fn apply(&mut self, configuration: &Configuration) {
-        self.pool.set_budget(configuration.process.memory_budget_bytes);
+        self.apply_process(&configuration.process);
         let wanted: HashMap<&str, &Feed> =
             configuration.feeds.iter().map(|feed| (feed.id.as_str(), feed)).collect();
         // Another stream is another feed: what is buffered belongs to the old one.
@@ -67,7 +77,14 @@ impl Supervisor {
                 .is_none_or(|feed| feed.stream.arn != running.configured.borrow().stream.arn)
         });
         let gone: Vec<_> = gone.collect();
+        let mut books = HashMap::new();
         for (id, running) in gone {
+            if wanted.contains_key(id.as_str()) {
+                running.record.replace();
+                books.insert(id.clone(), running.record.book());
+            } else {
+                running.metrics.forget();
+            }
             running.stop.cancel();
             self.board.remove(&id);
         }
@@ -82,8 +99,28 @@ impl Supervisor {
                         changed
                     });
                 }
-                None => self.start(feed),
+                None => self.start(feed, books.remove(&feed.id).unwrap_or_default()),
             }
+        }
+    }
+
+    fn apply_process(&mut self, process: &contract::Process) {
+        self.pool.set_budget(process.memory_budget_bytes);
+        self.uplink.set(process.uplink.as_ref().map(|uplink| uplink.catch_up_bytes_per_second));
+        let is_first = !std::mem::replace(&mut self.is_configured, true);
+        match (&process.spool, &mut self.spool) {
+            (Some(settings), None) if is_first => {
+                let spool = Spool::start(settings, Arc::clone(&self.board), self.metrics.clone());
+                self.spool = Some((settings.clone(), spool));
+            }
+            (Some(settings), Some((before, spool)))
+                if (&settings.path, settings.mode) == (&before.path, before.mode) =>
+            {
+                spool.set_max_bytes(settings.max_bytes);
+                before.max_bytes = settings.max_bytes;
+            }
+            (None, None) => {}
+            _ => tracing::warn!("The spool was configured otherwise: that holds from the next start on"),
         }
     }
 
@@ -94,35 +131,45 @@ impl Supervisor {
         }
         self.tasks.close();
         self.tasks.wait().await;
+        if let Some((_, spool)) = self.spool {
+            spool.close().await;
+        }
     }
 
-    fn start(&mut self, feed: &Feed) {
+    fn start(&mut self, feed: &Feed, book: GapBook) {
         let (configured, receiver) = watch::channel(feed.clone());
         let stop = CancellationToken::new();
+        let post = self.board.add(feed, self.clock.now().wall_ms);
+        let metrics = self.metrics.feed(&feed.id, &feed.name);
+        let record = Record::new(book, post.clone(), metrics.clone());
         let ctx = FeedContext {
             clock: self.clock,
             pool: Arc::clone(&self.pool),
+            spool: self.spool.as_ref().map(|(_, spool)| spool.clone()),
+            uplink: Arc::clone(&self.uplink),
             shared: Arc::clone(&self.shared),
-            post: self.board.add(feed, self.clock.now().wall_ms),
-            metrics: self.metrics.feed(&feed.id, &feed.name),
+            post,
+            record: record.clone(),
+            metrics: metrics.clone(),
             drain: self.drain,
         };
-        let (name, stopped) = (feed.name.clone(), stop.clone());
+        let (name, stopped, failed) = (feed.name.clone(), stop.clone(), record.clone());
         let run = move || feed::run(ctx.clone(), receiver.clone(), stopped.clone());
-        self.tasks.spawn(supervise(name, stop.clone(), run));
-        self.feeds.insert(feed.id.clone(), Running { configured, stop });
+        self.tasks.spawn(supervise(name, stop.clone(), failed, run));
+        self.feeds.insert(feed.id.clone(), Running { configured, stop, record, metrics });
     }
 }
 
-/// Runs a feed, and again when it panics: its buffer is lost then, and nothing else.
-async fn supervise<F>(name: String, stop: CancellationToken, run: impl Fn() -> F)
+/// Runs a feed, and again when it panics: what it held in memory alone is lost then, which is recorded, and nothing else.
+async fn supervise<F>(name: String, stop: CancellationToken, record: Record, run: impl Fn() -> F)
 where
     F: Future<Output = ()> + Send + 'static,
 {
     loop {
         match tokio::spawn(run()).await {
             Err(error) if error.is_panic() => {
-                tracing::error!(feed = name, "The feed failed by a defect and is started again");
+                let lost = record.failed();
+                tracing::error!(feed = name, lost, "The feed failed by a defect and is started again");
                 if stop.run_until_cancelled(sleep(RESTART_AFTER)).await.is_none() {
                     return;
                 }
@@ -138,7 +185,7 @@ mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
 
     use prometheus_client::registry::Registry;
-    use streamfleet_contract::{Process, SourceReason, SourceState};
+    use streamfleet_contract::{GapReason, Process, SourceReason, SourceState};
 
     use super::*;
 
@@ -199,11 +246,21 @@ mod tests {
     async fn a_feed_that_panics_is_started_again_until_it_ends() {
         let runs = Arc::new(AtomicU32::new(0));
         let counted = Arc::clone(&runs);
+        let board = Board::new("i".to_owned());
+        let post = board.add(&feed("a", "x", "1"), 0);
+        let metrics = Metrics::register(&mut Registry::default()).feed("a", "a");
+        let record = Record::new(GapBook::default(), post, metrics);
+        record.risk.newest(5_000);
+        record.risk.since(Some(3_000));
         let run = move || {
             let runs = Arc::clone(&counted);
             async move { assert!(runs.fetch_add(1, Ordering::Relaxed) > 0, "the first run fails") }
         };
-        supervise("a".to_owned(), CancellationToken::new(), run).await;
+        supervise("a".to_owned(), CancellationToken::new(), record, run).await;
         assert_eq!(runs.load(Ordering::Relaxed), 2);
+        let gaps = &board.status().feeds[0].gaps;
+        assert_eq!(gaps.len(), 1);
+        assert_eq!((gaps[0].start_ms, gaps[0].end_ms), (3_000, None), "it ends with the next key frame");
+        assert_eq!(gaps[0].reason, GapReason::InternalError);
     }
 }

@@ -1,18 +1,25 @@
-//! What came from the camera and is not stored yet: access units in groups of pictures, in memory.
+//! What came from the camera and is not stored yet: access units in groups of pictures, in memory or on the spool.
 //!
 //! A group begins with a key frame and is the unit of everything: of sending again, of dropping, of gaps. Headers and
-//! cluster times are no part of it, they are made when it is sent. Which group is sent, freed or dropped is decided by
-//! [`crate::session`]; this module keeps the bytes, and refuses what can never be a fragment.
+//! cluster times are no part of it, they are made when it is sent. Which group is sent, spooled, freed or dropped is decided
+//! by [`crate::session`]; this module keeps the bytes and counts them, and refuses what can never be a fragment. Files are
+//! [`crate::spool`]'s; here it is known how much of each group is in them.
 
+mod gop;
 pub mod pool;
+pub mod risk;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use streamfleet_media::limits::{FRAGMENT_BYTES_MAX, FRAGMENT_MS_MAX};
-
-use self::pool::Share;
+use streamfleet_media::spool::ScannedGroup;
 use streamfleet_media::track::{AccessUnit, CodecParameters};
+
+pub use self::gop::Gop;
+use self::pool::Share;
+use self::risk::AtRisk;
+use crate::spool::folder::Part;
 
 /// Names a group of pictures within a feed; grows with time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -21,25 +28,6 @@ pub struct GopId(pub u64);
 /// Names a set of codec parameters within a feed; another number means other parameters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CodecId(pub u32);
-
-/// A group of pictures: a key frame and what depends on it.
-#[derive(Debug)]
-pub struct Gop {
-    /// Its name.
-    pub id: GopId,
-    /// What its pictures need to be decoded.
-    pub codec: Arc<CodecParameters>,
-    /// The name of `codec`.
-    pub codec_id: CodecId,
-    units: Vec<AccessUnit>,
-    held_bytes: u64,
-}
-
-impl Gop {
-    fn start_ms(&self) -> i64 {
-        self.units.first().map_or(0, |unit| unit.time_ms)
-    }
-}
 
 /// What became of a unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,8 +48,8 @@ pub enum Pushed {
     /// The open group would pass a limit of the service with it. The group is complete, and the rest is discarded up to
     /// the next key frame.
     TooLong {
-        /// The group that ended here.
-        completed: GopId,
+        /// The group that ended here; `None` where a key frame alone is too large.
+        completed: Option<GopId>,
         /// Which limit.
         limit: Limit,
     },
@@ -98,56 +86,94 @@ pub struct Buffer {
     codec: Option<Arc<CodecParameters>>,
     codec_id: CodecId,
     share: Share,
+    /// Groups that were freed while a job still holds their bytes, with how many do.
+    leaving: Vec<(GopId, u64, u32)>,
+    risk: Arc<AtRisk>,
 }
 
 impl Buffer {
-    /// An empty buffer that counts its bytes in `share`.
-    pub fn new(share: Share) -> Self {
-        Self { gops: VecDeque::new(), open: None, next_id: 1, codec: None, codec_id: CodecId(0), share }
+    /// An empty buffer that counts its bytes in `share`, and notes in `risk` what is in memory alone.
+    pub fn new(share: Share, risk: Arc<AtRisk>) -> Self {
+        Self {
+            gops: VecDeque::new(),
+            open: None,
+            next_id: 1,
+            codec: None,
+            codec_id: CodecId(0),
+            share,
+            leaving: Vec::new(),
+            risk,
+        }
+    }
+
+    /// Takes over a group that the spool has kept; all of them come before the first unit, by rising id.
+    pub fn recover(&mut self, group: &ScannedGroup) -> CodecId {
+        let codec_id = self.note_codec(&group.codec);
+        self.next_id = self.next_id.max(group.id.saturating_add(1));
+        let cost = group.bytes + group.units as u64 * UNIT_OVERHEAD_BYTES;
+        self.gops.push_back(Gop::on_spool(group, codec_id, cost));
+        codec_id
+    }
+
+    /// The ids up to this one were used before.
+    pub fn skip_ids(&mut self, last: u64) {
+        self.next_id = self.next_id.max(last.saturating_add(1));
     }
 
     /// Takes a unit. `codec` holds for groups that begin with it.
     pub fn push(&mut self, unit: AccessUnit, codec: &Arc<CodecParameters>) -> Pushed {
+        let cost = unit.data.len() as u64 + UNIT_OVERHEAD_BYTES;
         if unit.key {
-            return self.begin(unit, codec);
+            return self.begin(unit, codec, cost);
         }
         let Some(open) = self.open else { return Pushed::NoKeyFrame };
         let Some(gop) = self.gops.back_mut().filter(|gop| gop.id == open) else {
             self.open = None;
             return Pushed::NoKeyFrame;
         };
-        let cost = unit.data.len() as u64 + UNIT_OVERHEAD_BYTES;
         let limit = if unit.time_ms - gop.start_ms() > GOP_MS_MAX {
             Some(Limit::Duration)
-        } else if gop.held_bytes + cost > GOP_BYTES_MAX {
+        } else if gop.cost() + cost > GOP_BYTES_MAX {
             Some(Limit::Size)
         } else {
             None
         };
         if let Some(limit) = limit {
             self.open = None;
-            return Pushed::TooLong { completed: open, limit };
+            return Pushed::TooLong { completed: Some(open), limit };
         }
-        gop.held_bytes += cost;
-        gop.units.push(unit);
+        self.risk.newest(unit.time_ms);
+        gop.add(unit, cost);
         self.share.take(cost);
         Pushed::Continued(open)
     }
 
-    fn begin(&mut self, unit: AccessUnit, codec: &Arc<CodecParameters>) -> Pushed {
+    fn begin(&mut self, unit: AccessUnit, codec: &Arc<CodecParameters>, cost: u64) -> Pushed {
         let completed = self.open.take();
-        if self.codec.as_ref() != Some(codec) {
-            self.codec = Some(Arc::clone(codec));
-            self.codec_id = CodecId(self.codec_id.0 + 1);
+        if cost > GOP_BYTES_MAX {
+            return Pushed::TooLong { completed, limit: Limit::Size };
         }
+        let codec_id = self.note_codec(codec);
         let id = GopId(self.next_id);
         self.next_id += 1;
         self.open = Some(id);
-        let held_bytes = unit.data.len() as u64 + UNIT_OVERHEAD_BYTES;
-        self.share.take(held_bytes);
-        let (codec, codec_id) = (Arc::clone(codec), self.codec_id);
-        self.gops.push_back(Gop { id, codec, codec_id, units: vec![unit], held_bytes });
+        // As many as the group before had: it need not grow, and is not larger than it must be.
+        let expected = self.gops.back().map_or(0, Gop::len);
+        let codec = self.codec.clone().unwrap_or_else(|| Arc::clone(codec));
+        self.share.take(cost);
+        self.risk.newest(unit.time_ms);
+        self.gops.push_back(Gop::begin(id, codec, codec_id, expected, unit, cost));
+        self.note_risk();
         Pushed::Began { gop: id, codec: codec_id, completed }
+    }
+
+    fn note_codec(&mut self, codec: &Arc<CodecParameters>) -> CodecId {
+        let known = self.codec.as_ref().is_some_and(|known| Arc::ptr_eq(known, codec) || known == codec);
+        if !known {
+            self.codec = Some(Arc::clone(codec));
+            self.codec_id = CodecId(self.codec_id.0 + 1);
+        }
+        self.codec_id
     }
 
     /// Ends the open group, because nothing follows: gives its name.
@@ -157,24 +183,110 @@ impl Buffer {
 
     /// The group of this name.
     pub fn gop(&self, id: GopId) -> Option<&Gop> {
-        self.gops.binary_search_by_key(&id, |gop| gop.id).ok().and_then(|index| self.gops.get(index))
+        self.position(id).and_then(|index| self.gops.get(index))
     }
 
-    /// A unit of a group.
+    /// A unit of a group; `None` too where the group is not in memory.
     pub fn unit(&self, id: GopId, index: usize) -> Option<&AccessUnit> {
-        self.gop(id)?.units.get(index)
+        self.gop(id)?.unit(index)
     }
 
-    /// Lets a group go. What still comes for it is discarded.
-    pub fn free(&mut self, id: GopId) {
+    /// All groups, oldest first.
+    pub fn iter(&self) -> impl Iterator<Item = &Gop> {
+        self.gops.iter()
+    }
+
+    /// Lets a group go. What still comes for it is discarded. Gives whether something of it is on the spool.
+    pub fn free(&mut self, id: GopId) -> bool {
         if self.open == Some(id) {
             self.open = None;
         }
-        if let Ok(index) = self.gops.binary_search_by_key(&id, |gop| gop.id)
-            && let Some(gop) = self.gops.remove(index)
-        {
-            self.share.give(gop.held_bytes);
+        let Some(mut gop) = self.position(id).and_then(|index| self.gops.remove(index)) else { return false };
+        let (held, writing) = (gop.drop_units(), gop.writing());
+        if writing == 0 {
+            self.share.give(held);
+        } else {
+            self.leaving.push((id, held, writing));
         }
+        self.note_risk();
+        gop.is_on_spool() || writing > 0
+    }
+
+    /// The whole group, to be written; `None` where it is not in memory or not complete. It counts as being written until
+    /// [`Buffer::written`] says how that went.
+    pub fn to_store(&mut self, id: GopId) -> Option<Part> {
+        if self.open == Some(id) {
+            return None;
+        }
+        let gop = self.gop_mut(id)?;
+        let units = gop.units()?.to_vec();
+        gop.begin_writing();
+        Some(Part { group: id.0, begins: Some(Arc::clone(&gop.codec)), units })
+    }
+
+    /// A part of a group is being written.
+    pub fn writing(&mut self, id: GopId) {
+        if let Some(gop) = self.gop_mut(id) {
+            gop.begin_writing();
+        }
+    }
+
+    /// So many more units of a group are on the spool, or it failed and what is there of the group is not all.
+    pub fn written(&mut self, id: GopId, units: Option<usize>) {
+        if let Some(gop) = self.gop_mut(id) {
+            gop.end_writing(units);
+            self.note_risk();
+            return;
+        }
+        if let Some(index) = self.leaving.iter().position(|(leaving, ..)| *leaving == id)
+            && let Some((_, held, writing)) = self.leaving.get_mut(index)
+        {
+            *writing -= 1;
+            if *writing == 0 {
+                self.share.give(*held);
+                self.leaving.swap_remove(index);
+            }
+        }
+    }
+
+    /// Drops the units of a group that is on the spool whole. Whether it was.
+    pub fn unload(&mut self, id: GopId) -> bool {
+        if self.open == Some(id) {
+            return false;
+        }
+        let Some(gop) = self.gop_mut(id).filter(|gop| gop.is_wholly_on_spool()) else { return false };
+        let held = gop.drop_units();
+        self.share.give(held);
+        true
+    }
+
+    /// Makes room for a group that is being read. Whether it has to be.
+    pub fn loading(&mut self, id: GopId) -> bool {
+        let Some(gop) = self.gop_mut(id) else { return false };
+        let (more, is_absent) = (gop.reserve(), gop.units().is_none());
+        self.share.take(more);
+        is_absent
+    }
+
+    /// The units of a group were read. Whether it is in memory now.
+    pub fn loaded(&mut self, id: GopId, units: Vec<AccessUnit>) -> bool {
+        self.gop_mut(id).is_some_and(|gop| gop.load(units))
+    }
+
+    /// A group could not be read.
+    pub fn load_failed(&mut self, id: GopId) {
+        if let Some(gop) = self.gop_mut(id) {
+            let held = gop.drop_units();
+            self.share.give(held);
+        }
+    }
+
+    /// Moves the times of all groups, those on the spool too.
+    pub fn retime(&mut self, by_ms: i64) {
+        for gop in &mut self.gops {
+            gop.retime(by_ms);
+        }
+        self.note_risk();
     }
 
     /// Bytes that have to be freed now, see [`Share::excess`].
@@ -182,7 +294,7 @@ impl Buffer {
         self.share.excess()
     }
 
-    /// Bytes held.
+    /// Bytes held in memory.
     pub fn bytes(&self) -> u64 {
         self.share.used()
     }
@@ -195,6 +307,18 @@ impl Buffer {
     /// Whether nothing is held.
     pub fn is_empty(&self) -> bool {
         self.gops.is_empty()
+    }
+
+    fn gop_mut(&mut self, id: GopId) -> Option<&mut Gop> {
+        self.position(id).and_then(|index| self.gops.get_mut(index))
+    }
+
+    fn position(&self, id: GopId) -> Option<usize> {
+        self.gops.binary_search_by_key(&id, |gop| gop.id).ok()
+    }
+
+    fn note_risk(&self) {
+        self.risk.since(self.gops.iter().find_map(Gop::at_risk_since));
     }
 }
 
@@ -217,7 +341,7 @@ mod tests {
 
     fn buffer() -> (Buffer, Arc<Pool>) {
         let pool = Pool::new(1 << 30);
-        (Buffer::new(pool.share()), pool)
+        (Buffer::new(pool.share(), Arc::default()), pool)
     }
 
     #[test]
@@ -249,7 +373,7 @@ mod tests {
         buffer.push(unit(0, true), &codec);
         assert_eq!(buffer.push(unit(GOP_MS_MAX, false), &codec), Pushed::Continued(GopId(1)));
         let cut = buffer.push(unit(GOP_MS_MAX + 40, false), &codec);
-        assert_eq!(cut, Pushed::TooLong { completed: GopId(1), limit: Limit::Duration });
+        assert_eq!(cut, Pushed::TooLong { completed: Some(GopId(1)), limit: Limit::Duration });
         assert_eq!(buffer.push(unit(GOP_MS_MAX + 80, false), &codec), Pushed::NoKeyFrame);
     }
 

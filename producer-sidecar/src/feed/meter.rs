@@ -19,7 +19,7 @@ struct Group {
 }
 
 impl Meter {
-    /// A unit came.
+    /// A picture came; of sound alone, a piece of it.
     pub fn unit(&mut self, time_ms: i64, key: bool, bytes: u64) {
         if key {
             if let Some(group) = self.current {
@@ -28,6 +28,13 @@ impl Meter {
             self.current = Some(Group { start_ms: time_ms, units: 1, bytes });
         } else if let Some(group) = &mut self.current {
             group.units += 1;
+            group.bytes += bytes;
+        }
+    }
+
+    /// A piece of sound came.
+    pub fn sound(&mut self, bytes: u64) {
+        if let Some(group) = &mut self.current {
             group.bytes += bytes;
         }
     }

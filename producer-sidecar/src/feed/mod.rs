@@ -1,34 +1,45 @@
-//! One feed: its source, buffer, session and uploads, in one task. Carries out what the session decides and keeps the
-//! feed's status.
+//! One feed: its source, intake, buffer, spool, session and uploads, in one task. Carries out what the session decides and
+//! keeps the feed's status.
+//!
+//! This file waits and hands on; what comes in is [`incoming`](self)'s, what goes out [`outgoing`](self)'s, files are
+//! [`spooling`](self)'s, the end [`finish`](self)'s, and what people are told [`report`](self)'s.
 
+mod finish;
 mod gaps;
+mod incoming;
+pub mod intake;
 mod meter;
+mod outgoing;
+pub mod record;
 mod report;
+mod spooling;
+mod uplink;
 mod upload_state;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Buf as _, Bytes};
-use streamfleet_contract::{Feed, Mark, SourceReason, SourceState, UploadReason};
-use streamfleet_media::limits::TAG_END_OF_FRAGMENT;
-use streamfleet_media::mkv::{Track, write};
-use streamfleet_media::track::{Access, AccessUnit, CodecParameters, Sample};
+use streamfleet_contract::{Feed, Mark, UploadReason};
+use streamfleet_media::track::{Codec, CodecParameters};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
-use self::gaps::GapLog;
+use self::intake::{Intake, IntakeSettings};
 use self::meter::Meter;
+use self::record::Record;
+use self::spooling::Spooling;
+use self::uplink::Late;
+pub use self::uplink::UplinkShare;
 use crate::board::Post;
+use crate::buffer::Buffer;
 use crate::buffer::pool::Pool;
-use crate::buffer::{Buffer, Limit, Pushed};
 use crate::clock::{Clock, Now};
 use crate::metrics::FeedMetrics;
-use crate::session::{Ending, Input, Output, Piece, Session, SessionId, Settings, SpoolRoom, Tags, TrackSet};
-use crate::source::timeline::Timeline;
+use crate::session::{Input, Session, SessionId, Settings};
 use crate::source::{self, SourceEvent, SourceSettings};
-use crate::upload::{Chunk, Shared, Upload, UploadEvent, Uploader, plain_chunk};
+use crate::spool::{Reply, Spool};
+use crate::upload::{Chunk, Shared, Upload, UploadEvent, Uploader};
 
 /// What a feed works with.
 #[derive(Debug, Clone)]
@@ -37,10 +48,16 @@ pub struct FeedContext {
     pub clock: Clock,
     /// The process's byte budget.
     pub pool: Arc<Pool>,
+    /// The process's spool, if it has one.
+    pub spool: Option<Spool>,
+    /// What feeds that are behind share.
+    pub uplink: Arc<UplinkShare>,
     /// What uploads share.
     pub shared: Arc<Shared>,
     /// The feed's place on the board.
     pub post: Post,
+    /// What outlives the feed's task.
+    pub record: Record,
     /// The feed's metrics.
     pub metrics: FeedMetrics,
     /// How long a stopped feed may take to have everything stored.
@@ -60,6 +77,9 @@ const SOURCE_STOP_TIMEOUT: Duration = Duration::from_secs(2);
 pub async fn run(ctx: FeedContext, mut configured: watch::Receiver<Feed>, stop: CancellationToken) {
     let feed = configured.borrow_and_update().clone();
     let mut driver = Driver::new(ctx, feed);
+    if stop.run_until_cancelled(driver.open_spool()).await.is_none() {
+        return;
+    }
     let mut stop_at = None;
     loop {
         driver.pump();
@@ -73,7 +93,6 @@ pub async fn run(ctx: FeedContext, mut configured: watch::Receiver<Feed>, stop: 
             driver.next_event(deadline, &mut configured, stop_at.is_none().then_some(&stop)).await;
         let now = driver.ctx.clock.now();
         if stop_at.is_some_and(|at| now.mono >= at) {
-            tracing::warn!(feed = driver.feed.name, "Stopped before everything was stored");
             break;
         }
         match happening {
@@ -83,14 +102,16 @@ pub async fn run(ctx: FeedContext, mut configured: watch::Receiver<Feed>, stop: 
                 driver.session.handle(Input::Drain, driver.ctx.clock.now());
             }
             Happening::Configured(feed) => driver.reconfigure(*feed).await,
-            Happening::Source(event) => driver.on_source(event, now),
+            Happening::Source(event) => driver.on_source_events(event),
             Happening::SourceGone => driver.source = None,
             Happening::Upload(id, event) => driver.on_upload(id, event, now),
+            Happening::Spool(reply) => driver.on_spool(reply, now),
             Happening::Room => {}
-            Happening::Time => driver.session.wake(now),
+            Happening::Time => driver.on_time(now),
         }
         driver.judge_if_due(now);
     }
+    driver.finish().await;
 }
 
 enum Happening {
@@ -99,6 +120,7 @@ enum Happening {
     Source(SourceEvent),
     SourceGone,
     Upload(SessionId, UploadEvent),
+    Spool(Reply),
     Room,
     Time,
 }
@@ -112,22 +134,30 @@ struct Driver {
     ctx: FeedContext,
     feed: Feed,
     source: Option<RunningSource>,
-    timeline: Timeline,
+    intake: Intake,
+    tracks: Vec<Codec>,
     codec: Option<Arc<CodecParameters>>,
     buffer: Buffer,
+    spooling: Option<Spooling>,
     session: Session,
     uploader: Uploader,
     upload: Option<Upload>,
     upload_events: mpsc::Sender<(SessionId, UploadEvent)>,
     uploads: mpsc::Receiver<(SessionId, UploadEvent)>,
-    gaps: GapLog,
+    late: Option<Late>,
+    /// The part of the uplink that the session was told.
+    uplink_part: Option<u64>,
     meter: Meter,
     trouble: Option<(UploadReason, String)>,
+    /// How far the service's clock is ahead of the node's, where that is known.
+    server_ahead_ms: Option<i64>,
     /// Since when pictures come, if they do.
     pictures_since: Option<Duration>,
     last_stored: Option<Duration>,
     received: Option<Mark>,
     stored: Option<Mark>,
+    /// The latest time of a unit that was kept; a gap begins there when nothing more comes.
+    kept_ms: Option<i64>,
     source_connections: u64,
     judged_at: Duration,
 }
@@ -138,21 +168,26 @@ impl Driver {
         let now = ctx.clock.now();
         Self {
             source: Some(start_source(&feed, ctx.clock)),
-            timeline: Timeline::default(),
+            intake: Intake::new(intake_settings(&feed)),
+            tracks: Vec::new(),
             codec: None,
-            buffer: Buffer::new(ctx.pool.share()),
-            session: Session::new(session_settings(&feed), fastrand::u64(..)),
+            buffer: Buffer::new(ctx.pool.share(), Arc::clone(&ctx.record.risk)),
+            spooling: None,
+            session: Session::new(session_settings(&feed, None), fastrand::u64(..)),
             uploader: Uploader::new(feed.stream.clone(), Arc::clone(&ctx.shared)),
             upload: None,
             upload_events,
             uploads,
-            gaps: GapLog::default(),
+            late: None,
+            uplink_part: None,
             meter: Meter::default(),
             trouble: None,
+            server_ahead_ms: None,
             pictures_since: None,
             last_stored: None,
             received: None,
             stored: None,
+            kept_ms: None,
             source_connections: 0,
             judged_at: now.mono,
             ctx,
@@ -162,7 +197,11 @@ impl Driver {
 
     fn wake_at(&self, now: Now) -> Duration {
         let judged = self.judged_at + JUDGE_EVERY;
-        self.session.wake_at(now).map_or(judged, |at| at.min(judged))
+        let spool = self.spooling.as_ref().and_then(|spooling| spooling.wake_at(now.mono));
+        [self.session.wake_at(now), self.intake.wake_at(), spool]
+            .into_iter()
+            .flatten()
+            .fold(judged, Duration::min)
     }
 
     async fn next_event(
@@ -174,242 +213,29 @@ impl Driver {
         let pool = Arc::clone(&self.ctx.pool);
         let room = self.room_wanted();
         let source = self.source.as_mut();
+        let spool = self.spooling.as_mut();
         tokio::select! {
             () = maybe(stop.map(CancellationToken::cancelled)) => Happening::Stop,
             Ok(()) = configured.changed() => Happening::Configured(Box::new(configured.borrow_and_update().clone())),
             event = maybe(source.map(|source| source.events.recv())) => event.map_or(Happening::SourceGone, Happening::Source),
             Some((id, event)) = self.uploads.recv() => Happening::Upload(id, event),
+            reply = maybe(spool.map(Spooling::reply)) => Happening::Spool(reply),
             () = maybe(room.map(wait_for_room)) => Happening::Room,
-            () = pool.pressed() => Happening::Room,
+            () = pool.shrunk() => Happening::Room,
             () = sleep_until(self.ctx.clock.instant(deadline).into()) => Happening::Time,
         }
     }
 
-    /// The upload's body, if the session has something for it that it could not take yet.
-    fn room_wanted(&self) -> Option<mpsc::Sender<Chunk>> {
-        let upload = self.upload.as_ref()?;
-        let body = upload.body.as_ref()?;
-        self.session.has_piece(upload.id, self.ctx.clock.now()).then(|| body.clone())
-    }
-
-    /// Carries out all that can be done without waiting.
-    fn pump(&mut self) {
-        let excess = self.buffer.excess();
-        if excess > 0 {
-            self.session.shed(excess, SpoolRoom::None);
-        }
-        loop {
-            while let Some(output) = self.session.output() {
-                self.carry_out(output);
-            }
-            if !self.send_one() {
-                return;
-            }
-        }
-    }
-
-    fn carry_out(&mut self, output: Output) {
-        if !matches!(output, Output::Report(_)) {
-            tracing::debug!(feed = self.feed.name, ?output, "The session decides");
-        }
-        match output {
-            Output::Open(id) => {
-                self.upload = Some(self.uploader.open(id, self.upload_events.clone()));
-            }
-            Output::Finish(id) => {
-                if let Some(upload) = self.upload.as_mut().filter(|upload| upload.id == id) {
-                    upload.body = None;
-                }
-            }
-            Output::Abort(id) => {
-                if self.upload.as_ref().is_some_and(|upload| upload.id == id) {
-                    self.upload = None;
-                }
-            }
-            Output::Free(gop) => self.buffer.free(gop),
-            // Never asked for without a spool.
-            Output::Store(_) | Output::Load(_) => {}
-            // Nothing is known of the service's clock here: the times stay, and it is tried again later.
-            Output::Retime { .. } => {}
-            Output::Report(report) => self.on_report(report),
-        }
-    }
-
-    /// Hands the next piece to the upload, if there is one and room for it. Whether to go on.
-    fn send_one(&mut self) -> bool {
-        let now = self.ctx.clock.now();
-        let Some((id, body)) =
-            self.upload.as_ref().and_then(|upload| Some((upload.id, upload.body.clone()?)))
-        else {
-            return false;
-        };
-        if !self.session.has_piece(id, now) {
-            return false;
-        }
-        let Ok(permit) = body.try_reserve() else { return false };
-        match self.session.pull(id, now) {
-            Some(piece) => match self.chunk(piece) {
-                Some(chunk) => permit.send(chunk),
-                None => self.lost_piece(id, now),
-            },
-            None => drop(permit),
-        }
-        true
-    }
-
-    fn chunk(&self, piece: Piece) -> Option<Chunk> {
-        match piece {
-            Piece::Header(gop, chosen) => {
-                let codec = &self.buffer.gop(gop)?.codec;
-                let tracks: Vec<_> = (1u8..)
-                    .zip(&codec.tracks)
-                    .filter(|(number, _)| chosen.contains(number - 1))
-                    .map(|(number, track)| Track::of(number.into(), track))
-                    .collect();
-                Some(plain_chunk(write::header(&tracks)))
-            }
-            Piece::Cluster(time_ms) => {
-                Some(plain_chunk(write::cluster_start(u64::try_from(time_ms).unwrap_or(0))))
-            }
-            Piece::Tags(tags) => Some(plain_chunk(match tags {
-                Tags::Configured => write::tags(&self.tags()),
-                Tags::EndOfFragment => write::tags(&[(TAG_END_OF_FRAGMENT, "")]),
-            })),
-            Piece::Unit { gop, index, cluster_ms, tracks } => {
-                let unit = self.buffer.unit(gop, index)?;
-                if !tracks.contains(unit.track) {
-                    return Some(plain_chunk(Bytes::new()));
-                }
-                let relative = i16::try_from(unit.time_ms - cluster_ms).ok()?;
-                let prefix = write::simple_block_prefix(
-                    u64::from(unit.track) + 1,
-                    relative,
-                    unit.key,
-                    unit.data.len(),
-                );
-                Some(prefix.chain(unit.data.clone()))
-            }
-        }
-    }
-
-    fn tags(&self) -> Vec<(&str, &str)> {
-        self.feed.fragment.tags.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect()
-    }
-
-    /// The session named something that the buffer does not have: a defect of ours. The session is given up, so that
-    /// nothing false is sent.
-    fn lost_piece(&mut self, id: SessionId, now: Now) {
-        tracing::error!(feed = self.feed.name, "The buffer lacks a unit that was to be sent");
-        self.upload = None;
-        self.session.handle(Input::Closed(id, Ending::Broken("internal fault".to_owned())), now);
-    }
-
-    fn on_source(&mut self, event: SourceEvent, now: Now) {
-        match event {
-            SourceEvent::Connected(_) => {
-                self.timeline.reconnected();
-                self.source_connections += 1;
-                self.ctx.metrics.connected("source");
-                let reconnects = self.source_connections - 1;
-                self.ctx.post.update(|status| status.source_reconnects = reconnects);
-            }
-            SourceEvent::Sample(sample, read_at) => self.on_sample(sample, read_at, now),
-            SourceEvent::Report(..) => {}
-            SourceEvent::State(state, reason, message) => self.on_source_state(state, reason, &message, now),
-        }
-    }
-
-    fn on_sample(&mut self, frame: Sample, read_at: Now, now: Now) {
-        if let Some(parameters) = frame.parameters.map(CodecParameters::single)
-            && self.codec.as_deref() != Some(&parameters)
-        {
-            self.codec = Some(Arc::new(parameters));
-        }
-        let key = frame.access == Access::Start;
-        let Some(codec) = self.codec.clone() else { return };
-        let time_ms = self.timeline.place(frame.ticks, frame.rate, key, read_at);
-        let bytes = frame.data.len() as u64;
-        self.ctx.metrics.frame(bytes);
-        self.meter.unit(time_ms, key, bytes);
-        self.received = Some(Mark { media_ms: time_ms, wall_ms: read_at.wall_ms });
-        if self.pictures_since.is_none() {
-            self.pictures_since = Some(now.mono);
-            self.judge(now);
-        }
-        match self.buffer.push(AccessUnit { track: frame.track, time_ms, key, data: frame.data }, &codec) {
-            Pushed::Began { gop, codec: codec_id, completed } => {
-                if let Some(completed) = completed {
-                    self.session.handle(Input::Completed(completed), now);
-                }
-                self.close_gaps(time_ms);
-                let media = self.meter.media(&codec);
-                self.ctx.post.update(|status| status.media = Some(media));
-                let tracks = TrackSet::first(codec.tracks.len());
-                let track = frame.track;
-                self.session
-                    .handle(Input::Began { gop, codec: codec_id, tracks, track, time_ms, bytes }, now);
-            }
-            Pushed::Continued(gop) => {
-                self.session.handle(Input::Extended { gop, track: frame.track, time_ms, bytes }, now)
-            }
-            Pushed::NoKeyFrame => self.ctx.metrics.discarded(),
-            Pushed::TooLong { completed, limit } => {
-                self.ctx.metrics.discarded();
-                self.session.handle(Input::Completed(completed), now);
-                // Nothing that can be stored comes until the next key frame: the fragment is not to wait for it.
-                self.session.handle(Input::SourceEnded, now);
-                self.open_refused_gap(time_ms, limit);
-            }
-        }
-    }
-
-    fn on_source_state(&mut self, state: SourceState, reason: SourceReason, message: &str, now: Now) {
-        if state != SourceState::Streaming {
-            self.pictures_since = None;
-        }
-        self.note_source_state(state, reason, message, now);
-        if state == SourceState::Streaming {
-            return;
-        }
-        self.end_of_source(now);
-        if let Some(received) = self.received {
-            self.open_camera_gap(received.media_ms);
-        }
-    }
-
-    /// Nothing more comes of the group that is open.
-    fn end_of_source(&mut self, now: Now) {
-        self.meter.interrupted();
-        if let Some(gop) = self.buffer.complete() {
-            self.session.handle(Input::Completed(gop), now);
-        }
-        self.session.handle(Input::SourceEnded, now);
-    }
-
-    fn on_upload(&mut self, id: SessionId, event: UploadEvent, now: Now) {
-        tracing::debug!(feed = self.feed.name, ?id, ?event, "The upload says");
-        let input = match event {
-            UploadEvent::Opened => {
-                self.ctx.metrics.connected("upload");
-                self.ctx.post.update(|status| status.upload_sessions += 1);
-                Input::Opened(id)
-            }
-            UploadEvent::Ack(ack) => Input::Ack(id, ack),
-            UploadEvent::ServerTime(_) => return,
-            UploadEvent::CredentialsExpireSoon => return self.session.renew(),
-            UploadEvent::Closed(ending) => {
-                if self.upload.as_ref().is_some_and(|upload| upload.id == id) {
-                    self.upload = None;
-                }
-                Input::Closed(id, ending)
-            }
-        };
-        self.session.handle(input, now);
+    fn on_time(&mut self, now: Now) {
+        self.take_in(now);
+        self.session.wake(now);
+        self.flush_spool(now);
     }
 
     async fn reconfigure(&mut self, feed: Feed) {
         let old = std::mem::replace(&mut self.feed, feed);
-        self.session.set_settings(session_settings(&self.feed));
+        self.set_session_settings();
+        self.intake.set_settings(intake_settings(&self.feed));
         if self.feed.stream != old.stream {
             self.uploader = Uploader::new(self.feed.stream.clone(), Arc::clone(&self.ctx.shared));
             self.session.renew();
@@ -421,6 +247,10 @@ impl Driver {
         let revision = self.feed.revision.clone();
         self.ctx.post.update(|status| status.revision = revision);
         tracing::info!(feed = self.feed.name, revision = self.feed.revision, "Configuration changed");
+    }
+
+    fn set_session_settings(&mut self) {
+        self.session.set_settings(session_settings(&self.feed, self.uplink_part));
     }
 
     /// Stops the source and takes what it still holds.
@@ -445,7 +275,6 @@ impl Drop for Driver {
         if let Some(source) = &self.source {
             source.stop.cancel();
         }
-        self.ctx.metrics.forget();
     }
 }
 
@@ -475,21 +304,27 @@ fn source_settings(feed: &Feed) -> SourceSettings {
     SourceSettings { source: feed.source.clone(), credentials: feed.credentials.clone() }
 }
 
-fn session_settings(feed: &Feed) -> Settings {
+fn intake_settings(feed: &Feed) -> IntakeSettings {
+    IntakeSettings { audio: feed.audio, timestamps: feed.timestamps, target_ms: target_ms(feed) }
+}
+
+fn session_settings(feed: &Feed, catch_up_bytes_per_second: Option<u64>) -> Settings {
+    const HOUR_MS: i64 = 3_600_000;
     Settings {
-        target_ms: i64::from(feed.fragment.target_seconds) * 1_000,
+        target_ms: target_ms(feed),
         stored_at: feed.stored_at,
         tags: feed.fragment.tags.len(),
         overflow: feed.overflow,
-        retention_ms: feed.stream.retention_hours.map(|hours| i64::from(hours) * 3_600_000),
-        catch_up_bytes_per_second: None,
+        // A stream that keeps nothing takes what comes late all the same.
+        retention_ms: feed
+            .stream
+            .retention_hours
+            .filter(|hours| *hours > 0)
+            .map(|hours| i64::from(hours) * HOUR_MS),
+        catch_up_bytes_per_second,
     }
 }
 
-/// What status calls a group that is longer than a fragment may be.
-fn limit_detail(limit: Limit) -> &'static str {
-    match limit {
-        Limit::Duration => "4002 key frames are more than 20 s apart",
-        Limit::Size => "4001 a group of pictures is larger than 50 MB",
-    }
+fn target_ms(feed: &Feed) -> i64 {
+    i64::from(feed.fragment.target_seconds) * 1_000
 }

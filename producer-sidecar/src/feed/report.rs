@@ -5,11 +5,11 @@ use std::time::Duration;
 use streamfleet_contract::{
     Backlog, FeedStatus, GapReason, Mark, SourceReason, SourceState, UploadReason, UploadState,
 };
-use streamfleet_media::ack::AckKind;
+use streamfleet_media::ack::{AckKind, ErrorId};
 
+use super::Driver;
+use super::spooling::Spooling;
 use super::upload_state::{Evidence, judge};
-use super::{Driver, limit_detail};
-use crate::buffer::Limit;
 use crate::clock::Now;
 use crate::session::Report;
 
@@ -24,7 +24,7 @@ impl Driver {
             Report::Acknowledged(kind, error, latency) => {
                 self.ctx.metrics.acknowledged(word(&kind));
                 if let Some(error) = error {
-                    self.ctx.metrics.error(error.code());
+                    self.ctx.metrics.error(&error_word(&error));
                 }
                 if kind == AckKind::Persisted {
                     self.ctx.metrics.stored(latency, now.wall_ms);
@@ -40,8 +40,8 @@ impl Driver {
                 self.judge(now);
             }
             Report::Gap { start_ms, end_ms, reason, detail } => {
-                let length_ms = self.gaps.record(start_ms, end_ms, reason, &detail);
-                self.ctx.metrics.gap(gap_word(reason), length_ms);
+                self.ctx.record.gap(start_ms, end_ms, reason, &detail);
+                let length_ms = end_ms - start_ms;
                 tracing::warn!(
                     feed = self.feed.name,
                     ?reason,
@@ -50,15 +50,14 @@ impl Driver {
                     length_ms,
                     "Video was given up"
                 );
-                self.publish_gaps();
             }
             Report::GapBegan { start_ms } => {
                 tracing::warn!(feed = self.feed.name, start_ms, "Video is given up for want of room");
-                let ended = self.gaps.open(start_ms, GapReason::BufferOverflow, "");
-                self.publish_ended_gaps(&ended);
+                self.ctx.record.open_gap(start_ms, GapReason::BufferOverflow, "");
             }
             Report::Recovered { start_ms, end_ms } => {
                 tracing::info!(feed = self.feed.name, start_ms, end_ms, "Video of a gap is stored after all");
+                self.ctx.record.recovered(start_ms, end_ms);
             }
             Report::Trouble(reason, message) => {
                 let is_news = self.trouble.as_ref().is_none_or(|(before, _)| *before != reason);
@@ -108,49 +107,30 @@ impl Driver {
         self.judge(now);
     }
 
-    pub(super) fn open_camera_gap(&mut self, start_ms: i64) {
-        let ended = self.gaps.open(start_ms, GapReason::CameraLost, "");
-        self.publish_ended_gaps(&ended);
-    }
-
-    pub(super) fn open_refused_gap(&mut self, start_ms: i64, limit: Limit) {
-        tracing::warn!(
-            feed = self.feed.name,
-            "Video is given up up to the next key frame: {}",
-            limit_detail(limit)
-        );
-        let ended = self.gaps.open(start_ms, GapReason::Refused, limit_detail(limit));
-        self.publish_ended_gaps(&ended);
-    }
-
-    pub(super) fn close_gaps(&mut self, end_ms: i64) {
-        let ended = self.gaps.close(end_ms);
-        if !ended.is_empty() {
-            self.publish_ended_gaps(&ended);
-        }
-    }
-
-    fn publish_ended_gaps(&self, ended: &[(GapReason, i64)]) {
-        for &(reason, length_ms) in ended {
-            self.ctx.metrics.gap(gap_word(reason), length_ms);
-        }
-        self.publish_gaps();
-    }
-
-    fn publish_gaps(&self) {
-        let gaps = self.gaps.to_vec();
-        self.ctx.post.update(|status| status.gaps = gaps);
-    }
-
     pub(super) fn judge_if_due(&mut self, now: Now) {
         if now.mono.saturating_sub(self.judged_at) >= super::JUDGE_EVERY {
             self.judge(now);
         }
     }
 
+    /// Takes a part of the uplink while the feed is behind.
+    fn share_uplink(&mut self, is_late: bool) {
+        let before = self.late.as_ref().and_then(super::Late::part);
+        match (is_late, &self.late) {
+            (true, None) => self.late = Some(self.ctx.uplink.join()),
+            (false, Some(_)) => self.late = None,
+            _ if before == self.uplink_part => return,
+            _ => {}
+        }
+        self.uplink_part = self.late.as_ref().and_then(super::Late::part);
+        self.set_session_settings();
+    }
+
     pub(super) fn judge(&mut self, now: Now) {
         self.judged_at = now.mono;
         let (gops, backlog_ms) = self.session.backlog();
+        let usual_ms = BACKLOG_USUAL_MS + i64::from(self.feed.fragment.target_seconds) * 2_000;
+        self.share_uplink(backlog_ms > usual_ms);
         let (state, reason, message) = judge(&Evidence {
             now: now.mono,
             pictures_since: self.pictures_since,
@@ -159,13 +139,16 @@ impl Driver {
             offline_after: Duration::from_secs(u64::from(self.feed.offline_after_seconds)),
             something_waits: gops > 0,
             backlog_ms,
-            backlog_usual_ms: BACKLOG_USUAL_MS + i64::from(self.feed.fragment.target_seconds) * 2_000,
+            backlog_usual_ms: usual_ms,
             accepted: self.session.is_accepted(),
             trouble: self.trouble.clone(),
         });
-        self.ctx.metrics.buffered(self.buffer.bytes(), backlog_ms);
+        let spool_bytes = self.spooling.as_ref().map_or(0, Spooling::used);
+        self.ctx.metrics.buffered(self.buffer.bytes(), spool_bytes, backlog_ms);
+        self.ctx.record.show();
         let backlog = Backlog {
             bytes: self.buffer.bytes(),
+            spool_bytes,
             gops: gops as u64,
             milliseconds: u64::try_from(backlog_ms).unwrap_or(0),
         };
@@ -214,15 +197,10 @@ fn word(kind: &AckKind) -> &'static str {
     }
 }
 
-fn gap_word(reason: GapReason) -> &'static str {
-    match reason {
-        GapReason::CameraLost => "camera_lost",
-        GapReason::BufferOverflow => "buffer_overflow",
-        GapReason::Refused => "refused",
-        GapReason::Expired => "expired",
-        GapReason::Stopped => "stopped",
-        GapReason::StreamReplaced => "stream_replaced",
-        GapReason::InternalError => "internal_error",
-        GapReason::PacketLoss => "packet_loss",
+/// The error's id, where it is one that the service documents: labels are bounded.
+fn error_word(error: &ErrorId) -> String {
+    match error {
+        ErrorId::Other(_) => "unknown".to_owned(),
+        known => known.code().to_string(),
     }
 }

@@ -1,0 +1,246 @@
+//! What comes in: from the source through the intake to the buffer, and from uploads.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use streamfleet_contract::{GapReason, Mark, SourceReason, SourceState};
+use streamfleet_media::track::{AccessUnit, CodecParameters};
+
+use super::Driver;
+use super::intake::{Dropped, IntakeEvent};
+use super::outgoing::{limit_detail, tracks_of};
+use crate::buffer::Pushed;
+use crate::clock::Now;
+use crate::session::{Input, SessionId};
+use crate::source::SourceEvent;
+use crate::upload::UploadEvent;
+
+/// So many events of a source are taken at a time, before others have their turn.
+const TAKEN_AT_ONCE_MAX: usize = 64;
+
+impl Driver {
+    /// Takes an event, and those that are there already: one turn for what was read at once.
+    pub(super) fn on_source_events(&mut self, event: SourceEvent) {
+        let mut next = Some(event);
+        for _ in 0..TAKEN_AT_ONCE_MAX {
+            let Some(event) = next else { return };
+            self.on_source(event, self.ctx.clock.now());
+            // The budget is kept at every unit.
+            self.shed();
+            next = self.source.as_mut().and_then(|source| source.events.try_recv().ok());
+        }
+        if let Some(event) = next {
+            self.on_source(event, self.ctx.clock.now());
+        }
+    }
+
+    pub(super) fn on_source(&mut self, event: SourceEvent, now: Now) {
+        match event {
+            SourceEvent::Connected(tracks) => {
+                self.intake.connected(&tracks);
+                self.tracks = tracks;
+                self.source_connections += 1;
+                self.ctx.metrics.connected("source");
+                let reconnects = self.source_connections - 1;
+                self.ctx.post.update(|status| status.source_reconnects = reconnects);
+            }
+            SourceEvent::Sample(sample, read_at) => {
+                self.ctx.metrics.frame(sample.data.len() as u64);
+                if self.pictures_since.is_none() {
+                    self.pictures_since = Some(now.mono);
+                    self.judge(now);
+                }
+                self.intake.push(sample, read_at);
+            }
+            SourceEvent::Report(report, read_at) => self.intake.report(&report, read_at),
+            SourceEvent::State(state, reason, message) => self.on_source_state(state, reason, &message, now),
+        }
+        self.take_in(now);
+    }
+
+    /// Takes what the intake has ready.
+    pub(super) fn take_in(&mut self, now: Now) {
+        while let Some(event) = self.intake.next(now) {
+            match event {
+                IntakeEvent::Unit(unit, codec, read_at) => self.keep(unit, &codec, read_at, now),
+                IntakeEvent::Lost { start_ms, end_ms, packets } => {
+                    self.ctx.metrics.lost_packets(packets.into());
+                    tracing::warn!(
+                        feed = self.feed.name,
+                        packets,
+                        start_ms,
+                        end_ms,
+                        "Packets were lost on the way"
+                    );
+                    self.ctx.record.gap(start_ms, end_ms, GapReason::PacketLoss, "");
+                }
+                IntakeEvent::Dropped(why) => self.ctx.metrics.dropped(dropped_word(why), 1),
+                IntakeEvent::ClockJumped => {
+                    tracing::info!(feed = self.feed.name, "The camera's media clock has jumped");
+                }
+                IntakeEvent::Unstable(is_unstable) => self.on_unstable(is_unstable, now),
+                IntakeEvent::UnplayableSound(codec) => tracing::warn!(
+                    feed = self.feed.name,
+                    codec = codec.name(),
+                    "The sound is stored, but the service's HLS and clips cannot play it"
+                ),
+                IntakeEvent::CameraClockRefused(offset_ms) => tracing::warn!(
+                    feed = self.feed.name,
+                    offset_ms,
+                    "The camera's clock is too far off to date its video; the node's does"
+                ),
+            }
+        }
+    }
+
+    fn keep(&mut self, unit: AccessUnit, codec: &Arc<CodecParameters>, read_at: Now, now: Now) {
+        let (track, time_ms, key) = (unit.track, unit.time_ms, unit.key);
+        let bytes = unit.data.len() as u64;
+        if track == 0 {
+            self.meter.unit(time_ms, key, bytes);
+            self.received = Some(Mark { media_ms: time_ms, wall_ms: read_at.wall_ms });
+        } else {
+            self.meter.sound(bytes);
+        }
+        // Of the spool's journal: a reference, no copy.
+        let copy = self.spooling.as_ref().filter(|spooling| spooling.is_journal()).map(|_| unit.clone());
+        match self.buffer.push(unit, codec) {
+            Pushed::Began { gop, codec: codec_id, completed } => {
+                if let Some(completed) = completed {
+                    self.session.handle(Input::Completed(completed), now);
+                }
+                self.ctx.record.close_gaps(time_ms);
+                self.note_codec(codec);
+                let tracks = tracks_of(codec);
+                self.session
+                    .handle(Input::Began { gop, codec: codec_id, tracks, track, time_ms, bytes }, now);
+                self.journal(gop, Some(codec), copy, now);
+            }
+            Pushed::Continued(gop) => {
+                self.session.handle(Input::Extended { gop, track, time_ms, bytes }, now);
+                self.journal(gop, None, copy, now);
+            }
+            Pushed::NoKeyFrame => return self.ctx.metrics.dropped("given_up", 1),
+            Pushed::TooLong { completed, limit } => {
+                self.ctx.metrics.dropped("too_long", 1);
+                if let Some(completed) = completed {
+                    self.session.handle(Input::Completed(completed), now);
+                }
+                // Nothing that can be stored comes until the next key frame: the fragment is not to wait for it.
+                self.session.handle(Input::SourceEnded, now);
+                tracing::warn!(
+                    feed = self.feed.name,
+                    length_ms = self.kept_ms.map_or(0, |last| time_ms - last),
+                    "Video is given up up to the next key frame: {}",
+                    limit_detail(limit)
+                );
+                self.ctx.record.open_gap(time_ms, GapReason::Refused, limit_detail(limit));
+                return;
+            }
+        }
+        self.kept_ms = self.kept_ms.max(Some(time_ms));
+    }
+
+    fn note_codec(&mut self, codec: &Arc<CodecParameters>) {
+        if self.codec.as_ref().is_some_and(|known| Arc::ptr_eq(known, codec)) {
+            return;
+        }
+        self.codec = Some(Arc::clone(codec));
+        let media = self.meter.media(codec);
+        self.ctx.post.update(|status| status.media = Some(media));
+    }
+
+    fn on_unstable(&mut self, is_unstable: bool, now: Now) {
+        let (reason, message) = if is_unstable {
+            (SourceReason::UnstableParameterSets, "the parameter sets change more than three times a minute")
+        } else {
+            (SourceReason::Streaming, "")
+        };
+        if self.pictures_since.is_some() {
+            self.note_source_state(SourceState::Streaming, reason, message, now);
+        }
+    }
+
+    fn on_source_state(&mut self, state: SourceState, reason: SourceReason, message: &str, now: Now) {
+        if state != SourceState::Streaming {
+            self.pictures_since = None;
+        }
+        self.note_source_state(state, reason, message, now);
+        if state == SourceState::Streaming {
+            return;
+        }
+        self.end_of_source(now);
+        // A file that is played once owes nothing more.
+        if let Some(kept_ms) = self.kept_ms.filter(|_| reason != SourceReason::Ended) {
+            self.ctx.record.open_gap(kept_ms, GapReason::CameraLost, "");
+        }
+    }
+
+    /// Nothing more comes of the group that is open.
+    pub(super) fn end_of_source(&mut self, now: Now) {
+        self.intake.ended();
+        self.take_in(now);
+        self.meter.interrupted();
+        if let Some(gop) = self.buffer.complete() {
+            self.session.handle(Input::Completed(gop), now);
+        }
+        self.session.handle(Input::SourceEnded, now);
+    }
+
+    pub(super) fn on_upload(&mut self, id: SessionId, event: UploadEvent, now: Now) {
+        tracing::debug!(feed = self.feed.name, ?id, ?event, "The upload says");
+        let input = match event {
+            UploadEvent::Opened => {
+                self.ctx.metrics.connected("upload");
+                self.ctx.post.update(|status| status.upload_sessions += 1);
+                Input::Opened(id)
+            }
+            UploadEvent::Ack(ack) => Input::Ack(id, ack),
+            UploadEvent::ServerTime(ahead_ms) => {
+                self.server_ahead_ms = Some(ahead_ms);
+                self.intake.set_wall_offset(ahead_ms);
+                return;
+            }
+            UploadEvent::CredentialsExpireSoon => return self.session.renew(),
+            UploadEvent::Closed(ending) => {
+                if self.upload.as_ref().is_some_and(|upload| upload.id == id) {
+                    self.upload = None;
+                }
+                Input::Closed(id, ending)
+            }
+        };
+        self.session.handle(input, now);
+    }
+
+    /// Moves the times of everything that is held, so that the newest is the service's time.
+    pub(super) fn retime(&mut self, first_ms: i64, earliest_ms: Option<i64>, now: Now) {
+        let Some(newest_ms) = self.buffer.iter().map(crate::buffer::Gop::last_ms).max() else { return };
+        let Some(ahead_ms) = self.server_ahead_ms else { return };
+        let wanted = now.wall_ms + ahead_ms - newest_ms;
+        let by_ms = earliest_ms.map_or(wanted, |earliest| wanted.max(earliest - first_ms));
+        if by_ms.unsigned_abs() < RETIME_MIN.as_millis() as u64 {
+            return;
+        }
+        tracing::warn!(feed = self.feed.name, by_ms, "What waits is dated anew, by the service's clock");
+        self.buffer.retime(by_ms);
+        self.forget_journal();
+        for ms in [&mut self.kept_ms] {
+            *ms = ms.map(|ms| ms + by_ms);
+        }
+        self.session.handle(Input::Retimed { by_ms }, now);
+    }
+}
+
+/// Times that differ less from the service's are not the reason for its refusal.
+const RETIME_MIN: Duration = Duration::from_secs(2);
+
+fn dropped_word(why: Dropped) -> &'static str {
+    match why {
+        Dropped::BeforeKeyFrame => "before_key_frame",
+        Dropped::KeyFrameLost => "key_frame_lost",
+        Dropped::Damaged => "damaged",
+        Dropped::Leading => "leading",
+        Dropped::NoParameters => "no_parameters",
+        Dropped::SoundLeftOut => "sound_left_out",
+    }
+}

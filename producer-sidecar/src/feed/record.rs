@@ -1,0 +1,128 @@
+//! What is remembered of a feed beyond the life of its task: its gaps, and what its task held in memory alone. So a feed
+//! that fails by a defect, or gets another stream, loses no account of what was lost.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use streamfleet_contract::GapReason;
+
+use super::gaps::{Counted, GapLog};
+use crate::board::Post;
+use crate::buffer::risk::AtRisk;
+use crate::metrics::FeedMetrics;
+
+/// The gaps of a feed, for all tasks that it has had. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct GapBook {
+    log: Arc<Mutex<GapLog>>,
+}
+
+impl GapBook {
+    fn lock(&self) -> MutexGuard<'_, GapLog> {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One task's way to its feed's record.
+#[derive(Debug, Clone)]
+pub struct Record {
+    book: GapBook,
+    post: Post,
+    metrics: FeedMetrics,
+    /// What the task holds in memory alone.
+    pub risk: Arc<AtRisk>,
+    /// The version of the gaps that the board has.
+    shown: Arc<AtomicU64>,
+    is_replaced: Arc<AtomicBool>,
+}
+
+impl Record {
+    /// For a feed's new task.
+    pub fn new(book: GapBook, post: Post, metrics: FeedMetrics) -> Self {
+        Self { book, post, metrics, risk: Arc::default(), shown: Arc::default(), is_replaced: Arc::default() }
+    }
+
+    /// The gaps, for the feed's next task.
+    pub fn book(&self) -> GapBook {
+        self.book.clone()
+    }
+
+    /// The feed has another stream now, and this task ends.
+    pub fn replace(&self) {
+        self.is_replaced.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it has.
+    pub fn is_replaced(&self) -> bool {
+        self.is_replaced.load(Ordering::Relaxed)
+    }
+
+    /// Records a stretch of time that is not stored. Whether it is a gap of its own.
+    pub fn gap(&self, start_ms: i64, end_ms: i64, reason: GapReason, detail: &str) -> bool {
+        let counted = self.book.lock().record(start_ms, end_ms, reason, detail);
+        self.count(&[counted]);
+        counted.is_new
+    }
+
+    /// Records that from here on nothing is stored. Whether it is a gap of its own.
+    pub fn open_gap(&self, start_ms: i64, reason: GapReason, detail: &str) -> bool {
+        let counted = self.book.lock().open(start_ms, reason, detail);
+        self.count(&counted);
+        counted.iter().any(|counted| counted.is_new)
+    }
+
+    /// From here on pictures are stored again.
+    pub fn close_gaps(&self, end_ms: i64) {
+        let counted = self.book.lock().close(end_ms);
+        self.count(&counted);
+    }
+
+    /// What was recorded is stored after all.
+    pub fn recovered(&self, start_ms: i64, end_ms: i64) {
+        let recovered_ms = self.book.lock().recover(start_ms, end_ms);
+        self.metrics.recovered(recovered_ms);
+        self.show();
+    }
+
+    /// The task has failed by a defect: what it held in memory alone is lost, and what comes until it runs again.
+    pub fn failed(&self) -> bool {
+        self.risk.take().is_some_and(|since_ms| self.open_gap(since_ms, GapReason::InternalError, ""))
+    }
+
+    /// Brings the board up to date, where another task has added something.
+    pub fn show(&self) {
+        let log = self.book.lock();
+        let version = log.version();
+        if self.shown.swap(version, Ordering::Relaxed) == version || self.is_replaced() {
+            return;
+        }
+        let gaps = log.to_vec();
+        drop(log);
+        self.post.update(|status| status.gaps = gaps);
+    }
+
+    fn count(&self, counted: &[Counted]) {
+        for Counted { reason, is_new, grown_ms } in counted {
+            if *is_new {
+                self.metrics.gap_began(gap_word(*reason));
+            }
+            self.metrics.gap(gap_word(*reason), *grown_ms);
+        }
+        if !counted.is_empty() {
+            self.show();
+        }
+    }
+}
+
+fn gap_word(reason: GapReason) -> &'static str {
+    match reason {
+        GapReason::CameraLost => "camera_lost",
+        GapReason::BufferOverflow => "buffer_overflow",
+        GapReason::Refused => "refused",
+        GapReason::Expired => "expired",
+        GapReason::Stopped => "stopped",
+        GapReason::StreamReplaced => "stream_replaced",
+        GapReason::InternalError => "internal_error",
+        GapReason::PacketLoss => "packet_loss",
+    }
+}

@@ -1,0 +1,488 @@
+//! The feed's way to the spool: what is written and when, and what the session hears of it.
+//!
+//! In mode `Overflow` groups are written when the session says so. In mode `Journal` each unit is written soon after it
+//! came, and what the session wants to have stored is most often there already.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use streamfleet_contract::{GapReason, SpoolMode};
+use streamfleet_media::track::{AccessUnit, CodecParameters};
+use tokio::time::timeout;
+
+use super::Driver;
+use super::outgoing::tracks_of;
+use crate::buffer::{GOP_MS_MAX, Gop, GopId};
+use crate::clock::Now;
+use crate::session::{Input, RecoveredGop, SpoolRoom, TrackSet};
+use crate::spool::folder::{Owner, Part};
+use crate::spool::{Fault, FeedSpool, Job, Recovered, Reply};
+
+/// A unit is handed to the spool this long after it came at the latest. Half of what is promised: the other half is the
+/// thread's.
+const JOURNAL_AFTER: Duration = Duration::from_millis(50);
+
+/// What came so long ago goes with whatever wakes the feed: most often no wake-up of its own is needed.
+const JOURNAL_ALONG: Duration = Duration::from_millis(25);
+
+/// What waits for the journal is handed over at this size at the latest.
+const JOURNAL_BYTES: usize = 256 << 10;
+
+/// When jobs found no place, it is tried again after this time.
+const BLOCKED_RETRY: Duration = Duration::from_millis(20);
+
+/// How long the end of a feed waits for one write.
+const SPOOL_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Groups of another process whose times cannot be are not taken over.
+const GOP_SPAN_MS_MAX: i64 = GOP_MS_MAX + 1_000;
+
+/// See the module's documentation.
+pub(super) struct Spooling {
+    spool: FeedSpool,
+    mode: SpoolMode,
+    /// What the journal has not been handed yet.
+    parts: Vec<Part>,
+    parts_bytes: usize,
+    parts_since: Option<Duration>,
+    /// Whether a part is with the spool's thread: the next waits for it, so that what is held twice is bounded.
+    is_appending: bool,
+    /// Groups that the session wants stored and that are being written.
+    wanted: HashSet<GopId>,
+    /// Groups that are written anew because their journal failed.
+    repairs: HashSet<GopId>,
+    /// Whether the last write failed.
+    is_failing: bool,
+}
+
+impl Spooling {
+    fn new(spool: FeedSpool, mode: SpoolMode) -> Self {
+        Self {
+            spool,
+            mode,
+            parts: Vec::new(),
+            parts_bytes: 0,
+            parts_since: None,
+            is_appending: false,
+            wanted: HashSet::new(),
+            repairs: HashSet::new(),
+            is_failing: false,
+        }
+    }
+
+    pub(super) fn is_journal(&self) -> bool {
+        self.mode == SpoolMode::Journal
+    }
+
+    pub(super) fn used(&self) -> u64 {
+        self.spool.used()
+    }
+
+    pub(super) async fn reply(&mut self) -> Reply {
+        self.spool.reply().await
+    }
+
+    pub(super) fn wake_at(&self, now: Duration) -> Option<Duration> {
+        if self.spool.is_blocked() {
+            return Some(now + BLOCKED_RETRY);
+        }
+        self.parts_since.filter(|_| !self.is_appending).map(|since| since + JOURNAL_AFTER)
+    }
+
+    fn note(&mut self, gop: GopId, begins: Option<&Arc<CodecParameters>>, unit: AccessUnit, now: Duration) {
+        self.parts_bytes += unit.data.len();
+        self.parts_since.get_or_insert(now);
+        match self.parts.last_mut().filter(|part| part.group == gop.0) {
+            Some(part) => part.units.push(unit),
+            None => self.parts.push(Part { group: gop.0, begins: begins.cloned(), units: vec![unit] }),
+        }
+    }
+
+    fn is_due(&self, now: Duration) -> bool {
+        let old = self.parts_since.is_some_and(|since| now.saturating_sub(since) >= JOURNAL_ALONG);
+        !self.is_appending && (old || self.parts_bytes >= JOURNAL_BYTES)
+    }
+
+    fn take_parts(&mut self) -> Vec<Part> {
+        (self.parts_bytes, self.parts_since) = (0, None);
+        std::mem::take(&mut self.parts)
+    }
+
+    fn forget(&mut self, gop: GopId) {
+        self.parts.retain(|part| part.group != gop.0);
+        self.wanted.remove(&gop);
+        self.repairs.remove(&gop);
+    }
+}
+
+impl Driver {
+    /// Opens the feed's folder, if there is a spool, and takes over what is in it.
+    pub(super) async fn open_spool(&mut self) {
+        let Some(spool) = self.ctx.spool.clone() else { return };
+        let owner = Owner {
+            feed: self.feed.id.clone(),
+            arn: self.feed.stream.arn.clone(),
+            retention_hours: self.feed.stream.retention_hours.unwrap_or(0),
+        };
+        match spool.open(owner).await {
+            Ok(opened) => {
+                self.spooling = Some(Spooling::new(opened.feed, spool.mode()));
+                self.recover(opened.recovered);
+            }
+            Err(fault) => {
+                tracing::error!(feed = self.feed.name, %fault, "The feed's spool cannot be opened; it goes without");
+            }
+        }
+    }
+
+    fn recover(&mut self, recovered: Recovered) {
+        let now = self.ctx.clock.now();
+        for file in &recovered.unusable {
+            tracing::warn!(
+                feed = self.feed.name,
+                file,
+                "A file of the spool cannot be used and is left alone"
+            );
+        }
+        for (start_ms, end_ms) in recovered.replaced {
+            tracing::warn!(
+                feed = self.feed.name,
+                start_ms,
+                end_ms,
+                "Video for a stream that was replaced is not stored"
+            );
+            self.ctx.record.gap(start_ms, end_ms, GapReason::StreamReplaced, "");
+        }
+        self.buffer.skip_ids(recovered.last_id);
+        let (mut groups, mut bytes) = (0_u64, 0);
+        for group in &recovered.groups {
+            if !(0..=GOP_SPAN_MS_MAX).contains(&(group.last_ms - group.start_ms)) {
+                self.ctx.record.gap(group.start_ms, group.last_ms, GapReason::InternalError, "spooled times");
+                self.submit(Job::Done(group.id));
+                continue;
+            }
+            let codec = self.buffer.recover(group);
+            let tracks = tracks_of(&group.codec);
+            let present = (0..8)
+                .filter(|track| group.present & (1 << track) != 0)
+                .fold(TrackSet::NONE, |set, track| set.with(TrackSet::only(track)));
+            (groups, bytes) = (groups + 1, bytes + group.bytes);
+            self.session.handle(
+                Input::Recovered(RecoveredGop {
+                    gop: GopId(group.id),
+                    codec,
+                    tracks,
+                    present,
+                    start_ms: group.start_ms,
+                    last_ms: group.last_ms,
+                    units: group.units,
+                    bytes: group.bytes,
+                }),
+                now,
+            );
+        }
+        if let Some(floor_ms) = recovered.floor_ms {
+            self.intake.set_floor(floor_ms);
+            // A journal says exactly when the process before this one was gone.
+            if self.spooling.as_ref().is_some_and(Spooling::is_journal) {
+                self.kept_ms = Some(floor_ms);
+                self.ctx.record.open_gap(floor_ms, GapReason::Stopped, "the process was not running");
+            }
+        }
+        if groups > 0 {
+            tracing::info!(
+                feed = self.feed.name,
+                groups,
+                bytes,
+                "Video of an earlier run waits in the spool"
+            );
+        }
+    }
+
+    /// What the session may have stored.
+    pub(super) fn spool_room(&self) -> SpoolRoom {
+        let Some(spooling) = &self.spooling else { return SpoolRoom::None };
+        let there = |bytes: u64, gop: &Gop| bytes + gop.bytes_on_both();
+        let already: u64 = if spooling.is_journal() { self.buffer.iter().fold(0, there) } else { 0 };
+        match spooling.spool.room() + already {
+            0 => SpoolRoom::None,
+            room => SpoolRoom::Bytes(room),
+        }
+    }
+
+    /// Notes a unit for the journal.
+    pub(super) fn journal(
+        &mut self,
+        gop: GopId,
+        begins: Option<&Arc<CodecParameters>>,
+        unit: Option<AccessUnit>,
+        now: Now,
+    ) {
+        let is_broken = self.buffer.gop(gop).is_none_or(Gop::is_broken_on_spool);
+        if let (Some(unit), Some(spooling), false) = (unit, &mut self.spooling, is_broken) {
+            spooling.note(gop, begins, unit, now.mono);
+        }
+    }
+
+    /// What waits for the journal is of times that hold no longer.
+    pub(super) fn forget_journal(&mut self) {
+        let Some(spooling) = &mut self.spooling else { return };
+        for part in spooling.take_parts() {
+            // As if it had failed: the group is written anew when it has to be.
+            self.buffer.writing(GopId(part.group));
+            self.buffer.written(GopId(part.group), None);
+        }
+    }
+
+    /// Hands over what is due.
+    pub(super) fn flush_spool(&mut self, now: Now) {
+        let Some(spooling) = &mut self.spooling else { return };
+        spooling.spool.flush();
+        if spooling.is_due(now.mono) {
+            self.flush_journal();
+        }
+    }
+
+    fn flush_journal(&mut self) {
+        let Some(spooling) = self.spooling.as_mut().filter(|spooling| !spooling.is_appending) else { return };
+        let parts = spooling.take_parts();
+        if parts.is_empty() {
+            return;
+        }
+        for part in &parts {
+            self.buffer.writing(GopId(part.group));
+        }
+        spooling.is_appending = true;
+        spooling.spool.submit(Job::Append(parts));
+    }
+
+    fn submit(&mut self, job: Job) {
+        if let Some(spooling) = &mut self.spooling {
+            spooling.spool.submit(job);
+        }
+    }
+
+    pub(super) fn free(&mut self, gop: GopId) {
+        if let Some(spooling) = &mut self.spooling {
+            spooling.forget(gop);
+        }
+        if self.buffer.free(gop) {
+            self.submit(Job::Done(gop.0));
+        }
+    }
+
+    /// Writes a group, if it is not written, and drops it from memory.
+    pub(super) fn store(&mut self, gop: GopId) {
+        let now = self.ctx.clock.now();
+        if self.buffer.unload(gop) {
+            return self.session.handle(Input::Stored(gop), now);
+        }
+        let Some(spooling) = &mut self.spooling else {
+            return self.session.handle(Input::StoreFailed(gop), now);
+        };
+        let state = self.buffer.gop(gop).map(|found| (found.is_broken_on_spool(), found.is_on_spool()));
+        let is_noted = spooling.is_appending || spooling.parts.iter().any(|part| part.group == gop.0);
+        match state {
+            Some((false, _)) if spooling.is_journal() && is_noted => {
+                // The journal is about to have the rest of it.
+                spooling.wanted.insert(gop);
+                self.flush_journal();
+            }
+            Some(_) => self.store_whole(gop, now),
+            None => self.session.handle(Input::StoreFailed(gop), now),
+        }
+    }
+
+    fn store_whole(&mut self, gop: GopId, now: Now) {
+        match self.buffer.to_store(gop) {
+            Some(part) => {
+                if let Some(spooling) = &mut self.spooling {
+                    spooling.wanted.insert(gop);
+                    spooling.repairs.remove(&gop);
+                }
+                self.submit(Job::Store(part));
+            }
+            // The group that is open stays in memory.
+            None => self.session.handle(Input::StoreFailed(gop), now),
+        }
+    }
+
+    /// Brings a group back to memory.
+    pub(super) fn load(&mut self, gop: GopId) {
+        let now = self.ctx.clock.now();
+        if self.buffer.loading(gop) {
+            self.submit(Job::Load(gop.0));
+        } else if self.buffer.gop(gop).is_some() {
+            self.session.handle(Input::Loaded(gop), now);
+        } else {
+            self.session.handle(Input::LoadFailed(gop), now);
+        }
+    }
+
+    pub(super) fn on_spool(&mut self, reply: Reply, now: Now) {
+        match reply {
+            Reply::Appended(parts) => {
+                if let Some(spooling) = &mut self.spooling {
+                    spooling.is_appending = false;
+                }
+                for (group, outcome) in parts {
+                    self.buffer.written(GopId(group), outcome.ok());
+                    self.note_fault(outcome.err());
+                    self.answer_wanted(GopId(group), now);
+                }
+                self.repair(now);
+            }
+            Reply::Stored(group, outcome) => {
+                let gop = GopId(group);
+                let units = self.buffer.gop(gop).map(Gop::len).filter(|_| outcome.is_ok());
+                self.buffer.written(gop, units);
+                self.note_fault(outcome.err());
+                let Some(spooling) = &mut self.spooling else { return };
+                spooling.repairs.remove(&gop);
+                if spooling.wanted.remove(&gop) && self.buffer.gop(gop).is_some() {
+                    let input =
+                        if self.buffer.unload(gop) { Input::Stored(gop) } else { Input::StoreFailed(gop) };
+                    self.session.handle(input, now);
+                }
+                self.repair(now);
+            }
+            Reply::Loaded(group, outcome) => self.on_loaded(GopId(group), outcome, now),
+        }
+    }
+
+    fn on_loaded(&mut self, gop: GopId, outcome: Result<Vec<AccessUnit>, Fault>, now: Now) {
+        if self.buffer.gop(gop).is_none() {
+            return;
+        }
+        if let Err(fault) = &outcome {
+            tracing::error!(feed = self.feed.name, %fault, "Video cannot be read from the spool");
+        }
+        let input = if outcome.is_ok_and(|units| self.buffer.loaded(gop, units)) {
+            Input::Loaded(gop)
+        } else {
+            self.buffer.load_failed(gop);
+            Input::LoadFailed(gop)
+        };
+        self.session.handle(input, now);
+    }
+
+    /// Tells the session of a group that it waits for, if the journal has it now, or has failed.
+    fn answer_wanted(&mut self, gop: GopId, now: Now) {
+        let Some(spooling) = self.spooling.as_mut().filter(|spooling| spooling.wanted.contains(&gop)) else {
+            return;
+        };
+        if self.buffer.unload(gop) {
+            spooling.wanted.remove(&gop);
+            self.session.handle(Input::Stored(gop), now);
+        } else if self.buffer.gop(gop).is_none_or(Gop::is_broken_on_spool) {
+            spooling.wanted.remove(&gop);
+            self.store_whole(gop, now);
+        } else {
+            self.flush_journal();
+        }
+    }
+
+    /// After the journal failed and room came back: writes the first whole group that the spool lacks.
+    fn repair(&mut self, now: Now) {
+        let Some(spooling) = &self.spooling else { return };
+        let is_idle = spooling.repairs.is_empty() && !spooling.is_failing && spooling.is_journal();
+        if !is_idle {
+            return;
+        }
+        let lacking = |gop: &&Gop| gop.is_broken_on_spool() && gop.units().is_some();
+        let Some(gop) = self.buffer.iter().find(lacking).map(|gop| gop.id) else { return };
+        if spooling.wanted.contains(&gop) {
+            return;
+        }
+        // `None` for the group that is open: its turn comes when it is complete.
+        if let Some(part) = self.buffer.to_store(gop) {
+            if let Some(spooling) = &mut self.spooling {
+                spooling.repairs.insert(gop);
+            }
+            self.submit(Job::Store(part));
+        }
+        self.flush_spool(now);
+    }
+
+    fn note_fault(&mut self, fault: Option<Fault>) {
+        let Some(spooling) = &mut self.spooling else { return };
+        let was_failing = spooling.is_failing;
+        match fault {
+            // It is part of a group whose beginning failed, which was said.
+            Some(Fault::Incomplete) => {}
+            Some(fault) => {
+                spooling.is_failing = true;
+                if !was_failing {
+                    tracing::warn!(feed = self.feed.name, %fault, "The spool does not take the feed's video");
+                }
+            }
+            None => {
+                spooling.is_failing = false;
+                if was_failing {
+                    tracing::info!(feed = self.feed.name, "The spool takes the feed's video again");
+                }
+            }
+        }
+    }
+
+    /// Hands everything that is in memory alone to the spool, and waits until it is written. Gives what could not be.
+    pub(super) async fn spool_all(&mut self) -> Vec<(i64, i64)> {
+        self.flush_journal();
+        if let Some(mut spooling) = self.spooling.take() {
+            let mut tried = HashSet::new();
+            loop {
+                self.submit_lacking(&mut spooling, &mut tried);
+                if !self.buffer.iter().any(|gop| gop.writing() > 0) {
+                    break;
+                }
+                let Some(reply) = next_reply(&mut spooling).await else { break };
+                self.settle(&mut spooling, reply);
+            }
+            self.spooling = Some(spooling);
+        }
+        self.spans(|gop| !gop.is_wholly_on_spool())
+    }
+
+    /// Hands over each group once that the spool lacks, and that no job is about to write.
+    fn submit_lacking(&mut self, spooling: &mut Spooling, tried: &mut HashSet<GopId>) {
+        let lacking = |gop: &&Gop| !gop.is_wholly_on_spool() && gop.writing() == 0;
+        let lacking: Vec<GopId> = self.buffer.iter().filter(lacking).map(|gop| gop.id).collect();
+        for gop in lacking {
+            if tried.insert(gop)
+                && let Some(part) = self.buffer.to_store(gop)
+            {
+                spooling.spool.submit(Job::Store(part));
+            }
+        }
+    }
+
+    fn settle(&mut self, spooling: &mut Spooling, reply: Reply) {
+        match reply {
+            Reply::Appended(parts) => {
+                spooling.is_appending = false;
+                for (group, outcome) in parts {
+                    self.buffer.written(GopId(group), outcome.ok());
+                }
+            }
+            Reply::Stored(group, outcome) => {
+                let units = self.buffer.gop(GopId(group)).map(Gop::len);
+                self.buffer.written(GopId(group), units.filter(|_| outcome.is_ok()));
+            }
+            Reply::Loaded(..) => {}
+        }
+    }
+}
+
+/// The next reply, unless the spool's volume hangs.
+async fn next_reply(spooling: &mut Spooling) -> Option<Reply> {
+    let reply = async {
+        loop {
+            spooling.spool.flush();
+            if let Ok(reply) = timeout(BLOCKED_RETRY, spooling.spool.reply()).await {
+                return reply;
+            }
+        }
+    };
+    timeout(SPOOL_TIMEOUT, reply).await.ok()
+}

@@ -1,0 +1,405 @@
+//! One feed's folder in the spool: its segments, and where its groups lie in them. Does its work at once, by blocking
+//! calls: it is used on the spool's own thread.
+//!
+//! Sizes are counted as the file system does, in blocks: of each file, and one for the folder.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::{ErrorKind, IoSlice, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use streamfleet_media::spool::{HEAD_BYTES, Head, SegmentHeader, encode_parameters, read_units};
+use streamfleet_media::track::{AccessUnit, CodecParameters};
+
+use super::Fault;
+use super::replay::{Replayed, sequence_of};
+use crate::buffer::pool::{Share, ShareView};
+
+/// A segment that has grown to this size is followed by another. Small, since room comes back by whole segments; large
+/// enough that files are made seldom.
+pub const SEGMENT_BYTES: u64 = 2 << 20;
+
+/// What file systems allot.
+const BLOCK_BYTES: u64 = 4_096;
+
+/// How many pieces are handed to the system in one call (Linux takes 1,024).
+const PIECES_MAX: usize = 512;
+
+/// A stretch of a group, to be written.
+#[derive(Debug, Clone)]
+pub struct Part {
+    /// The group's id.
+    pub group: u64,
+    /// The group's codec parameters, where the part is its beginning.
+    pub begins: Option<Arc<CodecParameters>>,
+    /// Its units.
+    pub units: Vec<AccessUnit>,
+}
+
+/// Whom a folder belongs to.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Owner {
+    /// The feed's id.
+    pub feed: String,
+    /// The ARN of its stream.
+    pub arn: String,
+    /// For how many hours that keeps anything; 0 where it is not known.
+    pub retention_hours: u32,
+}
+
+impl Owner {
+    /// The name of the folder: readable, and different for each feed and stream. The segments say whom they belong to.
+    pub fn folder_name(&self) -> String {
+        let readable: String = self
+            .feed
+            .chars()
+            .map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' })
+            .take(64)
+            .collect();
+        let (feed, arn) = (crc32fast::hash(self.feed.as_bytes()), crc32fast::hash(self.arn.as_bytes()));
+        format!("{readable}-{feed:08x}{arn:08x}")
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    segment: u64,
+    offset: u64,
+    length: u64,
+    units: usize,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Segment {
+    bytes: u64,
+    /// Groups in it that wait.
+    waiting: usize,
+}
+
+#[derive(Debug)]
+struct Current {
+    file: File,
+    sequence: u64,
+    length: u64,
+    codec: Option<Arc<CodecParameters>>,
+    /// The group that the last record belongs to.
+    group: Option<u64>,
+}
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub struct Folder {
+    path: PathBuf,
+    owner: Owner,
+    share: Share,
+    segments: BTreeMap<u64, Segment>,
+    groups: BTreeMap<u64, Place>,
+    current: Option<Current>,
+    next_sequence: u64,
+}
+
+impl Folder {
+    /// Takes over what was found in a folder, or begins with none. `share` already counts what is there.
+    pub fn new(path: PathBuf, owner: Owner, share: Share, replayed: &Replayed) -> Self {
+        let mut folder = Self {
+            path,
+            owner,
+            share,
+            segments: BTreeMap::new(),
+            groups: BTreeMap::new(),
+            current: None,
+            next_sequence: replayed.next_sequence,
+        };
+        for found in &replayed.segments {
+            folder.segments.insert(found.sequence, Segment { bytes: found.bytes, waiting: 0 });
+            for group in found.groups.iter().filter(|group| group.waits) {
+                let (offset, length, units) = (group.offset, group.length, group.units);
+                let place = Place { segment: found.sequence, offset, length, units };
+                folder.place(group.id, place);
+            }
+        }
+        folder.sweep();
+        folder
+    }
+
+    /// Its place in the spool's budget.
+    pub fn view(&self) -> ShareView {
+        self.share.view()
+    }
+
+    /// Writes a part behind what is there. On failure nothing of it is there.
+    pub fn append(&mut self, part: &Part) -> Result<(), Fault> {
+        let begins = part.begins.as_ref();
+        let continues = self.current.as_ref().is_some_and(|current| current.group == Some(part.group));
+        match begins {
+            Some(_) if self.current.as_ref().is_none_or(|current| current.length >= SEGMENT_BYTES) => {
+                self.roll()?
+            }
+            Some(_) => {}
+            None if continues => {}
+            // Its beginning could not be written.
+            None => return Err(Fault::Incomplete),
+        }
+        let heads = self.heads(part);
+        let written = self.write(part, &heads);
+        if written.is_err() {
+            // What follows must not stand behind what is missing.
+            self.current.iter_mut().for_each(|current| current.group = None);
+        }
+        let offset = written?;
+        let length: u64 = heads.iter().map(|record| record.bytes()).sum();
+        match begins {
+            Some(codec) => {
+                let skipped = heads.first().filter(|record| record.is_parameters()).map_or(0, Record::bytes);
+                if let Some(current) = &mut self.current {
+                    (current.codec, current.group) = (Some(Arc::clone(codec)), Some(part.group));
+                    let (segment, offset, length) = (current.sequence, offset + skipped, length - skipped);
+                    self.place(part.group, Place { segment, offset, length, units: part.units.len() });
+                }
+            }
+            None => {
+                if let Some(place) = self.groups.get_mut(&part.group) {
+                    place.length += length;
+                    place.units += part.units.len();
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads a group.
+    pub fn load(&self, group: u64) -> Result<Vec<AccessUnit>, Fault> {
+        let place = self.groups.get(&group).ok_or(Fault::Incomplete)?;
+        let file = File::open(self.segment_path(place.segment))?;
+        let head = HEAD_BYTES as u64;
+        let mut bytes = vec![0; place.length.saturating_sub(head) as usize];
+        file.read_exact_at(&mut bytes, place.offset + head)?;
+        let units = read_units(&Bytes::from(bytes));
+        if units.len() == place.units { Ok(units) } else { Err(Fault::Damaged) }
+    }
+
+    /// Nothing waits for a group any more. Segments without any that waits are deleted, save the newest: it tells a
+    /// successor how far time has come.
+    pub fn done(&mut self, group: u64) -> Result<(), Fault> {
+        if self.current.as_ref().is_some_and(|current| current.group == Some(group)) {
+            // What still comes of it is of no use.
+            self.current.iter_mut().for_each(|current| current.group = None);
+        }
+        let Some(place) = self.groups.remove(&group) else { return Ok(()) };
+        self.release(place)
+    }
+
+    /// Its place in the spool's budget, when nothing more is written.
+    pub fn into_share(self) -> Share {
+        self.share
+    }
+
+    /// The groups that wait.
+    pub fn waiting(&self) -> usize {
+        self.groups.len()
+    }
+
+    fn release(&mut self, place: Place) -> Result<(), Fault> {
+        let last = self.segments.get_mut(&place.segment).is_some_and(|segment| {
+            segment.waiting = segment.waiting.saturating_sub(1);
+            segment.waiting == 0
+        });
+        let marked = self.mark(place);
+        if last {
+            self.sweep();
+        }
+        marked
+    }
+
+    fn mark(&self, place: Place) -> Result<(), Fault> {
+        let at = place.offset + Head::MARK_AT;
+        match self.current.as_ref().filter(|current| current.sequence == place.segment) {
+            Some(current) => current.file.write_all_at(&[Head::MARK_DONE], at)?,
+            None => OpenOptions::new()
+                .write(true)
+                .open(self.segment_path(place.segment))?
+                .write_all_at(&[Head::MARK_DONE], at)?,
+        }
+        Ok(())
+    }
+
+    fn place(&mut self, group: u64, place: Place) {
+        if let Some(segment) = self.segments.get_mut(&place.segment) {
+            segment.waiting += 1;
+        }
+        if let Some(before) = self.groups.insert(group, place) {
+            // It was written in part before, and whole now.
+            if let Err(fault) = self.release(before) {
+                tracing::debug!(feed = self.owner.feed, %fault, "A group in the spool cannot be marked");
+            }
+        }
+    }
+
+    fn heads(&self, part: &Part) -> Vec<Record> {
+        let mut records = Vec::with_capacity(part.units.len() + 2);
+        if let Some(codec) = &part.begins {
+            let known = self.current.as_ref().and_then(|current| current.codec.as_ref());
+            if known != Some(codec) {
+                let payload = encode_parameters(codec);
+                records.push(Record::new(&Head::parameters(&payload), Bytes::from(payload)));
+            }
+            records.push(Record::new(&Head::group(part.group), Bytes::new()));
+        }
+        records.extend(part.units.iter().map(|unit| Record::new(&Head::unit(unit), unit.data.clone())));
+        records
+    }
+
+    /// Writes records behind what is there; gives where. On failure the file is as it was.
+    fn write(&mut self, part: &Part, records: &[Record]) -> Result<u64, Fault> {
+        let Some(current) = &mut self.current else { return Err(Fault::Incomplete) };
+        let start = current.length;
+        let bytes: u64 = records.iter().map(Record::bytes).sum();
+        let more = allotted(start + bytes) - allotted(start);
+        if !self.share.try_take(more) {
+            return Err(Fault::Full);
+        }
+        let pieces: Vec<&[u8]> =
+            records.iter().flat_map(|record| [record.head.as_slice(), &record.payload]).collect();
+        if let Err(error) = write_all(&mut current.file, &pieces) {
+            tracing::debug!(feed = self.owner.feed, group = part.group, %error, "A write to the spool failed");
+            self.share.give(more);
+            let restored =
+                current.file.set_len(start).and_then(|()| current.file.seek(SeekFrom::Start(start)));
+            if restored.is_err() {
+                // Nothing more goes behind a place that may be torn.
+                self.current = None;
+            }
+            return Err(error.into());
+        }
+        current.length = start + bytes;
+        if let Some(segment) = self.segments.get_mut(&current.sequence) {
+            segment.bytes = current.length;
+        }
+        Ok(start)
+    }
+
+    /// Ends the segment that is written, and begins the next.
+    fn roll(&mut self) -> Result<(), Fault> {
+        let sequence = self.next_sequence;
+        let header = SegmentHeader {
+            feed: self.owner.feed.clone(),
+            arn: self.owner.arn.clone(),
+            retention_hours: self.owner.retention_hours,
+            sequence,
+        }
+        .encode();
+        let length = header.len() as u64;
+        let is_first = self.share.used() == 0;
+        let more = allotted(length) + if is_first { BLOCK_BYTES } else { 0 };
+        if !self.share.try_take(more) {
+            return Err(Fault::Full);
+        }
+        match self.create(sequence, &header) {
+            Ok(file) => {
+                self.next_sequence += 1;
+                self.segments.insert(sequence, Segment { bytes: length, waiting: 0 });
+                self.current = Some(Current { file, sequence, length, codec: None, group: None });
+                self.sweep();
+                Ok(())
+            }
+            Err(error) => {
+                // What is there of it holds no group; a leftover of it is deleted at the next start.
+                _ = fs::remove_file(self.segment_path(sequence));
+                self.share.give(more);
+                Err(error.into())
+            }
+        }
+    }
+
+    fn create(&self, sequence: u64, header: &[u8]) -> std::io::Result<File> {
+        fs::create_dir_all(&self.path)?;
+        let path = self.segment_path(sequence);
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(path)?;
+        file.write_all(header)?;
+        Ok(file)
+    }
+
+    /// Deletes segments in which nothing waits, save the newest.
+    fn sweep(&mut self) {
+        let Some(newest) = self.segments.keys().next_back().copied() else { return };
+        let idle = |(sequence, segment): (&u64, &mut Segment)| *sequence != newest && segment.waiting == 0;
+        let gone: Vec<_> = self.segments.extract_if(.., |s, g| idle((s, g))).collect();
+        for (sequence, segment) in gone {
+            match fs::remove_file(self.segment_path(sequence)) {
+                Ok(()) => self.share.give(allotted(segment.bytes)),
+                Err(error) if error.kind() == ErrorKind::NotFound => self.share.give(allotted(segment.bytes)),
+                // It still takes its room, and is counted.
+                Err(error) => {
+                    tracing::warn!(feed = self.owner.feed, %error, "A file of the spool cannot be deleted");
+                }
+            }
+        }
+    }
+
+    fn segment_path(&self, sequence: u64) -> PathBuf {
+        self.path.join(segment_name(sequence))
+    }
+}
+
+/// The name of a segment's file.
+pub fn segment_name(sequence: u64) -> String {
+    format!("{sequence:016}.seg")
+}
+
+/// What a file of this length takes.
+pub fn allotted(bytes: u64) -> u64 {
+    bytes.div_ceil(BLOCK_BYTES) * BLOCK_BYTES
+}
+
+/// What a folder takes, with the segments in it.
+pub fn folder_bytes(path: &Path) -> u64 {
+    let Ok(entries) = fs::read_dir(path) else { return 0 };
+    let files = entries.flatten().filter(|entry| sequence_of(&entry.path()).is_some());
+    BLOCK_BYTES
+        + files
+            .filter_map(|entry| entry.metadata().ok())
+            .map(|metadata| allotted(metadata.len()))
+            .sum::<u64>()
+}
+
+/// A record as it is written.
+struct Record {
+    head: [u8; HEAD_BYTES],
+    payload: Bytes,
+    is_parameters: bool,
+}
+
+impl Record {
+    fn new(head: &Head, payload: Bytes) -> Self {
+        let is_parameters = head.kind == streamfleet_media::spool::Kind::Parameters;
+        Self { head: head.encode(), payload, is_parameters }
+    }
+
+    fn bytes(&self) -> u64 {
+        (HEAD_BYTES + self.payload.len()) as u64
+    }
+
+    fn is_parameters(&self) -> bool {
+        self.is_parameters
+    }
+}
+
+fn write_all(file: &mut File, pieces: &[&[u8]]) -> std::io::Result<()> {
+    for pieces in pieces.chunks(PIECES_MAX) {
+        let mut slices: Vec<IoSlice<'_>> =
+            pieces.iter().filter(|piece| !piece.is_empty()).map(|piece| IoSlice::new(piece)).collect();
+        let mut rest = slices.as_mut_slice();
+        while !rest.is_empty() {
+            match file.write_vectored(rest) {
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Ok(written) => IoSlice::advance_slices(&mut rest, written),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    Ok(())
+}
