@@ -36,6 +36,15 @@ pub const TAG_RESERVED_PREFIX: &str = "AWS";
 /// `docs/intermittent_producer.md`).
 pub const TAG_END_OF_FRAGMENT: &str = "AWS_KINESISVIDEO_END_OF_FRAGMENT";
 
+/// Name of the tag, without a value, by which an image is made of a fragment (developer guide, *Image generation*).
+pub const TAG_IMAGE_GENERATION: &str = "AWS_KINESISVIDEO_IMAGE_GENERATION";
+
+/// Name of the tag whose value begins the name of that image (developer guide, *Image generation*).
+pub const TAG_IMAGE_PREFIX: &str = "AWS_KINESISVIDEO_IMAGE_PREFIX";
+
+/// Name of the tag by which a message is sent of a fragment (developer guide, *Notifications*).
+pub const TAG_NOTIFICATION: &str = "AWS_KINESISVIDEO_NOTIFICATION";
+
 /// Bytes of codec private data that the producer SDK takes (producer SDK).
 pub const CODEC_PRIVATE_BYTES_MAX: usize = 1 << 20;
 

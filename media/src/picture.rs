@@ -292,3 +292,145 @@ fn h265_part(nal: &[u8]) -> Part {
         Some(_) => Part::After,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nal::nals_avcc;
+
+    const SPS: &str = "67640028acd940780227e5c044000003000400000300c83c60c658";
+    const PPS: &str = "68ebe3cb22c0";
+    const OTHER_SPS: &str = "6742c00dd9016096c044000003000400000300c83c50a920";
+    const IDR: [u8; 4] = [0x65, 0x88, 0x84, 1];
+    const IDR_SECOND: [u8; 4] = [0x65, 0x01, 0x84, 1];
+    const SLICE: [u8; 4] = [0x41, 0x9A, 0x22, 2];
+    const SEI: [u8; 4] = [6, 5, 1, 0x80];
+
+    fn set(hex: &str) -> Vec<u8> {
+        hex::decode(hex).unwrap()
+    }
+
+    fn builder(nals: &[&[u8]]) -> PictureBuilder {
+        let mut builder = PictureBuilder::new(Codec::H264).unwrap();
+        for nal in nals {
+            builder.push(nal);
+        }
+        builder
+    }
+
+    fn nals(picture: &Picture) -> Vec<&[u8]> {
+        nals_avcc(&picture.data).collect()
+    }
+
+    #[test]
+    fn a_picture_keeps_its_slices_and_parameters_come_with_the_first() {
+        let delimiter = [9, 0xF0];
+        let mut builder = builder(&[&delimiter, &set(SPS), &set(PPS), &SEI, &IDR, &IDR_SECOND, &[12, 0xFF]]);
+        let picture = builder.finish().unwrap();
+        assert_eq!(nals(&picture), [&SEI[..], &IDR, &IDR_SECOND]);
+        let parameters = picture.parameters.unwrap();
+        assert_eq!(parameters, TrackParameters::video(Codec::H264, parameters.private.clone(), 1_920, 1_080));
+        builder.push(&SLICE);
+        let next = builder.finish().unwrap();
+        assert_eq!((next.access, next.parameters), (Access::Continue, None));
+        assert_eq!(builder.finish(), None);
+    }
+
+    #[test]
+    fn parameters_come_again_where_they_have_changed() {
+        let mut builder = builder(&[&set(SPS), &set(PPS), &IDR]);
+        let first = builder.finish().unwrap().parameters.unwrap();
+        for nal in [&set(SPS)[..], &set(PPS), &IDR] {
+            builder.push(nal);
+        }
+        assert_eq!(builder.finish().unwrap().parameters, None, "the same again");
+        for nal in [&set(OTHER_SPS)[..], &set(PPS), &IDR] {
+            builder.push(nal);
+        }
+        let second = builder.finish().unwrap().parameters.unwrap();
+        assert_ne!(first.private, second.private);
+        assert_eq!(second, TrackParameters::video(Codec::H264, second.private.clone(), 352, 288));
+    }
+
+    #[test]
+    fn pictures_have_no_parameters_until_every_set_is_there() {
+        let mut builder = builder(&[&set(SPS), &IDR]);
+        assert_eq!(builder.finish().unwrap().parameters, None);
+        builder.push(&set(PPS));
+        builder.push(&SLICE);
+        assert!(builder.finish().unwrap().parameters.is_some());
+    }
+
+    #[test]
+    fn a_unit_in_parts_is_the_unit_and_one_that_is_discarded_leaves_nothing() {
+        let mut builder = builder(&[&set(SPS), &set(PPS)]);
+        builder.begin_unit();
+        builder.extend(&IDR[..1]);
+        builder.extend(&IDR[1..]);
+        builder.end_unit();
+        builder.begin_unit();
+        builder.extend(&IDR_SECOND[..2]);
+        builder.discard_unit();
+        builder.extend(&[1, 2, 3]);
+        let picture = builder.finish().unwrap();
+        assert_eq!(nals(&picture), [&IDR[..]]);
+        builder.begin_unit();
+        builder.extend(&SLICE);
+        assert_eq!(builder.finish(), None, "the unit never ended");
+        builder.push(&SLICE);
+        builder.discard_picture();
+        assert!(!builder.has_slice());
+        assert_eq!(builder.finish(), None);
+    }
+
+    #[test]
+    fn a_picture_begins_with_its_first_slice_or_what_stands_before_slices() {
+        let empty = builder(&[]);
+        let open = builder(&[&SLICE]);
+        let begins: [(&[u8], bool); 7] = [
+            (&SLICE, true),
+            (&IDR_SECOND, false),
+            (&SEI, true),
+            (&[9, 0xF0], true),
+            (&[0x67, 1, 2, 3], true),
+            (&[12, 0xFF], false),
+            (&[10], false),
+        ];
+        for (nal, expected) in begins {
+            assert_eq!(open.begins_picture(nal), expected, "{nal:?}");
+            assert!(!empty.begins_picture(nal), "{nal:?}");
+        }
+    }
+
+    #[test]
+    fn the_loss_of_a_pictures_beginning_is_seen() {
+        assert!(builder(&[&SEI, &IDR, &IDR_SECOND]).has_first_slice());
+        assert!(!builder(&[&SEI, &IDR_SECOND]).has_first_slice());
+        assert!(!builder(&[&SEI]).has_first_slice());
+    }
+
+    #[test]
+    fn pictures_of_h265_say_how_decoding_can_start() {
+        let mut builder = PictureBuilder::new(Codec::H265).unwrap();
+        for (number, access) in
+            [(21, Access::Start), (8, Access::SkippedLeading), (6, Access::Continue), (1, Access::Continue)]
+        {
+            builder.push(&[number << 1, 1, 0x80, 7]);
+            assert_eq!(builder.finish().unwrap().access, access);
+        }
+        assert!(PictureBuilder::new(Codec::Aac).is_none());
+    }
+
+    #[test]
+    fn a_picture_takes_no_more_memory_than_its_bytes() {
+        let mut builder = builder(&[]);
+        builder.begin_unit();
+        builder.extend(&[0x65, 0x88]);
+        for _ in 0..100 {
+            builder.extend(&[7; 1_000]);
+        }
+        builder.end_unit();
+        let data = Vec::from(builder.finish().unwrap().data);
+        assert_eq!((data.len(), data.capacity()), (100_006, 100_006));
+    }
+}

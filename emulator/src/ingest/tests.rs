@@ -304,7 +304,7 @@ fn one_element_of_more_than_50_mb_is_refused_at_its_size() {
     let mut ingest = Ingest::new();
     ingest.push([head(&[1]), cluster(0, &[])].concat().into());
     let prefix = write::simple_block_prefix(1, 0, KEY, 60_000_000);
-    ingest.push(prefix);
+    ingest.push(prefix.to_vec().into());
     assert_eq!(words(&drain(&mut ingest)), ["s0", "e4001@0"]);
 }
 

@@ -67,12 +67,17 @@ pub const fn size_in_eight_bytes(value: u64) -> [u8; 8] {
 
 /// The size of `value` in as few bytes as it needs.
 pub fn shortest_size(value: u64) -> Vec<u8> {
+    let (bytes, length) = shortest_size_parts(value);
+    bytes[8 - length..].to_vec()
+}
+
+/// The size of `value` in as few bytes as it needs: the last of these, so many.
+pub const fn shortest_size_parts(value: u64) -> ([u8; 8], usize) {
     let mut length = 1;
     while length < 8 && value >= (1u64 << (7 * length)) - 1 {
         length += 1;
     }
-    let marked = value | 1u64 << (7 * length);
-    marked.to_be_bytes()[8 - length..].to_vec()
+    ((value | 1u64 << (7 * length)).to_be_bytes(), length)
 }
 
 /// "Unknown size" in eight bytes, as `GetMedia` writes it for a Segment.

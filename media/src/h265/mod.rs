@@ -4,6 +4,8 @@ mod hvcc;
 mod nal;
 mod parameter_sets;
 mod sps;
+#[cfg(test)]
+mod tests;
 mod vui;
 
 pub use hvcc::{HevcConfiguration, HvccError};

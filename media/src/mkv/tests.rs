@@ -235,3 +235,22 @@ fn sizes_are_written_as_short_as_they_go() {
     assert_eq!(out[..3], [0xEC, 0x40, 0x7F]);
     assert_eq!(varint::shortest_size(126), [0xFE]);
 }
+
+#[test]
+fn what_stands_before_a_frame_is_read_in_parts() {
+    use bytes::Buf as _;
+
+    let whole = write::simple_block_prefix(3, 40, false, 5);
+    let mut rest = whole;
+    let mut read = Vec::new();
+    while rest.has_remaining() {
+        read.push(rest.chunk()[0]);
+        rest.advance(1);
+    }
+    assert_eq!(read, whole.to_vec());
+    let document = [&cluster_of(&[])[..], &whole, b"frame"].concat();
+    assert_eq!(frames(&document)[0].payload[..], b"frame"[..]);
+    // Track numbers of any length fit.
+    let longest = write::simple_block_prefix((1 << 56) - 2, i16::MAX, true, usize::MAX >> 9);
+    assert_eq!(longest.len(), 20);
+}

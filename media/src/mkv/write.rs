@@ -2,7 +2,9 @@
 //! `awslabs/amazon-kinesis-video-streams-pic`): Segment and Cluster of unknown size, 1 ms time scale, `SimpleBlock`s
 //! without lacing.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use std::ops::Deref;
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use super::{Track, ids};
 use crate::ebml::varint;
@@ -13,6 +15,9 @@ const APPLICATION: &str = concat!("streamfleet ", env!("CARGO_PKG_VERSION"));
 
 /// "Unknown size" in one byte.
 const UNKNOWN: u8 = 0xFF;
+
+/// The flag of a block that decoding can start at.
+const KEY: u8 = 0x80;
 
 /// The beginning of a document: EBML header, Segment of unknown size, Info and Tracks. Clusters and Tags follow.
 ///
@@ -31,28 +36,75 @@ pub fn header(tracks: &[Track]) -> Bytes {
     out.freeze()
 }
 
+/// A few elements' bytes that need no memory of their own: what stands before a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Prefix {
+    bytes: [u8; PREFIX_BYTES_MAX],
+    start: u8,
+    end: u8,
+}
+
+/// The longest is the beginning of a block: id, size, track number, time and flags.
+const PREFIX_BYTES_MAX: usize = 1 + 8 + 8 + 2 + 1;
+
+impl Prefix {
+    fn put(&mut self, bytes: &[u8]) {
+        let end = usize::from(self.end);
+        self.bytes[end..end + bytes.len()].copy_from_slice(bytes);
+        self.end += bytes.len() as u8;
+    }
+}
+
+impl Deref for Prefix {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes[self.start.into()..self.end.into()]
+    }
+}
+
+impl AsRef<[u8]> for Prefix {
+    fn as_ref(&self) -> &[u8] {
+        self
+    }
+}
+
+impl Buf for Prefix {
+    fn remaining(&self) -> usize {
+        self.len()
+    }
+
+    fn chunk(&self) -> &[u8] {
+        self
+    }
+
+    fn advance(&mut self, count: usize) {
+        self.start += count.min(self.len()) as u8;
+    }
+}
+
 /// The beginning of a Cluster of unknown size at `timecode` milliseconds. Blocks follow; it ends where anything else
 /// begins.
-pub fn cluster_start(timecode: u64) -> Bytes {
-    let mut out = BytesMut::with_capacity(15);
-    put_id(&mut out, ids::CLUSTER);
-    out.put_u8(UNKNOWN);
-    element(&mut out, ids::TIMECODE, &timecode.to_be_bytes());
-    out.freeze()
+pub fn cluster_start(timecode: u64) -> Prefix {
+    let mut out = Prefix::default();
+    out.put(&ids::CLUSTER.to_be_bytes());
+    out.put(&[UNKNOWN, ids::TIMECODE as u8, 0x88]);
+    out.put(&timecode.to_be_bytes());
+    out
 }
 
 /// What precedes a frame of `payload_len` bytes: a `SimpleBlock` of the `track` at `timecode` milliseconds relative to its
 /// cluster. The frame's bytes follow as they are.
-pub fn simple_block_prefix(track: u64, timecode: i16, key: bool, payload_len: usize) -> Bytes {
-    let number = varint::shortest_size(track);
-    let size = number.len() as u64 + 3 + payload_len as u64;
-    let mut out = BytesMut::with_capacity(1 + 8 + number.len() + 3);
-    put_id(&mut out, ids::SIMPLE_BLOCK);
-    out.put_slice(&varint::size_in_eight_bytes(size));
-    out.put_slice(&number);
-    out.put_i16(timecode);
-    out.put_u8(if key { 0x80 } else { 0 });
-    out.freeze()
+pub fn simple_block_prefix(track: u64, timecode: i16, key: bool, payload_len: usize) -> Prefix {
+    let (number, length) = varint::shortest_size_parts(track);
+    let size = length as u64 + 3 + payload_len as u64;
+    let mut out = Prefix::default();
+    out.put(&[ids::SIMPLE_BLOCK as u8]);
+    out.put(&varint::size_in_eight_bytes(size));
+    out.put(&number[8 - length..]);
+    out.put(&timecode.to_be_bytes());
+    out.put(&[if key { KEY } else { 0 }]);
+    out
 }
 
 /// A Tags element with one Tag of these names and values. After a cluster it belongs to that cluster's fragment, before

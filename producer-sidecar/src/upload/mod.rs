@@ -25,6 +25,7 @@ use bytes::{Buf as _, Bytes};
 use futures::FutureExt as _;
 use streamfleet_contract::Stream;
 use streamfleet_media::ack::Ack;
+use streamfleet_media::mkv::write::Prefix;
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
@@ -48,11 +49,11 @@ const RENEW_AGAIN_AFTER: Duration = Duration::from_mins(1);
 const CHUNKS_WAITING_MAX: usize = 8;
 
 /// A piece of the body: the Matroska elements, and the frame that follows them.
-pub type Chunk = Chain<Bytes, Bytes>;
+pub type Chunk = Chain<Prefix, Bytes>;
 
 /// A chunk that is all elements.
 pub fn plain_chunk(elements: Bytes) -> Chunk {
-    elements.chain(Bytes::new())
+    Prefix::default().chain(elements)
 }
 
 /// What an upload says.

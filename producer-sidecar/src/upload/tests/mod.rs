@@ -86,7 +86,7 @@ impl Request {
 }
 
 fn chunk(elements: &'static [u8], frame: &'static [u8]) -> Chunk {
-    Bytes::from_static(elements).chain(Bytes::from_static(frame))
+    plain_chunk([elements, frame].concat().into())
 }
 
 #[tokio::test]
