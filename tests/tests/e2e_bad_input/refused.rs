@@ -32,7 +32,7 @@ fn refused() -> Vec<Refused> {
     without_source["spec"] = reference.clone();
     let good = "rtsp://door.example/live";
     let sourced = |source: Value| {
-        let mut object = camera(good, &json!({ "streamRef": { "name": "yard" } }));
+        let mut object = camera(good, &reference);
         object["spec"]["source"] = source;
         object
     };
