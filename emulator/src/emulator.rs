@@ -5,7 +5,7 @@ use std::{
     io,
     net::SocketAddr,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, atomic::AtomicU64},
     time::Duration,
 };
 
@@ -109,6 +109,7 @@ impl Emulator {
             catalog,
             calls: Calls::default(),
             faults: Faults::default(),
+            discarded: AtomicU64::new(0),
             outage: Outage::default(),
             shutdown: CancellationToken::new(),
             tasks: TaskTracker::new(),

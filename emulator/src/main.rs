@@ -4,7 +4,8 @@ use std::{io::Write, net::SocketAddr, ops::RangeInclusive, path::PathBuf, time::
 
 use anyhow::Context;
 use clap::Parser;
-use streamfleet_emulator::{DEFAULT_ACCOUNT, Emulator, Options};
+use streamfleet_emulator::{DEFAULT_ACCOUNT, Emulator, Keep, Options};
+use streamfleet_media::limits::FRAGMENT_MS_MIN;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 use url::Url;
@@ -12,7 +13,7 @@ use url::Url;
 /// No limit here is longer than a year.
 const SECONDS_MAX: f64 = 365.0 * 86_400.0;
 
-/// A local Kinesis Video Streams: control plane, `PutMedia`, `GetMedia`, archive, and STS `GetCallerIdentity`.
+/// A local Kinesis Video Streams: control plane, `PutMedia`, `GetMedia`, archive, and STS.
 #[derive(Debug, Parser)]
 #[command(name = "streamfleet-emulator", version)]
 struct Args {
@@ -49,11 +50,35 @@ struct Args {
     /// Seconds of silence after which PutMedia is closed
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
     idle_limit: Duration,
+    /// Milliseconds that a fragment must have, but a session's last
+    #[arg(long, value_name = "MS", default_value_t = FRAGMENT_MS_MIN)]
+    fragment_min: u64,
+    /// Seconds by which a fragment may be ahead of the clock (error 4007)
+    #[arg(long, value_name = "SECONDS", default_value = "300", value_parser = seconds)]
+    future_limit: Duration,
+    /// Seconds by which a fragment may be behind the clock (error 4007) [default: any time]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    past_limit: Option<Duration>,
+    /// PutMedia calls, fragments and bytes in a second for each stream are not limited
+    #[arg(long)]
+    no_rates: bool,
+    /// What becomes of media: `disk`, or `nothing` (it is checked, acknowledged and dropped: for load tests)
+    #[arg(long, value_name = "KEEP", default_value = "disk", value_parser = keep)]
+    keep: Keep,
+    /// Seconds that temporary keys are valid, whatever AssumeRole asks for
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    token_lifetime: Option<Duration>,
 }
 
 impl Args {
     fn into_options(self) -> Options {
-        let defaults = Options::new(&self.data);
+        let mut defaults = Options::new(&self.data);
+        defaults.rules.fragment_ms_min = self.fragment_min;
+        if self.no_rates {
+            defaults.calls_per_second = None;
+            defaults.fragments_per_second = None;
+            defaults.bytes_per_second = None;
+        }
         Options {
             listen: self.listen,
             listen_tls: self.listen_tls,
@@ -65,8 +90,20 @@ impl Args {
             put_session_limit: self.put_session_limit,
             get_session_limit: self.get_session_limit,
             idle_limit: self.idle_limit,
+            future_limit: Some(self.future_limit),
+            past_limit: self.past_limit,
+            keep: self.keep,
+            token_lifetime: self.token_lifetime,
             ..defaults
         }
+    }
+}
+
+fn keep(text: &str) -> Result<Keep, String> {
+    match text {
+        "disk" => Ok(Keep::Disk),
+        "nothing" => Ok(Keep::Nothing),
+        _ => Err(format!("'{text}' is neither 'disk' nor 'nothing'")),
     }
 }
 

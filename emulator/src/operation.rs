@@ -20,10 +20,12 @@ pub enum Operation {
     ListFragments,
     GetMediaForFragmentList,
     GetCallerIdentity,
+    AssumeRole,
+    AssumeRoleWithWebIdentity,
 }
 
-/// Names and paths. `GetCallerIdentity` is told apart by its body, at the root path.
-const NAMES: [(Operation, &str, &str); 17] = [
+/// Names and paths. Those of STS are told apart by their bodies, at the root path.
+const NAMES: [(Operation, &str, &str); 19] = [
     (Operation::CreateStream, "CreateStream", "createStream"),
     (Operation::DescribeStream, "DescribeStream", "describeStream"),
     (Operation::ListStreams, "ListStreams", "listStreams"),
@@ -49,6 +51,8 @@ const NAMES: [(Operation, &str, &str); 17] = [
     (Operation::ListFragments, "ListFragments", "listFragments"),
     (Operation::GetMediaForFragmentList, "GetMediaForFragmentList", "getMediaForFragmentList"),
     (Operation::GetCallerIdentity, "GetCallerIdentity", ""),
+    (Operation::AssumeRole, "AssumeRole", ""),
+    (Operation::AssumeRoleWithWebIdentity, "AssumeRoleWithWebIdentity", ""),
 ];
 
 impl Operation {
@@ -70,6 +74,11 @@ impl Operation {
 
     /// The service in the scope of its signature.
     pub fn signing_name(self) -> &'static str {
-        if self == Self::GetCallerIdentity { "sts" } else { "kinesisvideo" }
+        if self.is_of_sts() { "sts" } else { "kinesisvideo" }
+    }
+
+    /// Whether it is one of STS.
+    pub fn is_of_sts(self) -> bool {
+        matches!(self, Self::GetCallerIdentity | Self::AssumeRole | Self::AssumeRoleWithWebIdentity)
     }
 }

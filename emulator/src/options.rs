@@ -60,6 +60,8 @@ pub struct Options {
     pub bytes_per_second: Option<u64>,
     /// What becomes of media.
     pub keep: Keep,
+    /// How long temporary keys are valid, whatever their requests ask for.
+    pub token_lifetime: Option<Duration>,
 }
 
 impl Options {
@@ -87,6 +89,7 @@ impl Options {
             fragments_per_second: line.fragments_per_second,
             bytes_per_second: line.bytes_per_second,
             keep: Keep::Disk,
+            token_lifetime: None,
         }
     }
 }

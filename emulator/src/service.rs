@@ -1,6 +1,6 @@
 //! What all requests share.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::AtomicU64};
 
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use url::Url;
@@ -28,6 +28,8 @@ pub struct Service {
     pub calls: Calls,
     /// Faults in force.
     pub faults: Faults,
+    /// Bytes that `/discard` has taken.
+    pub discarded: AtomicU64,
     /// Whether nothing is answered.
     pub outage: Outage,
     /// Cancelled when the emulator is to end.

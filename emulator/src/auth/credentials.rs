@@ -14,14 +14,14 @@
 //! left out.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     fmt, fs, io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::SystemTime,
 };
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// The key that is known when no file names others; id and secret are the same word.
 const DEFAULT_KEY: &str = "streamfleet";
@@ -35,6 +35,12 @@ impl Secret {
     /// The text itself.
     pub fn expose(&self) -> &str {
         &self.0
+    }
+}
+
+impl From<String> for Secret {
+    fn from(text: String) -> Self {
+        Self(text)
     }
 }
 
@@ -62,6 +68,23 @@ pub struct Key {
     pub user: Option<String>,
     /// When it ceases to be valid.
     pub expires: Option<jiff::Timestamp>,
+    /// The role's session that it is of; never in a file.
+    #[serde(skip)]
+    pub role: Option<RoleSession>,
+}
+
+/// A session of a role, as `AssumeRole` makes them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RoleSession {
+    /// The role.
+    pub role_arn: String,
+    /// The session's name.
+    pub session_name: String,
+    /// The session policy, as it was given. It is recorded and not enforced.
+    pub policy: Option<String>,
+    /// Whether a web identity token stood for a signature.
+    pub by_web_identity: bool,
 }
 
 #[derive(Deserialize)]
@@ -100,6 +123,8 @@ type KeyMap = Arc<HashMap<String, Key>>;
 #[derive(Debug)]
 pub struct Credentials {
     file: Option<PathBuf>,
+    /// Temporary keys, by their ids. They are lost with the process.
+    temporary: Mutex<BTreeMap<String, Key>>,
     loaded: Mutex<(Option<SystemTime>, KeyMap)>,
 }
 
@@ -110,12 +135,30 @@ impl Credentials {
             Some(path) => (modified(path), read(path)?),
             None => (None, default_keys()),
         };
-        Ok(Self { file, loaded: Mutex::new(loaded) })
+        Ok(Self { file, temporary: Mutex::default(), loaded: Mutex::new(loaded) })
     }
 
     /// The key with this id.
     pub fn find(&self, access_key_id: &str) -> Option<Key> {
-        self.current().get(access_key_id).cloned()
+        let temporary = self.temporary.lock().unwrap_or_else(PoisonError::into_inner);
+        temporary.get(access_key_id).cloned().or_else(|| self.current().get(access_key_id).cloned())
+    }
+
+    /// Knows a temporary key from now on.
+    pub fn add_temporary(&self, key: Key) {
+        self.temporary.lock().unwrap_or_else(PoisonError::into_inner).insert(key.id.clone(), key);
+    }
+
+    /// The temporary keys that were given.
+    pub fn temporary(&self) -> Vec<Key> {
+        self.temporary.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    /// Lets all temporary keys run out now; how many there are.
+    pub fn expire_temporary(&self, now: jiff::Timestamp) -> usize {
+        let mut temporary = self.temporary.lock().unwrap_or_else(PoisonError::into_inner);
+        temporary.values_mut().for_each(|key| key.expires = key.expires.map(|expires| expires.min(now)));
+        temporary.len()
     }
 
     fn current(&self) -> KeyMap {
@@ -159,6 +202,7 @@ fn default_keys() -> KeyMap {
         account: None,
         user: None,
         expires: None,
+        role: None,
     };
     Arc::new(HashMap::from([(DEFAULT_KEY.to_owned(), key)]))
 }

@@ -3,7 +3,7 @@
 mod credentials;
 mod sigv4;
 
-pub use credentials::{Credentials, CredentialsError};
+pub use credentials::{Credentials, CredentialsError, Key, RoleSession};
 pub use sigv4::{AuthError, SignedRequest, verify};
 
 /// What an access key stands for.
@@ -17,11 +17,22 @@ pub struct Caller {
     pub access_key_id: String,
     /// The region of the credential scope.
     pub region: String,
+    /// The ARN of a role's session, of a temporary key.
+    pub session_arn: Option<String>,
+}
+
+impl RoleSession {
+    /// The ARN that the session has as a caller.
+    pub fn arn(&self, account: &str) -> String {
+        let role = self.role_arn.rsplit('/').next().unwrap_or_default();
+        format!("arn:aws:sts::{account}:assumed-role/{role}/{}", self.session_name)
+    }
 }
 
 impl Caller {
     /// The ARN that `GetCallerIdentity` tells.
     pub fn arn(&self) -> String {
-        format!("arn:aws:iam::{}:user/{}", self.account, self.user)
+        let user = || format!("arn:aws:iam::{}:user/{}", self.account, self.user);
+        self.session_arn.clone().unwrap_or_else(user)
     }
 }

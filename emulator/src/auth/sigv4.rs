@@ -1,7 +1,7 @@
 //! Checks Signature Version 4 as the service does: over exactly the headers that the client says it signed.
 //!
 //! The payload hash is what `x-amz-content-sha256` says, taken verbatim (the vendor's Java client says
-//! `STREAMING-AWS4-HMAC-SHA256-PAYLOAD` over a plain body), else the hash of the body; for `PutMedia`, whose body nobody
+//! `STREAMING-AWS4-HMAC-SHA256-PAYLOAD` over a plain body, others `UNSIGNED-PAYLOAD`), else the hash of the body; for `PutMedia`, whose body nobody
 //! signs, the hash of nothing.
 
 use hmac::{Hmac, Mac};
@@ -100,8 +100,10 @@ pub fn verify(
     let canonical = canonical_request(request, authorization.signed_headers)?;
     let expected = mac_of(&key, &authorization, signed_at, &canonical);
     expected.verify_slice(&authorization.signature).map_err(|_| AuthError::Mismatch)?;
+    let account = key.account.unwrap_or_else(|| default_account.to_owned());
     Ok(Caller {
-        account: key.account.unwrap_or_else(|| default_account.to_owned()),
+        session_arn: key.role.map(|role| role.arn(&account)),
+        account,
         user: key.user.unwrap_or_else(|| key.id.clone()),
         access_key_id: key.id,
         region: authorization.region.to_owned(),

@@ -51,7 +51,9 @@ pub fn answer(service: &Service, caller: &Caller, operation: Operation, body: &[
         | Operation::GetMedia
         | Operation::ListFragments
         | Operation::GetMediaForFragmentList
-        | Operation::GetCallerIdentity => Err(ServiceError::unknown_operation()),
+        | Operation::GetCallerIdentity
+        | Operation::AssumeRole
+        | Operation::AssumeRoleWithWebIdentity => Err(ServiceError::unknown_operation()),
     }
 }
 

@@ -10,7 +10,10 @@ pub mod outage;
 use http::{Method, StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 use streamfleet_media::ack::ErrorId;
 
 use crate::{
@@ -85,6 +88,11 @@ pub fn answer(
             }
             Err(_) => Err("the id must be a number".to_owned()),
         },
+        ("GET", ["tokens"]) => Ok(tokens(service)),
+        ("POST", ["expire-tokens"]) => {
+            Ok(json!({"expired": service.credentials.expire_temporary(jiff::Timestamp::now())}))
+        }
+        ("GET", ["discarded"]) => Ok(json!({"bytes": service.discarded.load(Ordering::Relaxed)})),
         ("GET", ["arrivals"]) => arrivals(service, query),
         ("POST", ["error"]) => order::<ErrorOrder>(body).map(|order| fail(service, &order)),
         ("POST", ["cut"]) => order::<CutOrder>(body).and_then(|order| cut(service, &order)),
@@ -155,6 +163,13 @@ fn arrivals(service: &Service, query: &str) -> Result<Value, String> {
         .flatten()
         .collect();
     serde_json::to_value(found).map_err(|error| error.to_string())
+}
+
+/// What temporary keys were given, without anything secret.
+fn tokens(service: &Service) -> Value {
+    let described =
+        |key: crate::auth::Key| json!({"accessKeyId": key.id, "expires": key.expires, "role": key.role});
+    service.credentials.temporary().into_iter().map(described).collect()
 }
 
 fn fail(service: &Arc<Service>, order: &ErrorOrder) -> Value {

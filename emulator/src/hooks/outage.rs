@@ -37,7 +37,7 @@ impl Outage {
         let ends = Instant::now().checked_add(duration);
         *self.now.lock().unwrap_or_else(PoisonError::into_inner) = ends.map(|ends| (ends, mode));
         self.changes.send_modify(|count| *count += 1);
-        if mode != Mode::BlackHole {
+        if mode != Mode::BlackHole && !duration.is_zero() {
             self.cuts.send_modify(|count| *count += 1);
         }
     }

@@ -31,7 +31,7 @@ pub fn xml(text: String) -> Response<Body> {
 
 /// A refusal, as the operation's service words it.
 pub fn error(error: &ServiceError, operation: Option<Operation>, request_id: &str) -> Response<Body> {
-    let mut response = if operation == Some(Operation::GetCallerIdentity) {
+    let mut response = if operation.is_some_and(Operation::is_of_sts) {
         xml(sts::error(error.code, &error.message, request_id))
     } else {
         json(&json!({"Message": error.message}))

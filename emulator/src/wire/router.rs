@@ -1,9 +1,10 @@
 //! From a request to its operation and back: who calls, what is asked, which faults strike, what is logged.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode, header, request::Parts};
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tokio::time::sleep;
 
@@ -29,6 +30,9 @@ use crate::{
     service::{Service, blocking},
     sts,
 };
+
+/// Takes any body.
+const DISCARD: &str = "/discard";
 
 type Outcome = Result<Response<Body>, ServiceError>;
 
@@ -65,6 +69,9 @@ pub async fn handle(
         }
         None => {}
     }
+    if parts.uri.path() == DISCARD {
+        return discard(&service, incoming).await;
+    }
     let mut target = target(&parts.uri);
     let payload = if target.operation == Some(Operation::PutMedia) {
         Payload::Upload(incoming)
@@ -79,9 +86,8 @@ pub async fn handle(
     };
     if let Payload::Whole(form) = &payload
         && target.operation.is_none()
-        && sts::asks_for_caller_identity(form)
     {
-        target.operation = Some(Operation::GetCallerIdentity);
+        target.operation = sts::operation(form);
     }
     let call = Call {
         n: 0,
@@ -94,6 +100,17 @@ pub async fn handle(
         done: false,
     };
     answer(&service, &parts, &target, payload, call).await
+}
+
+/// Reads a body of any length and throws it away: for peers that are no producers, in load tests.
+async fn discard(service: &Service, mut incoming: Incoming) -> Result<Response<Body>, Cut> {
+    while let Some(frame) = incoming.frame().await {
+        let frame = frame.map_err(|_| Cut)?;
+        if let Some(bytes) = frame.data_ref() {
+            service.discarded.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        }
+    }
+    Ok(body::ok("text/plain", body::full("")))
 }
 
 /// Carries out the call between the faults that strike it, and logs it.
@@ -197,6 +214,9 @@ async fn execute(
     request_id: &str,
 ) -> Outcome {
     match payload {
+        Payload::Whole(form) if target.operation == Some(Operation::AssumeRoleWithWebIdentity) => {
+            sts::assume_role_with_web_identity(service, &form, request_id).map(respond::xml)
+        }
         Payload::Whole(bytes) => {
             let caller = authenticate(service, parts, target.operation, Some(&bytes))?;
             let operation = target.operation.ok_or_else(ServiceError::unknown_operation)?;
@@ -231,6 +251,7 @@ async fn execute_whole(
 ) -> Outcome {
     match operation {
         Operation::GetCallerIdentity => Ok(respond::xml(sts::caller_identity(&caller, request_id))),
+        Operation::AssumeRole => sts::assume_role(service, &caller, &bytes, request_id).map(respond::xml),
         Operation::GetMedia => get_media::answer(service, &caller, base, &bytes),
         Operation::ListFragments => {
             archive::list_fragments(service, &caller, base, &bytes).map(|value| respond::json(&value))
@@ -268,7 +289,7 @@ fn refusal(error: &AuthError, operation: Option<Operation>) -> ServiceError {
         _ => StatusCode::FORBIDDEN,
     };
     let code = match error {
-        _ if operation == Some(Operation::GetCallerIdentity) => sts::auth_code(error),
+        _ if operation.is_some_and(Operation::is_of_sts) => sts::auth_code(error),
         AuthError::Missing => "MissingAuthenticationTokenException",
         AuthError::Incomplete(_) => "IncompleteSignatureException",
         AuthError::UnknownKey => "UnrecognizedClientException",

@@ -7,4 +7,6 @@ mod durability;
 mod faults;
 mod put_media;
 mod reading;
+mod sts;
 mod support;
+mod upload_faults;

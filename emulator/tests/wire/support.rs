@@ -95,8 +95,17 @@ impl Rig {
 
     /// Calls a hook; `body` makes it a POST.
     pub async fn hook(&self, path: &str, body: Option<Value>) -> Value {
-        let host = self.emulator.http_addr().to_string();
         let (method, body) = body.map_or(("GET", String::new()), |body| ("POST", body.to_string()));
+        self.hook_by(method, path, body).await
+    }
+
+    /// Takes all faults out of force.
+    pub async fn heal(&self) {
+        self.hook_by("DELETE", "faults", String::new()).await;
+    }
+
+    async fn hook_by(&self, method: &str, path: &str, body: String) -> Value {
+        let host = self.emulator.http_addr().to_string();
         let request = format!(
             "{method} /_emulator/{path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
             body.len()
@@ -151,6 +160,14 @@ impl Clients {
 
     pub fn with_key(mut self, id: &str, secret: &str) -> Self {
         self.key = Credentials::new(id, secret, None, None, "test");
+        self
+    }
+
+    /// With a temporary key, as STS gives them.
+    pub fn with_temporary(mut self, key: &aws_sdk_sts::types::Credentials) -> Self {
+        let token = Some(key.session_token.clone());
+        self.key =
+            Credentials::new(key.access_key_id.clone(), key.secret_access_key.clone(), token, None, "test");
         self
     }
 
@@ -279,6 +296,12 @@ impl Upload {
     pub async fn send(&mut self, bytes: &[u8]) {
         let chunk = [format!("{:x}\r\n", bytes.len()).as_bytes(), bytes, b"\r\n"].concat();
         self.write.write_all(&chunk).await.unwrap();
+    }
+
+    /// Sends as much as the window takes within the patience; false when the emulator stops reading.
+    pub async fn try_send(&mut self, bytes: &[u8], patience: Duration) -> bool {
+        let chunk = [format!("{:x}\r\n", bytes.len()).as_bytes(), bytes, b"\r\n"].concat();
+        timeout(patience, self.write.write_all(&chunk)).await.is_ok()
     }
 
     /// Ends the body.
