@@ -13,8 +13,9 @@ DEBUG := $(TARGET)/debug
 RELEASE := $(TARGET)/release
 INDEX ?= 1
 NODES ?= 2
+ONLY ?=
 
-.PHONY: help check demo demo-down test lint images cluster-up cluster-down build release
+.PHONY: help check demo demo-down test lint images cluster-up cluster-down build release bench-producer faults-producer
 
 help: ## this list
 	@echo 'Streamfleet: from YAML about cameras to stored video.'
@@ -62,6 +63,12 @@ test: ## every test, those on a real cluster included
 lint: ## rustfmt, clippy, docs, helm lint
 	@scripts/check-machine lint
 	scripts/lint
+
+bench-producer: release ## what the producer costs, beside ffmpeg and GStreamer (15 minutes); target/bench/producer.json
+	@$(RELEASE)/streamfleet-bench producer
+
+faults-producer: release ## what becomes of pictures when things break (12 minutes; ONLY=zero-window,cut-15); target/bench/faults-producer.json
+	@$(RELEASE)/streamfleet-bench faults-producer --only '$(ONLY)'
 
 images: release ## the images, to push to a registry; says where they are
 	@$(RELEASE)/streamfleet-dev images

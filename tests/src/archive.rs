@@ -9,7 +9,9 @@ use aws_credential_types::Credentials;
 use aws_sdk_kinesisvideo::config::SharedCredentialsProvider;
 use aws_sdk_kinesisvideo::types::ApiName;
 use aws_sdk_kinesisvideoarchivedmedia::Client as ArchiveClient;
-use aws_sdk_kinesisvideoarchivedmedia::types::{FragmentSelector, FragmentSelectorType, TimestampRange};
+use aws_sdk_kinesisvideoarchivedmedia::types::{
+    Fragment as ListedFragment, FragmentSelector, FragmentSelectorType, TimestampRange,
+};
 use streamfleet_media::fragment::{Fragment, FragmentNumber, FragmentReader};
 use streamfleet_media::h264::{AvcConfiguration, nals_avcc, sei};
 use streamfleet_media::mkv::Frame;
@@ -68,6 +70,13 @@ pub async fn pictures(config: &SdkConfig, stream: &str) -> Result<Vec<ArchivedPi
     Ok(pictures)
 }
 
+/// How many bytes of fragments a stream has stored.
+pub async fn stored_bytes(config: &SdkConfig, stream: &str) -> Result<u64> {
+    let list = archive_client(config, stream, ApiName::ListFragments).await?;
+    let fragments = fragments(&list, stream).await?;
+    Ok(fragments.iter().map(|fragment| fragment.fragment_size_in_bytes.max(0) as u64).sum())
+}
+
 /// A client for the endpoint that an API of a stream has. Its host is the one of `config`, whatever the service
 /// advertises: producers may go through a proxy that is in the way here.
 async fn archive_client(config: &SdkConfig, stream: &str, api: ApiName) -> Result<ArchiveClient> {
@@ -80,7 +89,18 @@ async fn archive_client(config: &SdkConfig, stream: &str, api: ApiName) -> Resul
     Ok(ArchiveClient::from_conf(builder.build()))
 }
 
+/// The numbers of all fragments, in their order.
 async fn fragment_numbers(client: &ArchiveClient, stream: &str) -> Result<Vec<String>> {
+    let mut numbers: Vec<FragmentNumber> = Vec::new();
+    for fragment in fragments(client, stream).await? {
+        numbers.push(fragment.fragment_number().context("a fragment has no number")?.parse()?);
+    }
+    numbers.sort();
+    Ok(numbers.iter().map(ToString::to_string).collect())
+}
+
+/// What the service lists of a stream, all of it.
+async fn fragments(client: &ArchiveClient, stream: &str) -> Result<Vec<ListedFragment>> {
     let until = SystemTime::now() + Duration::from_hours(1);
     let range = TimestampRange::builder()
         .start_timestamp(SystemTime::UNIX_EPOCH.into())
@@ -90,16 +110,13 @@ async fn fragment_numbers(client: &ArchiveClient, stream: &str) -> Result<Vec<St
         .fragment_selector_type(FragmentSelectorType::ServerTimestamp)
         .timestamp_range(range)
         .build()?;
-    let mut numbers: Vec<FragmentNumber> = Vec::new();
+    let mut all = Vec::new();
     let mut pages =
         client.list_fragments().stream_name(stream).fragment_selector(selector).into_paginator().send();
     while let Some(page) = pages.try_next().await? {
-        for fragment in page.fragments() {
-            numbers.push(fragment.fragment_number().context("a fragment has no number")?.parse()?);
-        }
+        all.extend(page.fragments.unwrap_or_default());
     }
-    numbers.sort();
-    Ok(numbers.iter().map(ToString::to_string).collect())
+    Ok(all)
 }
 
 async fn recall(client: &ArchiveClient, stream: &str, numbers: &[String]) -> Result<Vec<Fragment>> {

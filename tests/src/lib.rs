@@ -2,15 +2,20 @@
 //! that cuts connections, the journal of pictures, and the foreign clients.
 
 pub mod archive;
+pub mod bench;
 pub mod camera;
 pub mod cluster;
 pub mod demo;
 pub mod e2e;
+pub mod faults;
+pub mod figures;
 pub mod foreign;
 pub mod images;
 pub mod journal;
 pub mod process;
 pub mod programs;
 pub mod proxy;
+pub mod resources;
+pub mod rig;
 pub mod steps;
 pub mod tools;

@@ -38,6 +38,11 @@ impl Program {
         Ok(Self { name: name.to_owned(), child, log: log.to_owned() })
     }
 
+    /// Its process id; none when it has ended.
+    pub fn id(&self) -> Option<u32> {
+        self.child.id()
+    }
+
     /// Waits until `condition` gives something; an error with the end of the log when the program ends before, or when
     /// it takes longer than `limit`.
     pub async fn wait_for<T>(&mut self, limit: Duration, condition: impl Fn() -> Option<T>) -> Result<T> {

@@ -1,14 +1,18 @@
 //! A TCP proxy that breaks connections by order. It stands between a producer and the service.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{ReadHalf, WriteHalf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
+
+/// A connection on this machine is made at once or not at all.
+const HOLE_IS_FULL: Duration = Duration::from_millis(300);
 
 /// No cut is due.
 const NEVER: i64 = i64::MAX;
@@ -18,6 +22,8 @@ const NEVER: i64 = i64::MAX;
 pub struct Proxy {
     shared: Arc<Shared>,
     listening: Option<Listening>,
+    /// Kept while nothing answers: a listener whose queue is full, and what fills it.
+    hole: Option<(TcpListener, Vec<TcpStream>)>,
 }
 
 #[derive(Debug)]
@@ -29,7 +35,12 @@ struct Shared {
     carried_up: AtomicU64,
     connections: AtomicU64,
     cuts: broadcast::Sender<()>,
-    flowing: watch::Sender<bool>,
+    flowing_up: watch::Sender<bool>,
+    flowing_down: watch::Sender<bool>,
+    /// Whether connections are reset as soon as they are made.
+    turns_away: AtomicBool,
+    /// When that was done, in milliseconds of the Unix epoch.
+    turned_away: Mutex<Vec<i64>>,
     dropped: CancellationToken,
 }
 
@@ -50,11 +61,14 @@ impl Proxy {
             carried_up: AtomicU64::new(0),
             connections: AtomicU64::new(0),
             cuts: broadcast::Sender::new(16),
-            flowing: watch::Sender::new(true),
+            flowing_up: watch::Sender::new(true),
+            flowing_down: watch::Sender::new(true),
+            turns_away: AtomicBool::new(false),
+            turned_away: Mutex::new(Vec::new()),
             dropped: CancellationToken::new(),
         });
         let listening = Some(accept(&shared, listener));
-        Ok(Self { shared, listening })
+        Ok(Self { shared, listening, hole: None })
     }
 
     /// Says where connections go: the service may want to know our address before it has one of its own. The first call
@@ -95,18 +109,50 @@ impl Proxy {
         self.shared.allowance.load(Ordering::Relaxed) != NEVER
     }
 
-    /// Resets all connections, and refuses new ones until [`Proxy::admit`].
+    /// Resets all connections, and refuses new ones until [`Proxy::admit`]: nobody listens.
     pub async fn refuse(&mut self) {
-        if let Some(listening) = self.listening.take() {
-            listening.end.cancel();
-            // The port is closed when the task has gone.
-            let _ = listening.task.await;
-        }
+        self.stop_listening().await;
         self.cut();
+    }
+
+    /// Resets all connections, and new ones as soon as they are made, until [`Proxy::admit`]. Unlike those that nobody
+    /// listens to they can be counted: [`Proxy::turned_away`].
+    pub fn turn_away(&self) {
+        self.shared.turns_away.store(true, Ordering::Relaxed);
+        self.cut();
+    }
+
+    /// When connections were turned away, in milliseconds of the Unix epoch.
+    pub fn turned_away(&self) -> Vec<i64> {
+        self.shared.turned_away.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Nothing comes back any more, until [`Proxy::admit`]: connections stand and carry nothing, new ones are neither made
+    /// nor refused. The kernel still confirms what was sent on the old ones, as far as its buffers reach.
+    pub async fn black_hole(&mut self) -> std::io::Result<()> {
+        self.stop_listening().await;
+        self.stall();
+        let socket = TcpSocket::new_v4()?;
+        socket.set_reuseaddr(true)?;
+        socket.bind(self.shared.address)?;
+        // With a full queue the kernel leaves requests for connections unanswered (listen(2), tcp(7)).
+        let listener = socket.listen(0)?;
+        let mut fillers = Vec::new();
+        while let Ok(filler) =
+            tokio::time::timeout(HOLE_IS_FULL, TcpStream::connect(self.shared.address)).await
+        {
+            fillers.push(filler?);
+        }
+        self.hole = Some((listener, fillers));
+        Ok(())
     }
 
     /// Takes connections again.
     pub async fn admit(&mut self) -> std::io::Result<()> {
+        self.shared.turns_away.store(false, Ordering::Relaxed);
+        if self.hole.take().is_some() {
+            self.flow();
+        }
         if self.listening.is_none() {
             let listener = TcpListener::bind(self.shared.address).await?;
             self.listening = Some(accept(&self.shared, listener));
@@ -114,14 +160,29 @@ impl Proxy {
         Ok(())
     }
 
+    async fn stop_listening(&mut self) {
+        if let Some(listening) = self.listening.take() {
+            listening.end.cancel();
+            // The port is closed when the task has gone.
+            let _ = listening.task.await;
+        }
+    }
+
     /// Forwards nothing in either direction until [`Proxy::flow`]; connections stay.
     pub fn stall(&self) {
-        self.shared.flowing.send_replace(false);
+        self.shared.flowing_up.send_replace(false);
+        self.shared.flowing_down.send_replace(false);
+    }
+
+    /// Forwards nothing from the target to clients until [`Proxy::flow`].
+    pub fn withhold_answers(&self) {
+        self.shared.flowing_down.send_replace(false);
     }
 
     /// Forwards again.
     pub fn flow(&self) {
-        self.shared.flowing.send_replace(true);
+        self.shared.flowing_up.send_replace(true);
+        self.shared.flowing_down.send_replace(true);
     }
 }
 
@@ -141,6 +202,12 @@ fn accept(shared: &Arc<Shared>, listener: TcpListener) -> Listening {
                 accepted = listener.accept() => accepted,
             };
             let Ok((client, _)) = accepted else { continue };
+            if shared.turns_away.load(Ordering::Relaxed) {
+                let _ = client.set_zero_linger();
+                let mut times = shared.turned_away.lock().unwrap_or_else(PoisonError::into_inner);
+                times.push(jiff::Timestamp::now().as_millisecond());
+                continue;
+            }
             shared.connections.fetch_add(1, Ordering::Relaxed);
             tokio::spawn(carry(shared.clone(), client));
         }
@@ -181,7 +248,7 @@ async fn carry(shared: Arc<Shared>, mut client: TcpStream) {
 async fn up(shared: &Shared, mut from: ReadHalf<'_>, mut to: WriteHalf<'_>) -> Result<(), Broken> {
     let mut buffer = vec![0; 16 << 10];
     loop {
-        let read = receive(shared, &mut from, &mut buffer).await?;
+        let read = receive(&shared.flowing_up, &mut from, &mut buffer).await?;
         if read == 0 {
             return to.shutdown().await.map_err(|_| Broken);
         }
@@ -200,7 +267,7 @@ async fn up(shared: &Shared, mut from: ReadHalf<'_>, mut to: WriteHalf<'_>) -> R
 async fn down(shared: &Shared, mut from: ReadHalf<'_>, mut to: WriteHalf<'_>) -> Result<(), Broken> {
     let mut buffer = vec![0; 16 << 10];
     loop {
-        let read = receive(shared, &mut from, &mut buffer).await?;
+        let read = receive(&shared.flowing_down, &mut from, &mut buffer).await?;
         if read == 0 {
             return to.shutdown().await.map_err(|_| Broken);
         }
@@ -209,10 +276,15 @@ async fn down(shared: &Shared, mut from: ReadHalf<'_>, mut to: WriteHalf<'_>) ->
 }
 
 /// Waits for bytes, and then until bytes may flow.
-async fn receive(shared: &Shared, from: &mut ReadHalf<'_>, buffer: &mut [u8]) -> Result<usize, Broken> {
+async fn receive(
+    flowing: &watch::Sender<bool>,
+    from: &mut ReadHalf<'_>,
+    buffer: &mut [u8],
+) -> Result<usize, Broken> {
     let read = from.read(buffer).await.map_err(|_| Broken)?;
-    let mut flowing = shared.flowing.subscribe();
-    flowing.wait_for(|flows| *flows).await.map_err(|_| Broken)?;
+    if !*flowing.borrow() {
+        flowing.subscribe().wait_for(|flows| *flows).await.map_err(|_| Broken)?;
+    }
     Ok(read)
 }
 
@@ -298,6 +370,47 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn connections_that_are_turned_away_are_reset_and_counted() {
+        let mut proxy = echo().await;
+        proxy.turn_away();
+        let mut client = TcpStream::connect(proxy.address()).await.unwrap();
+        assert!(say(&mut client, b"x").await.is_err());
+        assert_eq!((proxy.turned_away().len(), proxy.connections()), (1, 0));
+        proxy.admit().await.unwrap();
+        let mut next = TcpStream::connect(proxy.address()).await.unwrap();
+        assert!(say(&mut next, b"x").await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_black_hole_neither_answers_nor_refuses() {
+        let mut proxy = echo().await;
+        let mut client = TcpStream::connect(proxy.address()).await.unwrap();
+        assert!(say(&mut client, b"x").await.is_ok());
+        proxy.black_hole().await.unwrap();
+        let second = Duration::from_secs(1);
+        assert!(tokio::time::timeout(second / 2, say(&mut client, b"held")).await.is_err());
+        assert!(tokio::time::timeout(second / 2, TcpStream::connect(proxy.address())).await.is_err());
+        proxy.admit().await.unwrap();
+        let mut answer = [0; 4];
+        client.read_exact(&mut answer).await.unwrap();
+        assert_eq!(&answer, b"held");
+        let mut next = TcpStream::connect(proxy.address()).await.unwrap();
+        assert!(say(&mut next, b"x").await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn answers_that_are_withheld_come_later() {
+        let proxy = echo().await;
+        let mut client = TcpStream::connect(proxy.address()).await.unwrap();
+        proxy.withhold_answers();
+        assert!(tokio::time::timeout(Duration::from_millis(200), say(&mut client, b"held")).await.is_err());
+        proxy.flow();
+        let mut answer = [0; 4];
+        client.read_exact(&mut answer).await.unwrap();
+        assert_eq!((&answer, proxy.carried_up()), (b"held", 4));
+    }
+
+    #[tokio::test]
     async fn nothing_flows_while_stalled_and_nothing_is_lost_by_it() {
         let proxy = echo().await;
         let mut client = TcpStream::connect(proxy.address()).await.unwrap();
@@ -305,8 +418,7 @@ mod tests {
         proxy.stall();
         client.write_all(b"held").await.unwrap();
         let mut answer = [0; 4];
-        let held =
-            tokio::time::timeout(std::time::Duration::from_millis(200), client.read(&mut answer)).await;
+        let held = tokio::time::timeout(Duration::from_millis(200), client.read(&mut answer)).await;
         assert!(held.is_err());
         proxy.flow();
         client.read_exact(&mut answer).await.unwrap();

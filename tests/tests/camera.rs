@@ -35,7 +35,8 @@ impl Drop for Folder {
 
 /// A small camera: 25 pictures and two key frames a second.
 async fn options(folder: &Folder) -> Options {
-    let recipe = Recipe { width: 320, height: 180, rate: 25, key_interval: 12, seconds: 2, slices: 1 };
+    let recipe =
+        Recipe { width: 320, height: 180, rate: 25, key_interval: 12, seconds: 2, slices: 1, kbps: None };
     let clip = Clip::read(&recipe.make(&folder.0).await.unwrap()).unwrap();
     Options { journal: Some(folder.0.join("journal")), ..Options::on_loopback(clip) }
 }
@@ -282,7 +283,8 @@ async fn ffprobe_reads_the_camera_when_it_knows_the_password() {
 #[tokio::test]
 async fn another_clip_changes_the_picture_that_ffprobe_sees() {
     let folder = Folder::new("clip");
-    let larger = Recipe { width: 640, height: 360, rate: 25, key_interval: 25, seconds: 1, slices: 1 };
+    let larger =
+        Recipe { width: 640, height: 360, rate: 25, key_interval: 25, seconds: 1, slices: 1, kbps: None };
     let mut options = options(&folder).await;
     options.clips.push(Clip::read(&larger.make(&folder.0).await.unwrap()).unwrap());
     let camera = Camera::start(options).await.unwrap();

@@ -12,9 +12,13 @@ use tokio::signal::unix::{SignalKind, signal};
 /// An RTSP server that replays H.264 as if it were a live camera, numbers each picture, and journals what it has sent.
 #[derive(Debug, Parser)]
 struct Args {
-    /// Where to serve RTSP; port 0 picks a free one.
+    /// Where to serve RTSP; port 0 picks a free one. Further cameras take the ports that follow.
     #[arg(long, default_value = "127.0.0.1:8554")]
     listen: SocketAddr,
+    /// How many cameras to be. Their pictures are spread over the key frame interval; journals and control ports are
+    /// numbered from the second on.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    count: u16,
     /// The path of the stream.
     #[arg(long, default_value = "/live")]
     path: String,
@@ -42,7 +46,8 @@ struct Args {
     order: Option<Order>,
 }
 
-#[tokio::main]
+// One thread: with many cameras their packets leave in turn, and a hundred of them take a fraction of a core.
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     tracing_subscriber::fmt()
@@ -55,14 +60,42 @@ async fn main() -> anyhow::Result<()> {
         return send_order(control, order).await.context("failed to give the order");
     }
     let mut terminate = signal(SignalKind::terminate()).context("failed to listen for SIGTERM")?;
-    let camera = Camera::start(options(args).await?).await.context("failed to start the camera")?;
-    announce(&camera);
+    let (rate, count) = (args.rate, args.count);
+    let options = options(args).await?;
+    let mut cameras = Vec::new();
+    for index in 0..count {
+        let camera = Camera::start(one_of(&options, index, count, rate)).await;
+        cameras.push(camera.with_context(|| format!("failed to start camera {index}"))?);
+    }
+    cameras.iter().for_each(announce);
     tokio::select! {
         _ = terminate.recv() => {}
         _ = tokio::signal::ctrl_c() => {}
     }
-    camera.stop().await;
+    for camera in cameras {
+        camera.stop().await;
+    }
     Ok(())
+}
+
+/// The options of one of several cameras. A test picture has a key frame each second.
+fn one_of(options: &Options, index: u16, count: u16, rate: u32) -> Options {
+    let follow = |address: SocketAddr| match address.port() {
+        0 => address,
+        port => SocketAddr::new(address.ip(), port.saturating_add(index)),
+    };
+    let numbered = |path: PathBuf| match index {
+        0 => path,
+        _ => PathBuf::from(format!("{}-{}", path.display(), index + 1)),
+    };
+    let pictures = rate * u32::from(index) / u32::from(count);
+    Options {
+        listen: follow(options.listen),
+        head_start: options.picture_period * pictures,
+        journal: options.journal.clone().map(numbered),
+        control: options.control.map(follow),
+        ..options.clone()
+    }
 }
 
 async fn options(args: Args) -> anyhow::Result<Options> {
@@ -82,6 +115,7 @@ async fn options(args: Args) -> anyhow::Result<Options> {
         path: format!("/{}", args.path.trim_start_matches('/')),
         clips,
         picture_period: Duration::from_secs(1) / args.rate,
+        head_start: Duration::ZERO,
         journal: args.journal,
         login: login.transpose()?,
         control: args.control,

@@ -1,16 +1,19 @@
 //! A clip: the recorded pictures that a camera shows in a loop.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 use streamfleet_media::h264::{NalKind, nal_kind, nals_annexb};
 use thiserror::Error;
 
+use super::rtp::{Payload, payloads};
+
 /// Recorded pictures, the first of them a key frame.
 #[derive(Debug, Clone)]
 pub struct Clip {
-    pub(super) pictures: Vec<Picture>,
+    pub(super) pictures: Vec<Arc<Picture>>,
     pub(super) sps: Bytes,
     pub(super) pps: Bytes,
 }
@@ -26,6 +29,8 @@ pub struct Picture {
     pub sps: Bytes,
     /// [`picture_digest`] of the set and the units.
     pub digest: String,
+    /// What goes into packets before the slices, and the slices.
+    pub(super) payloads: [Vec<Payload>; 2],
 }
 
 /// Why a recording cannot be shown.
@@ -85,19 +90,31 @@ impl Clip {
                         let mut nals = std::mem::take(&mut ahead);
                         nals.push(nal);
                         let (key, sps) = (kind == NalKind::Idr, in_force.clone());
-                        pictures.push(Picture { key, nals, sps, digest: String::new() });
+                        pictures.push(Picture {
+                            key,
+                            nals,
+                            sps,
+                            digest: String::new(),
+                            payloads: Default::default(),
+                        });
                     }
                 },
                 _ => {}
             }
         }
-        for picture in &mut pictures {
-            picture.digest = picture_digest(&picture.sps, picture.nals.iter().map(AsRef::as_ref));
-        }
-        match (sps, pps, pictures.first()) {
-            (Some(sps), Some(pps), Some(Picture { key: true, .. })) => Ok(Self { pictures, sps, pps }),
-            _ => Err(ClipError::NoKeyFrame),
-        }
+        let (Some(sps), Some(pps), Some(Picture { key: true, .. })) = (sps, pps, pictures.first()) else {
+            return Err(ClipError::NoKeyFrame);
+        };
+        Ok(Self {
+            pictures: pictures.into_iter().map(|picture| Arc::new(picture.finish())).collect(),
+            sps,
+            pps,
+        })
+    }
+
+    /// Bytes of all pictures with a length of four bytes before each unit, as they are stored.
+    pub fn bytes(&self) -> u64 {
+        self.pictures.iter().map(|picture| picture.bytes()).sum()
     }
 
     /// How many pictures there are in one round.
@@ -108,6 +125,22 @@ impl Clip {
     /// Never true: [`Clip::parse`] refuses an empty one.
     pub fn is_empty(&self) -> bool {
         self.pictures.is_empty()
+    }
+}
+
+impl Picture {
+    fn finish(mut self) -> Self {
+        self.digest = picture_digest(&self.sps, self.nals.iter().map(AsRef::as_ref));
+        let is_slice = |nal: &Bytes| matches!(nal_kind(nal), Some(NalKind::Slice | NalKind::Idr));
+        let (ahead, slices) =
+            self.nals.split_at(self.nals.iter().position(is_slice).unwrap_or(self.nals.len()));
+        self.payloads = [ahead, slices].map(|nals| nals.iter().flat_map(payloads).collect());
+        self
+    }
+
+    /// Its size as it is stored: a length of four bytes before each unit.
+    pub fn bytes(&self) -> u64 {
+        self.nals.iter().map(|nal| nal.len() as u64 + 4).sum()
     }
 }
 

@@ -1,10 +1,11 @@
 //! One client's connection: its requests are answered, and after PLAY the live pictures go to it.
 
+use std::io::IoSlice;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::broadcast;
@@ -218,7 +219,7 @@ impl Connection {
             return Response::new(Status::Ok).with("Session", &self.session);
         }
         let beginning = self.shared.live.join();
-        let packetizer = Packetizer::new(self.ssrc(), fastrand::u16(..));
+        let packetizer = Packetizer::new(channels.0, self.ssrc(), fastrand::u16(..));
         let url = format!("{}/{}", request.uri.trim_end_matches('/'), sdp::TRACK);
         let first = format!("url={url};seq={};rtptime={}", packetizer.next_sequence(), beginning.rtp_time);
         self.player = Some(Player {
@@ -229,7 +230,7 @@ impl Connection {
             next_report: Instant::now(),
         });
         self.has_played = true;
-        self.shared.journal(&Entry::Play { connection: self.id, unix_ms: unix_ms() });
+        self.shared.played(self.id);
         Response::new(Status::Ok)
             .with("Session", &self.session)
             .with("Range", "npt=now-")
@@ -244,16 +245,10 @@ impl Connection {
             player.awaits_key = true;
             return Ok(());
         }
-        if player.awaits_key && !picture.key {
+        if player.awaits_key && !picture.recorded.key {
             return Ok(());
         }
         player.awaits_key = false;
-        let each_slice = faults.marker_on_each_slice.load(Ordering::Relaxed);
-        let marker = if each_slice { Marker::Slice } else { Marker::Picture };
-        let mut packets = player.packetizer.picture(&picture.nals, picture.rtp_time, marker);
-        for packet in &mut packets {
-            *packet = rtp::interleaved(player.channels.0, packet);
-        }
         if player.next_report <= Instant::now() && faults.reports.load(Ordering::Relaxed) {
             player.next_report = Instant::now() + REPORT_PERIOD;
             let (wall, rtp_time) = self.shared.live.now();
@@ -263,24 +258,37 @@ impl Connection {
                 rtp::interleaved(player.channels.1, &player.packetizer.sender_report(wall, rtp_time));
             self.stream.write_all(&report).await?;
         }
-        self.write_paced(&packets).await?;
-        self.shared.journal(&Entry::Picture {
-            connection: self.id,
-            number: picture.number,
-            unix_ms: unix_ms(),
-            key: picture.key,
-            digest: picture.digest.clone(),
-        });
+        self.write_paced(picture).await?;
+        self.shared.sent(picture.bytes());
+        if self.shared.keeps_journal() {
+            self.shared.journal(&Entry::Picture {
+                connection: self.id,
+                number: picture.number,
+                unix_ms: unix_ms(),
+                key: picture.recorded.key,
+                digest: picture.recorded.digest.clone(),
+            });
+        }
         Ok(())
     }
 
-    /// Writes packets at even distances over half a picture's time.
-    async fn write_paced(&mut self, packets: &[Bytes]) -> std::io::Result<()> {
+    /// Writes the packets of a picture at even distances over half a picture's time.
+    async fn write_paced(&mut self, picture: &LivePicture) -> std::io::Result<()> {
+        let Some(player) = self.player.as_mut() else { return Ok(()) };
+        let each_slice = self.shared.faults.marker_on_each_slice.load(Ordering::Relaxed);
+        let marker = if each_slice { Marker::Slice } else { Marker::Picture };
         let began = Instant::now();
-        let distance = self.shared.options.picture_period / 2 / packets.len().max(1) as u32;
-        for (index, packet) in packets.iter().enumerate() {
-            tokio::time::sleep_until(began + distance * index as u32).await;
-            self.stream.write_all(packet).await?;
+        let count = picture.packets();
+        let distance = self.shared.options.picture_period / 2 / count as u32;
+        for (index, payload) in picture.payloads().enumerate() {
+            let due = began + distance * index as u32;
+            // Timers cost more than looking at the clock, and fire by whole milliseconds.
+            if due > Instant::now() {
+                tokio::time::sleep_until(due).await;
+            }
+            let marked = payload.is_marked(marker, index + 1 == count);
+            let head = player.packetizer.head(payload, picture.rtp_time, marked);
+            write_both(&mut self.stream, head.as_ref(), payload.bytes()).await?;
         }
         Ok(())
     }
@@ -289,6 +297,22 @@ impl Connection {
     fn ssrc(&self) -> u32 {
         0x5f00_0000 | (self.id as u32 & 0x00ff_ffff)
     }
+}
+
+/// Writes two pieces as one, in a single call as long as the socket takes them.
+async fn write_both(stream: &mut TcpStream, head: &[u8], body: &[u8]) -> std::io::Result<()> {
+    let mut written = 0;
+    while written < head.len() + body.len() {
+        let pieces = [
+            IoSlice::new(head.get(written..).unwrap_or_default()),
+            IoSlice::new(&body[written.saturating_sub(head.len())..]),
+        ];
+        match stream.write_vectored(&pieces).await? {
+            0 => return Err(std::io::ErrorKind::WriteZero.into()),
+            taken => written += taken,
+        }
+    }
+    Ok(())
 }
 
 /// The next picture for a client that plays; never for one that does not.

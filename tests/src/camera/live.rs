@@ -5,12 +5,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use streamfleet_media::h264::{NalKind, nal_kind, sei};
+use streamfleet_media::h264::sei;
 use tokio::sync::broadcast;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::clip::{Clip, Picture};
-use super::rtp::CLOCK_RATE;
+use super::rtp::{CLOCK_RATE, Payload};
 
 /// Pictures that wait for a client that reads slowly: ten seconds of them at the usual 25 a second. A client that is
 /// further behind is let go, as cameras do.
@@ -20,10 +20,29 @@ const WAITING_PICTURES_MAX: usize = 250;
 #[derive(Debug)]
 pub(super) struct LivePicture {
     pub(super) number: u64,
-    pub(super) key: bool,
-    pub(super) digest: String,
     pub(super) rtp_time: u32,
-    pub(super) nals: Vec<Bytes>,
+    pub(super) recorded: Arc<Picture>,
+    /// The unit that bears the number.
+    mark: Payload,
+}
+
+impl LivePicture {
+    /// What goes into packets, in order. Supplemental information stands behind parameter sets and before the slices
+    /// (H.264 §7.4.1.2.3).
+    pub(super) fn payloads(&self) -> impl Iterator<Item = &Payload> {
+        let [ahead, slices] = &self.recorded.payloads;
+        ahead.iter().chain(std::iter::once(&self.mark)).chain(slices)
+    }
+
+    /// How many packets it takes.
+    pub(super) fn packets(&self) -> usize {
+        1 + self.recorded.payloads.iter().map(Vec::len).sum::<usize>()
+    }
+
+    /// Its size as it is stored.
+    pub(super) fn bytes(&self) -> u64 {
+        self.recorded.bytes() + self.mark.bytes().len() as u64 + 4
+    }
 }
 
 /// What the camera's pictures come from.
@@ -55,14 +74,17 @@ pub(super) struct Beginning {
 }
 
 impl Live {
-    /// A source that begins now. `clips` is not empty.
-    pub(super) fn new(clips: Vec<Clip>, period: Duration) -> Self {
+    /// A source that begins now, with the picture that it would be at if it had begun `head_start` earlier. `clips` is not
+    /// empty.
+    pub(super) fn new(clips: Vec<Clip>, period: Duration, head_start: Duration) -> Self {
+        let next = (head_start.as_nanos() / period.as_nanos().max(1)) as u64;
+        let head_start = Duration::from_nanos(period.as_nanos() as u64 * next);
         let clock = Clock {
-            start: Instant::now(),
-            start_unix: unix_now(),
+            start: Instant::now() - head_start,
+            start_unix: unix_now().saturating_sub(head_start),
             rtp_base: AtomicU32::new(fastrand::u32(..)),
         };
-        let position = Mutex::new(Position { next: 0, clip: 0, origin: 0 });
+        let position = Mutex::new(Position { next, clip: 0, origin: 0 });
         Self { clips, period, clock, sender: broadcast::Sender::new(WAITING_PICTURES_MAX), position }
     }
 
@@ -73,7 +95,9 @@ impl Live {
 
     /// Makes pictures for ever. Late ones are made up for, so that numbers keep to the clock.
     pub(super) async fn run(&self) {
-        let mut ticks = tokio::time::interval_at(self.clock.start, self.period);
+        let first = self.position.lock().unwrap_or_else(PoisonError::into_inner).next;
+        let begin = self.clock.start + Duration::from_nanos(self.period.as_nanos() as u64 * first);
+        let mut ticks = tokio::time::interval_at(begin, self.period);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
         loop {
             ticks.tick().await;
@@ -121,25 +145,17 @@ impl Live {
         (self.clock.start_unix + elapsed, self.clock.rtp_time(elapsed))
     }
 
-    fn recorded(&self, position: Position) -> &Picture {
+    fn recorded(&self, position: Position) -> &Arc<Picture> {
         let pictures = &self.clips[position.clip].pictures;
         &pictures[((position.next - position.origin) % pictures.len() as u64) as usize]
     }
 
     fn picture(&self, position: Position) -> LivePicture {
-        let recorded = self.recorded(position);
-        let mut nals = recorded.nals.clone();
-        // Supplemental information stands behind parameter sets and before the slices (H.264 §7.4.1.2.3).
-        let is_slice = |nal: &Bytes| matches!(nal_kind(nal), Some(NalKind::Slice | NalKind::Idr));
-        let first_slice = nals.iter().position(is_slice).unwrap_or(0);
-        nals.insert(first_slice, sei::build_picture_number(position.next).into());
-        LivePicture {
-            number: position.next,
-            key: recorded.key,
-            digest: recorded.digest.clone(),
-            rtp_time: self.rtp_time(position.next),
-            nals,
-        }
+        let mark: Bytes = sei::build_picture_number(position.next).into();
+        // Far smaller than a packet.
+        let mark = Payload::whole(mark);
+        let recorded = self.recorded(position).clone();
+        LivePicture { number: position.next, rtp_time: self.rtp_time(position.next), recorded, mark }
     }
 
     fn rtp_time(&self, number: u64) -> u32 {
@@ -187,7 +203,7 @@ mod tests {
 
     #[tokio::test]
     async fn numbers_and_rtp_times_go_on_while_the_clip_repeats() {
-        let live = Live::new(vec![clip(1)], Duration::from_millis(2));
+        let live = Live::new(vec![clip(1)], Duration::from_millis(2), Duration::ZERO);
         let mut pictures = live.join().pictures;
         tokio::select! {
             () = live.run() => {}
@@ -195,8 +211,11 @@ mod tests {
                 let mut previous: Option<Arc<LivePicture>> = None;
                 for number in 0..7 {
                     let picture = pictures.recv().await.unwrap();
-                    assert_eq!((picture.number, picture.key), (number, number % 3 == 0));
-                    let frame = length_prefixed(picture.nals.iter().map(AsRef::as_ref));
+                    assert_eq!((picture.number, picture.recorded.key), (number, number % 3 == 0));
+                    let units: Vec<&[u8]> = picture.payloads().map(|payload| &payload.bytes()[..]).collect();
+                    assert_eq!(units.len(), picture.packets());
+                    let frame = length_prefixed(units);
+                    assert_eq!(frame.len() as u64, picture.bytes());
                     assert_eq!(sei::picture_number(&frame), Some(number));
                     if let Some(previous) = previous {
                         assert_eq!(picture.rtp_time.wrapping_sub(previous.rtp_time), 180);
@@ -209,7 +228,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_client_is_told_the_rtp_time_of_the_next_key_frame() {
-        let live = Live::new(vec![clip(1)], Duration::from_millis(40));
+        let live = Live::new(vec![clip(1)], Duration::from_millis(40), Duration::ZERO);
         let mut position = live.position.lock().unwrap();
         position.next = 4;
         drop(position);
@@ -218,7 +237,7 @@ mod tests {
 
     #[tokio::test]
     async fn rtp_time_jumps_both_ways_and_the_wall_does_not() {
-        let live = Live::new(vec![clip(1)], Duration::from_millis(40));
+        let live = Live::new(vec![clip(1)], Duration::from_millis(40), Duration::ZERO);
         let before = live.rtp_time(10);
         live.jump(1000);
         assert_eq!(live.rtp_time(10), before.wrapping_add(90_000));
@@ -229,13 +248,29 @@ mod tests {
 
     #[tokio::test]
     async fn another_clip_begins_with_its_first_picture() {
-        let live = Live::new(vec![clip(1), clip(2)], Duration::from_millis(40));
+        let live = Live::new(vec![clip(1), clip(2)], Duration::from_millis(40), Duration::ZERO);
         live.position.lock().unwrap().next = 4;
         assert!(!live.show(2));
         assert!(live.show(1));
         let position = *live.position.lock().unwrap();
         let picture = live.picture(position);
-        assert!(picture.key);
-        assert_eq!((picture.number, &picture.digest), (4, &clip(2).pictures[0].digest));
+        assert!(picture.recorded.key);
+        assert_eq!((picture.number, &picture.recorded.digest), (4, &clip(2).pictures[0].digest));
+    }
+
+    #[tokio::test]
+    async fn a_head_start_changes_where_the_clip_begins_and_no_time() {
+        let live = Live::new(vec![clip(1)], Duration::from_millis(40), Duration::from_millis(90));
+        assert_eq!(live.position.lock().unwrap().next, 2);
+        let taken = live.start_unix() + Duration::from_millis(80);
+        assert!(taken.abs_diff(unix_now()) < Duration::from_secs(1));
+        let mut pictures = live.join().pictures;
+        tokio::select! {
+            () = live.run() => {}
+            picture = pictures.recv() => {
+                let picture = picture.unwrap();
+                assert_eq!((picture.number, &picture.recorded.digest), (2, &clip(1).pictures[2].digest));
+            }
+        }
     }
 }

@@ -32,7 +32,7 @@ pub use clip::{Clip, ClipError, Picture, picture_digest};
 pub use control::{ControlError, Order, UnknownOrder, send_order};
 pub use digest::Login;
 pub use recipe::{Recipe, RecipeError};
-pub use server::{Camera, OrderError};
+pub use server::{Camera, OrderError, Sent};
 
 /// How a camera is set up.
 #[derive(Debug, Clone)]
@@ -45,7 +45,10 @@ pub struct Options {
     pub clips: Vec<Clip>,
     /// From one picture to the next.
     pub picture_period: Duration,
-    /// Where the journal is appended to; none is kept without.
+    /// As if the camera had been started so long before it is: cameras that are started together would else show their key
+    /// frames together.
+    pub head_start: Duration,
+    /// Where the journal is appended to; none is kept without, only [`Camera::sent`] counts.
     pub journal: Option<PathBuf>,
     /// What clients must log in with; nothing when absent.
     pub login: Option<Login>,
@@ -63,6 +66,7 @@ impl Options {
             path: "/live".to_owned(),
             clips: vec![clip],
             picture_period: Duration::from_millis(40),
+            head_start: Duration::ZERO,
             journal: None,
             login: None,
             control: None,

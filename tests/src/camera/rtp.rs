@@ -14,6 +14,9 @@ pub(super) const CLOCK_RATE: u32 = 90_000;
 const PAYLOAD_MAX: usize = 1400;
 /// NAL unit type 28: a fragment of a larger unit (RFC 6184 §5.8).
 const FU_A: u8 = 28;
+/// Interleaving (RFC 2326 §10.12), RTP without extensions, and the head of a fragment.
+const HEAD_MAX: usize = 4 + RTP_HEAD + 2;
+const RTP_HEAD: usize = 12;
 /// From the NTP epoch (1900) to the Unix epoch, in seconds (RFC 5905 §6).
 const NTP_TO_UNIX_SECONDS: u64 = 2_208_988_800;
 
@@ -26,9 +29,54 @@ pub(super) enum Marker {
     Slice,
 }
 
+/// What one packet carries: a NAL unit, or a fragment of one. Made once for a recording, shared by all who are sent it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Payload {
+    /// What stands before a fragment (RFC 6184 §5.8); nothing stands before a whole unit.
+    fragment: Option<[u8; 2]>,
+    bytes: Bytes,
+    /// Whether it ends a slice.
+    ends_slice: bool,
+}
+
+impl Payload {
+    /// A unit that fits one packet and is no slice.
+    pub(super) fn whole(bytes: Bytes) -> Self {
+        Self { fragment: None, bytes, ends_slice: false }
+    }
+
+    /// What follows the head of the packet.
+    pub(super) fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    /// Whether it carries the marker, given that it is its picture's last or not.
+    pub(super) fn is_marked(&self, marker: Marker, is_last: bool) -> bool {
+        match marker {
+            Marker::Picture => is_last,
+            Marker::Slice => self.ends_slice,
+        }
+    }
+}
+
+/// All that stands before a payload on the RTSP connection: interleaving, RTP, and what marks a fragment.
+#[derive(Debug)]
+pub(super) struct Head {
+    bytes: [u8; HEAD_MAX],
+    length: usize,
+}
+
+impl AsRef<[u8]> for Head {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes[..self.length]
+    }
+}
+
 /// Makes the RTP packets of one stream, and counts them for its sender reports.
 #[derive(Debug)]
 pub(super) struct Packetizer {
+    /// Of the RTSP connection (RFC 2326 §10.12).
+    channel: u8,
     ssrc: u32,
     sequence: u16,
     packets: u32,
@@ -37,8 +85,8 @@ pub(super) struct Packetizer {
 
 impl Packetizer {
     /// `sequence` is that of the first packet.
-    pub(super) fn new(ssrc: u32, sequence: u16) -> Self {
-        Self { ssrc, sequence, packets: 0, octets: 0 }
+    pub(super) fn new(channel: u8, ssrc: u32, sequence: u16) -> Self {
+        Self { channel, ssrc, sequence, packets: 0, octets: 0 }
     }
 
     /// The sequence number of the next packet.
@@ -46,35 +94,25 @@ impl Packetizer {
         self.sequence
     }
 
-    /// The packets of one picture (RFC 6184 §5.6 and §5.8).
-    pub(super) fn picture(&mut self, nals: &[Bytes], rtp_time: u32, marker: Marker) -> Vec<Bytes> {
-        let mut packets = Vec::new();
-        for (index, nal) in nals.iter().enumerate() {
-            let is_marked = match marker {
-                Marker::Picture => index + 1 == nals.len(),
-                Marker::Slice => matches!(nal_kind(nal), Some(NalKind::Slice | NalKind::Idr)),
-            };
-            let payloads = payloads(nal);
-            let last = payloads.len() - 1;
-            for (index, payload) in payloads.iter().enumerate() {
-                packets.push(self.packet(payload, rtp_time, is_marked && index == last));
-            }
-        }
-        packets
-    }
-
-    fn packet(&mut self, payload: &Bytes, rtp_time: u32, marker: bool) -> Bytes {
-        let mut packet = BytesMut::with_capacity(12 + payload.len());
-        packet.put_u8(0x80); // version 2, no padding, extension or contributing sources (RFC 3550 §5.1)
-        packet.put_u8(u8::from(marker) << 7 | PAYLOAD_TYPE);
-        packet.put_u16(self.sequence);
-        packet.put_u32(rtp_time);
-        packet.put_u32(self.ssrc);
-        packet.put_slice(payload);
+    /// What stands before a payload (RFC 2326 §10.12, RFC 3550 §5.1, RFC 6184 §5.6 and §5.8).
+    pub(super) fn head(&mut self, payload: &Payload, rtp_time: u32, marked: bool) -> Head {
+        let fragment = payload.fragment.as_ref().map_or(&[][..], |bytes| bytes);
+        let octets = fragment.len() + payload.bytes.len();
+        let mut bytes = [0; HEAD_MAX];
+        let mut left = &mut bytes[..];
+        left.put_slice(&[b'$', self.channel]);
+        left.put_u16((RTP_HEAD + octets) as u16);
+        left.put_u8(0x80); // version 2, no padding, extension or contributing sources
+        left.put_u8(u8::from(marked) << 7 | PAYLOAD_TYPE);
+        left.put_u16(self.sequence);
+        left.put_u32(rtp_time);
+        left.put_u32(self.ssrc);
+        left.put_slice(fragment);
+        let length = HEAD_MAX - left.len();
         self.sequence = self.sequence.wrapping_add(1);
         self.packets = self.packets.wrapping_add(1);
-        self.octets = self.octets.wrapping_add(payload.len() as u32);
-        packet.freeze()
+        self.octets = self.octets.wrapping_add(octets as u32);
+        Head { bytes, length }
     }
 
     /// A sender report with the canonical name that RFC 3550 §6.1 asks for. `wall` counts from the Unix epoch and is
@@ -99,9 +137,10 @@ impl Packetizer {
 }
 
 /// What goes into packets for one NAL unit: itself, or its fragments.
-fn payloads(nal: &Bytes) -> Vec<Bytes> {
+pub(super) fn payloads(nal: &Bytes) -> Vec<Payload> {
+    let is_slice = matches!(nal_kind(nal), Some(NalKind::Slice | NalKind::Idr));
     if nal.len() <= PAYLOAD_MAX {
-        return vec![nal.clone()];
+        return vec![Payload { fragment: None, bytes: nal.clone(), ends_slice: is_slice }];
     }
     let header = nal[0];
     let indicator = header & 0xe0 | FU_A;
@@ -111,11 +150,13 @@ fn payloads(nal: &Bytes) -> Vec<Bytes> {
         .enumerate()
         .map(|(index, chunk)| {
             let start = u8::from(index == 0) << 7;
-            let end = u8::from(index + 1 == count) << 6;
-            let mut payload = BytesMut::with_capacity(chunk.len() + 2);
-            payload.put_slice(&[indicator, start | end | header & 0x1f]);
-            payload.put_slice(chunk);
-            payload.freeze()
+            let is_last = index + 1 == count;
+            let end = u8::from(is_last) << 6;
+            Payload {
+                fragment: Some([indicator, start | end | header & 0x1f]),
+                bytes: body.slice_ref(chunk),
+                ends_slice: is_slice && is_last,
+            }
         })
         .collect()
 }
@@ -133,13 +174,27 @@ pub(super) fn interleaved(channel: u8, packet: &Bytes) -> Bytes {
 mod tests {
     use super::*;
 
+    /// The RTP packets of a picture, without what interleaves them.
+    fn packets(nals: &[Bytes], marker: Marker) -> Vec<Vec<u8>> {
+        let mut packetizer = Packetizer::new(4, 7, 65_534);
+        let payloads: Vec<Payload> = nals.iter().flat_map(payloads).collect();
+        let packet = |(index, payload): (usize, &Payload)| {
+            let marked = payload.is_marked(marker, index + 1 == payloads.len());
+            let head = packetizer.head(payload, 90, marked);
+            let packet = [head.as_ref(), payload.bytes()].concat();
+            assert_eq!(packet[..2], [b'$', 4]);
+            assert_eq!(usize::from(u16::from_be_bytes([packet[2], packet[3]])), packet.len() - 4);
+            packet[4..].to_vec()
+        };
+        payloads.iter().enumerate().map(packet).collect()
+    }
+
     #[test]
     fn a_small_unit_is_one_packet_and_a_large_one_comes_back_from_its_fragments() {
         let small = Bytes::from_static(&[0x06, 1, 2]);
         let large: Bytes =
             (0..5000_u32).map(|i| if i == 0 { 0x65 } else { i as u8 }).collect::<Vec<u8>>().into();
-        let mut packetizer = Packetizer::new(7, 65_534);
-        let packets = packetizer.picture(&[small.clone(), large.clone()], 90, Marker::Picture);
+        let packets = packets(&[small.clone(), large.clone()], Marker::Picture);
         assert_eq!(packets.len(), 5);
         assert_eq!(packets[0][12..], small);
         let mut rebuilt = vec![packets[1][12] & 0xe0 | packets[1][13] & 0x1f];
@@ -155,10 +210,9 @@ mod tests {
 
     #[test]
     fn the_marker_ends_the_picture_or_each_slice_and_sequence_numbers_wrap() {
-        let nals =
-            vec![Bytes::from_static(&[6, 1]), Bytes::from_static(&[0x41, 1]), Bytes::from_static(&[0x41, 2])];
+        let nals = [&[6, 1][..], &[0x41, 1], &[0x41, 2]].map(Bytes::from_static);
         let seen = |marker| -> Vec<(bool, u16)> {
-            let packets = Packetizer::new(7, 65_534).picture(&nals, 90, marker);
+            let packets = packets(&nals, marker);
             packets.iter().map(|p| (p[1] & 0x80 != 0, u16::from_be_bytes([p[2], p[3]]))).collect()
         };
         assert_eq!(seen(Marker::Picture), [(false, 65_534), (false, 65_535), (true, 0)]);
@@ -167,7 +221,7 @@ mod tests {
 
     #[test]
     fn a_sender_report_has_whole_words_and_the_ntp_time() {
-        let report = Packetizer::new(7, 0).sender_report(Duration::from_millis(1_700_000_000_500), 1);
+        let report = Packetizer::new(0, 7, 0).sender_report(Duration::from_millis(1_700_000_000_500), 1);
         assert_eq!(report.len(), 28 + 20);
         assert_eq!(u32::from_be_bytes(report[8..12].try_into().unwrap()), 3_908_988_800);
         assert_eq!(u32::from_be_bytes(report[12..16].try_into().unwrap()), 1 << 31);

@@ -23,6 +23,17 @@ pub struct Camera {
     control: Option<SocketAddr>,
 }
 
+/// What a camera has sent, to all clients together.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Sent {
+    /// How often PLAY was accepted.
+    pub plays: u64,
+    /// Pictures whose last byte has gone.
+    pub pictures: u64,
+    /// Their bytes, as they are stored: a length of four bytes before each unit.
+    pub bytes: u64,
+}
+
 /// What all connections of a camera share.
 #[derive(Debug)]
 pub(super) struct Shared {
@@ -35,6 +46,9 @@ pub(super) struct Shared {
     journal: Option<Mutex<File>>,
     tasks: TaskTracker,
     next_connection: AtomicU64,
+    plays: AtomicU64,
+    sent_pictures: AtomicU64,
+    sent_bytes: AtomicU64,
     /// Ends the listening of now; none while the camera has vanished.
     listening: tokio::sync::Mutex<Option<Listening>>,
 }
@@ -90,7 +104,7 @@ impl Camera {
             None => None,
         };
         let shared = Arc::new(Shared {
-            live: Live::new(options.clips.clone(), options.picture_period),
+            live: Live::new(options.clips.clone(), options.picture_period, options.head_start),
             faults: Faults {
                 silent: AtomicBool::new(false),
                 reports: AtomicBool::new(true),
@@ -103,6 +117,9 @@ impl Camera {
             journal: open_journal(&options)?,
             tasks: TaskTracker::new(),
             next_connection: AtomicU64::new(1),
+            plays: AtomicU64::new(0),
+            sent_pictures: AtomicU64::new(0),
+            sent_bytes: AtomicU64::new(0),
             listening: tokio::sync::Mutex::new(None),
             options,
         });
@@ -133,6 +150,16 @@ impl Camera {
         self.control
     }
 
+    /// What has gone to all clients so far.
+    pub fn sent(&self) -> Sent {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Sent {
+            plays: read(&self.shared.plays),
+            pictures: read(&self.shared.sent_pictures),
+            bytes: read(&self.shared.sent_bytes),
+        }
+    }
+
     /// Obeys an order; it is in force when this returns.
     pub async fn order(&self, order: Order) -> Result<(), OrderError> {
         self.shared.obey(order).await
@@ -153,6 +180,22 @@ impl Drop for Camera {
 }
 
 impl Shared {
+    /// Counts and journals that PLAY was accepted.
+    pub(super) fn played(&self, connection: u64) {
+        self.journal(&Entry::Play { connection, unix_ms: unix_ms() });
+        self.plays.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a picture whose last byte has gone to a client.
+    pub(super) fn sent(&self, bytes: u64) {
+        self.sent_pictures.fetch_add(1, Ordering::Relaxed);
+        self.sent_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(super) fn keeps_journal(&self) -> bool {
+        self.journal.is_some()
+    }
+
     /// Appends a line to the journal. A journal that cannot be written makes every count wrong, so that is said loudly.
     pub(super) fn journal(&self, entry: &Entry) {
         let Some(journal) = &self.journal else { return };

@@ -29,6 +29,8 @@ const PACKAGES: &[(&str, &str)] = &[
     ("gstreamer1.0-plugins-good", "two of the demo's cameras"),
     ("gstreamer1.0-plugins-bad", "two of the demo's cameras"),
     ("gstreamer1.0-plugins-ugly", "x264 for the demo's cameras"),
+    ("gstreamer1.0-tools", "gst-launch-1.0, to compare the producer with"),
+    ("gstreamer1.0-libav", "AAC for the foreign cameras of the tests"),
     ("ffmpeg", "test media, and ffprobe"),
     ("python3-venv", "the foreign clients' environment, where python3 is Debian's"),
 ];
@@ -113,7 +115,8 @@ impl Tools {
         // Two commands at once would build everything twice on two cores.
         let lock = File::create(self.cache.join("tools/.lock"))?;
         lock.lock().context("failed to lock the tools folder")?;
-        ensure_packages(steps)?;
+        let all: Vec<_> = PACKAGES.iter().map(|(name, _)| *name).collect();
+        Self::ensure_packages(steps, &all)?;
         self.ensure_go_programs(steps)
     }
 
@@ -126,6 +129,27 @@ impl Tools {
         let Some(program) = all.first() else { bail!("{name} is none of the tools") };
         self.build_missing(&all, steps)?;
         Ok(self.folder(&program.folder).join(program.name))
+    }
+
+    /// Installs those of these Debian packages that are missing, as root.
+    pub fn ensure_packages(steps: &Steps, packages: &[&'static str]) -> Result<()> {
+        let missing: Vec<_> = packages.iter().copied().filter(|name| !is_installed(name)).collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        crate::cluster::need_root("installing Debian packages")?;
+        steps.say(format!("installing {} Debian packages: {}", missing.len(), missing.join(" ")));
+        let log = cache_dir().join("tools/apt.log");
+        let mut update = Command::new("apt-get");
+        update.args(["update", "-qq"]);
+        run_logged(&mut update, &log, "apt-get update", steps)?;
+        let mut install = Command::new("apt-get");
+        install.env("DEBIAN_FRONTEND", "noninteractive");
+        install.args(["install", "-y", "-qq", "--no-install-recommends"]).args(&missing);
+        run_logged(&mut install, &log, "apt-get install", steps)?;
+        disable_services(&missing);
+        steps.done("installed Debian packages");
+        Ok(())
     }
 
     fn ensure_go_programs(&self, steps: &Steps) -> Result<()> {
@@ -203,26 +227,6 @@ fn go_programs() -> Vec<GoProgram> {
         source: GoSource::Module(format!("helm.sh/helm/v3/cmd/helm@{HELM}")),
     };
     kubernetes.into_iter().chain([coredns, helm]).collect()
-}
-
-fn ensure_packages(steps: &Steps) -> Result<()> {
-    let missing: Vec<_> = PACKAGES.iter().map(|(name, _)| *name).filter(|name| !is_installed(name)).collect();
-    if missing.is_empty() {
-        return Ok(());
-    }
-    super::cluster::need_root("installing Debian packages")?;
-    steps.say(format!("installing {} Debian packages: {}", missing.len(), missing.join(" ")));
-    let log = cache_dir().join("tools/apt.log");
-    let mut update = Command::new("apt-get");
-    update.args(["update", "-qq"]);
-    run_logged(&mut update, &log, "apt-get update", steps)?;
-    let mut install = Command::new("apt-get");
-    install.env("DEBIAN_FRONTEND", "noninteractive");
-    install.args(["install", "-y", "-qq", "--no-install-recommends"]).args(&missing);
-    run_logged(&mut install, &log, "apt-get install", steps)?;
-    disable_services(&missing);
-    steps.done("installed Debian packages");
-    Ok(())
 }
 
 /// Packages start services of their own where systemd runs; the cluster brings its own and needs none of them. Those of

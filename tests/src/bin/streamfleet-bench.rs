@@ -1,0 +1,88 @@
+//! Measures the product: what it costs, and what it does when things break. `make bench-producer` calls it, and its
+//! sisters do. Ends with an error where something that must be is not.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use clap::{Parser, Subcommand};
+use streamfleet_tests::figures::{self, Figure};
+use streamfleet_tests::steps::Steps;
+use streamfleet_tests::{bench, faults};
+
+/// Measures Streamfleet.
+#[derive(Debug, Parser)]
+struct Args {
+    #[command(subcommand)]
+    command: Subject,
+}
+
+#[derive(Debug, Subcommand)]
+enum Subject {
+    /// What the producer costs, beside ffmpeg and GStreamer.
+    Producer,
+    /// What becomes of pictures when something breaks.
+    FaultsProducer {
+        /// Only these scenarios, separated by commas.
+        #[arg(long)]
+        only: Option<String>,
+    },
+    /// Plays cameras and throws away what they send.
+    Read {
+        /// For how long.
+        #[arg(long)]
+        seconds: u64,
+        /// The cameras.
+        urls: Vec<String>,
+    },
+}
+
+fn main() -> ExitCode {
+    let steps = Steps::start();
+    drop(rustls::crypto::ring::default_provider().install_default());
+    match run(Args::parse().command, &steps) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            steps.say(format!("FAILED: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Subject, steps: &Steps) -> Result<()> {
+    let mut runtime = match command {
+        // One thread: cameras, and whoever looks at clocks and counters, take little, and leave the rest to what is
+        // measured.
+        Subject::Producer | Subject::Read { .. } => tokio::runtime::Builder::new_current_thread(),
+        Subject::FaultsProducer { .. } => tokio::runtime::Builder::new_multi_thread(),
+    };
+    runtime.enable_all().build()?.block_on(perform(command, steps))
+}
+
+async fn perform(command: Subject, steps: &Steps) -> Result<()> {
+    match command {
+        Subject::Producer => conclude("producer", &bench::producer(steps).await?, steps),
+        Subject::FaultsProducer { only } => {
+            let figures = faults::producer(only.as_deref().filter(|only| !only.is_empty()), steps).await?;
+            conclude("faults-producer", &figures, steps)
+        }
+        Subject::Read { seconds, urls } => {
+            let counts = bench::read(&urls, Duration::from_secs(seconds)).await?;
+            steps.text(format!("{} bytes from {} cameras", counts.iter().sum::<u64>(), counts.len()));
+            Ok(())
+        }
+    }
+}
+
+/// Shows the figures, keeps them, and says whether all are as they must be.
+fn conclude(name: &str, figures: &[Figure], steps: &Steps) -> Result<()> {
+    steps.text(figures::table(figures));
+    let path = figures::write(name, figures)?;
+    steps.text(format!("written to {}", path.display()));
+    let missed: Vec<&str> =
+        figures.iter().filter(|figure| figure.is_missed()).map(|figure| figure.metric.as_str()).collect();
+    if !missed.is_empty() {
+        bail!("missed: {}", missed.join(", "));
+    }
+    Ok(())
+}

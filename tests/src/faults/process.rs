@@ -1,0 +1,42 @@
+//! The producer's own process, and the machine under it.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use streamfleet_contract::{Spool, SpoolMode};
+
+use super::{Limits, MEMORY, Played, Report, Scale, Trial};
+use crate::journal::Entry;
+use crate::rig::{Plan, ends, unix_ms};
+
+/// From a start until something is stored: what was left is sent first.
+const START_MAX: Duration = Duration::from_secs(20);
+
+/// The producer is killed every 20 s, with a journal on disk.
+pub(super) async fn kill(scale: Scale) -> Result<Vec<Report>> {
+    let mut plan = Plan::new("kill-9", scale.recipe).memory(MEMORY);
+    plan.process.spool =
+        Some(Spool { path: "spool".to_owned(), max_bytes: MEMORY, mode: SpoolMode::Journal });
+    let (mut trial, mut producer) = Trial::start(plan).await?;
+    let (kills, distance) = if scale.short { (1, 5) } else { (5, 20) };
+    let began_ms = unix_ms();
+    for _ in 0..kills {
+        tokio::time::sleep(Duration::from_secs(distance)).await;
+        producer.kill().await?;
+        producer = trial.again().await?;
+    }
+    // What was received in the last 200 ms before a kill is exempt, and what comes before the next PLAY's first key frame.
+    let journal = trial.rig.journal(0)?;
+    let excused: Vec<u64> = ends(&journal).into_iter().map(|(connection, _)| connection).collect();
+    let plays = journal.iter().filter(|entry| matches!(entry, Entry::Play { .. })).count();
+    anyhow::ensure!(plays == kills + 1, "{plays} PLAYs after {kills} kills");
+    let played = Played { excused, ..Played::until_now(producer, began_ms) };
+    let limits = Limits {
+        lost: 0,
+        repeated: kills * scale.window(),
+        recover: START_MAX,
+        attempts: false,
+        gaps: false,
+    };
+    trial.conclude(played, |_| "kill-9".to_owned(), |_| limits).await
+}
