@@ -47,6 +47,11 @@ impl Arrivals {
         kept.1.push_back(Arrival { n, us, track, timecode, bytes, number });
     }
 
+    /// How many there were.
+    pub fn count(&self) -> u64 {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).0
+    }
+
     /// Those after number `n`, oldest first, at most `limit`.
     pub fn since(&self, n: u64, limit: usize) -> Vec<Arrival> {
         let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);

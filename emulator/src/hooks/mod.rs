@@ -93,6 +93,7 @@ pub fn answer(
             Ok(json!({"expired": service.credentials.expire_temporary(jiff::Timestamp::now())}))
         }
         ("GET", ["discarded"]) => Ok(json!({"bytes": service.discarded.load(Ordering::Relaxed)})),
+        ("GET", ["arrivals-count"]) => Ok(arrivals_count(service)),
         ("GET", ["arrivals"]) => arrivals(service, query),
         ("POST", ["error"]) => order::<ErrorOrder>(body).map(|order| fail(service, &order)),
         ("POST", ["cut"]) => order::<CutOrder>(body).and_then(|order| cut(service, &order)),
@@ -163,6 +164,14 @@ fn arrivals(service: &Service, query: &str) -> Result<Value, String> {
         .flatten()
         .collect();
     serde_json::to_value(found).map_err(|error| error.to_string())
+}
+
+fn arrivals_count(service: &Service) -> Value {
+    let counted = |stream: Arc<Stream>| {
+        let frames = stream.upload.get().map_or(0, |upload| upload.arrivals.count());
+        json!({"stream": stream.record().name, "frames": frames})
+    };
+    streams(service, None).map(counted).collect()
 }
 
 /// What temporary keys were given, without anything secret.
