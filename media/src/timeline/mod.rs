@@ -9,12 +9,15 @@
 //!   if the second track comes when that zero says, or else by arrival. The other tracks follow the leading one.
 //! - **A media clock that jumps** (a camera that restarts its clock, an encoder that counts anew) is anchored anew, where
 //!   the arrival of its sample says.
-//! - **The wall clock** may be given a correction ([`Timeline::set_wall_offset`]: the service's `Date`). Steps of it are
-//!   believed after 30 s, and then followed slowly; at once at the next connection.
+//! - **The wall clock** may be given a correction ([`Timeline::set_wall_offset`]: the service's `Date`). It is followed
+//!   slowly; at once at the next connection. A step of the wall clock counts when the service's next `Date` confirms
+//!   it, or after 30 s where none was ever heard.
 //! - **The camera's own clock** dates the media instead, where that is asked for ([`Dating::Camera`]), as long as it is
 //!   within [`CAMERA_OFFSET_MS_MAX`] of the node's.
 
 mod reports;
+#[cfg(test)]
+mod tests;
 mod track;
 mod wall;
 
@@ -118,6 +121,16 @@ impl Timeline {
         self.latest_ms = self.latest_ms.max(Some(floor_ms));
     }
 
+    /// Moves all times by this many milliseconds: everything given out before is dated anew.
+    pub fn shift(&mut self, by_ms: i64) {
+        for clock in self.clocks.iter_mut().flatten() {
+            clock.shift(by_ms.saturating_mul(1_000));
+        }
+        for ms in [&mut self.latest_ms, &mut self.key_ms].into_iter().flatten() {
+            *ms = ms.saturating_add(by_ms);
+        }
+    }
+
     /// A new connection stands, with this many tracks and other media clocks than before. The others follow the `lead`.
     pub fn connected(&mut self, tracks: usize, lead: usize) {
         self.clocks = vec![None; tracks];
@@ -158,27 +171,28 @@ impl Timeline {
         reading: Reading,
     ) -> Option<Place> {
         let now_us = self.wall.time_us(reading);
+        let mono_us = reading.mono_us();
         let known = self.clocks.get_mut(track)?.take();
         let mut has_jumped = false;
         let mut clock = match known {
-            Some(clock) if clock.continues(ticks, rate, is_start, now_us) => clock,
+            Some(clock) if clock.continues(ticks, rate, is_start, mono_us) => clock,
             Some(old) => {
                 has_jumped = true;
                 self.reports.forget(track);
                 // It goes on where it would have, by its arrival.
-                let us = now_us.saturating_sub(old.least_late_us());
-                self.anchored(track, Clock::new(ticks, rate, self.not_behind(us), now_us))
+                let us = mono_us.saturating_sub(old.least_late_us());
+                self.anchored(track, Clock::new(ticks, rate, self.not_behind(us), mono_us))
             }
             None if track == self.lead => {
                 let us = self.dated_us(ticks).unwrap_or(now_us);
-                Clock::new(ticks, rate, self.not_behind(us), now_us)
+                Clock::new(ticks, rate, self.not_behind(us), mono_us)
             }
             None => {
-                let us = self.joined_us(track, (ticks, rate), now_us)?;
-                self.anchored(track, Clock::new(ticks, rate, us, now_us))
+                let us = self.joined_us(track, (ticks, rate), mono_us)?;
+                self.anchored(track, Clock::new(ticks, rate, us, mono_us))
             }
         };
-        self.correct(track, &mut clock, ticks, now_us);
+        self.correct(track, &mut clock, ticks, (mono_us, now_us));
         let time_ms = clock.time_us(ticks).div_euclid(1_000);
         self.clocks[track] = Some(clock);
         Some(Place { time_ms, has_jumped })
@@ -216,9 +230,9 @@ impl Timeline {
     }
 
     /// Where a track begins that is not the leading one.
-    fn joined_us(&self, track: usize, (ticks, rate): (i64, u32), now_us: i64) -> Option<i64> {
+    fn joined_us(&self, track: usize, (ticks, rate): (i64, u32), mono_us: i64) -> Option<i64> {
         let lead = self.clocks.get(self.lead)?.as_ref()?;
-        let arrived = now_us.saturating_sub(lead.least_late_us());
+        let arrived = mono_us.saturating_sub(lead.least_late_us());
         let joined = self.reports.same_moment(track, ticks, self.lead).map(|at| lead.time_us(at));
         if let Some(joined) = joined.filter(|joined| is_near(*joined, arrived, APART_US_MAX)) {
             return Some(joined);
@@ -227,13 +241,11 @@ impl Timeline {
         Some(if is_near(common, arrived, COMMON_ZERO_US_MAX) { common } else { arrived })
     }
 
-    fn correct(&mut self, track: usize, clock: &mut Clock, ticks: i64, now_us: i64) {
+    fn correct(&mut self, track: usize, clock: &mut Clock, ticks: i64, (mono_us, now_us): (i64, i64)) {
         if track == self.lead {
-            let late = clock.note_arrival(ticks, now_us);
+            clock.note_arrival(ticks, mono_us, now_us.saturating_sub(mono_us));
             if let Some(us) = self.dated_us(ticks) {
                 clock.goal_us = us.saturating_sub(clock.time_us(ticks)).saturating_add(clock.applied_us);
-            } else if let Some(late) = late {
-                clock.goal_us = clock.applied_us.saturating_add(late);
             }
             self.common_us += clock.slew(ticks, LEAD_SLEW_PART);
             return;

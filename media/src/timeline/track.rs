@@ -41,7 +41,7 @@ pub(super) struct Clock {
     /// What they are to become.
     pub(super) goal_us: i64,
     latest_ticks: i64,
-    /// How far arrival was behind the track's time at the anchor; at least, since then, in the window before and in
+    /// The monotonic clock less the track's time, whatever that is: at the anchor; the least of the window before; and of
     /// this one.
     late_us: i64,
     least_before: Option<i64>,
@@ -49,8 +49,8 @@ pub(super) struct Clock {
 }
 
 impl Clock {
-    /// A clock that stands at `us` at `ticks`, seen at the true time `now_us`.
-    pub(super) fn new(ticks: i64, rate: u32, us: i64, now_us: i64) -> Self {
+    /// A clock that stands at `us` at `ticks`, seen at the monotonic time `mono_us`.
+    pub(super) fn new(ticks: i64, rate: u32, us: i64, mono_us: i64) -> Self {
         Self {
             rate,
             ticks,
@@ -58,7 +58,7 @@ impl Clock {
             applied_us: 0,
             goal_us: 0,
             latest_ticks: ticks,
-            late_us: now_us.saturating_sub(us),
+            late_us: mono_us.saturating_sub(us),
             least_before: None,
             window: None,
         }
@@ -70,21 +70,21 @@ impl Clock {
         self.us.saturating_add(since).saturating_add(self.applied_us)
     }
 
-    /// The ticks of a track with another zero of the same clock, `us` microseconds after the zero of both.
+    /// The corrected time of tick 0.
     pub(super) fn zero_us(&self) -> i64 {
         self.time_us(0)
     }
 
-    /// How far behind the true time the track runs at the least.
+    /// How far behind the monotonic clock the track runs at the least.
     pub(super) fn least_late_us(&self) -> i64 {
         let now = self.window.map(|(_, least)| least);
         now.into_iter().chain(self.least_before).min().unwrap_or(self.late_us)
     }
 
-    /// Whether a sample at `ticks` that comes at `now_us` can be of the same clock.
-    pub(super) fn continues(&self, ticks: i64, rate: u32, is_start: bool, now_us: i64) -> bool {
+    /// Whether a sample at `ticks` that comes at `mono_us` can be of the same clock.
+    pub(super) fn continues(&self, ticks: i64, rate: u32, is_start: bool, mono_us: i64) -> bool {
         let step = micros(i128::from(ticks) - i128::from(self.latest_ticks), self.rate);
-        let late = now_us.saturating_sub(self.time_us(ticks));
+        let late = mono_us.saturating_sub(self.time_us(ticks));
         let since_anchor = late.saturating_sub(self.late_us);
         // What decoding starts with is later than all before it, whatever is reordered.
         let is_back = step < if is_start { 0 } else { -REORDER_US_MAX };
@@ -103,17 +103,28 @@ impl Clock {
         step
     }
 
-    /// Notes when the sample at `ticks` came. At a window's end, gives how far the track's time is behind at the least,
-    /// where that is not nothing.
-    pub(super) fn note_arrival(&mut self, ticks: i64, now_us: i64) -> Option<i64> {
-        let late = now_us.saturating_sub(self.time_us(ticks));
-        let (since, least) = self.window.map_or((now_us, late), |(since, least)| (since, least.min(late)));
-        if now_us.saturating_sub(since) < WINDOW_US {
+    /// Notes when the sample at `ticks` came. The true time is `ahead_us` ahead of the monotonic clock. At a window's end the
+    /// goal is set so that the sample with the least delay came without any; unless that is nearly so.
+    pub(super) fn note_arrival(&mut self, ticks: i64, mono_us: i64, ahead_us: i64) {
+        let late = mono_us.saturating_sub(self.time_us(ticks));
+        let (since, least) = self.window.map_or((mono_us, late), |(since, least)| (since, least.min(late)));
+        if mono_us.saturating_sub(since) < WINDOW_US {
             self.window = Some((since, least));
-            return None;
+            return;
         }
         self.least_before = Some(least);
         self.window = None;
-        (least.abs() > DEAD_BAND_US).then_some(least)
+        let behind = least.saturating_add(ahead_us);
+        let is_right = behind.unsigned_abs() <= DEAD_BAND_US.unsigned_abs();
+        self.goal_us = self.applied_us.saturating_add(if is_right { 0 } else { behind });
+    }
+
+    /// Moves the whole clock.
+    pub(super) fn shift(&mut self, by_us: i64) {
+        self.us = self.us.saturating_add(by_us);
+        self.late_us = self.late_us.saturating_sub(by_us);
+        let moved = |late: i64| late.saturating_sub(by_us);
+        self.least_before = self.least_before.map(moved);
+        self.window = self.window.map(|(since, least)| (since, moved(least)));
     }
 }

@@ -169,6 +169,18 @@ impl Intake {
         self.timeline.set_floor(floor_ms);
     }
 
+    /// What was given out is dated anew, by this many milliseconds: so is what comes.
+    pub fn retimed(&mut self, by_ms: i64) {
+        self.timeline.shift(by_ms);
+        self.queues.shift(by_ms);
+        self.sound.shift(by_ms);
+        let times = [&mut self.key_place_ms, &mut self.last_key_ms, &mut self.last_lead_ms];
+        for ms in times.into_iter().flatten() {
+            *ms = ms.saturating_add(by_ms);
+        }
+        self.last_sound_ms = self.last_sound_ms.saturating_add(by_ms);
+    }
+
     /// A connection stands, with these tracks. What the one before left is given out first.
     pub fn connected(&mut self, tracks: &[Codec]) {
         self.ended();

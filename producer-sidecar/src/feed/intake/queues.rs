@@ -145,6 +145,14 @@ impl Queues {
         self.audio.place(place);
     }
 
+    /// Moves all places.
+    pub(super) fn shift(&mut self, by_ms: i64) {
+        let waiting = self.video.waiting.iter_mut().chain(&mut self.audio.waiting);
+        for ms in waiting.filter_map(|queued| queued.time_ms.as_mut()).chain(&mut self.video_ms) {
+            *ms = ms.saturating_add(by_ms);
+        }
+    }
+
     /// When the first sample that waits was read.
     pub(super) fn first_read(&self) -> Option<Duration> {
         let read = |queue: &Queue| queue.waiting.front().map(|queued| queued.read_at.mono);

@@ -44,6 +44,12 @@ impl Sound {
         self.latest_ms = self.latest_ms.max(Some(time_ms));
     }
 
+    /// Moves all times.
+    pub(super) fn shift(&mut self, by_ms: i64) {
+        self.latest_ms = self.latest_ms.map(|ms| ms.saturating_add(by_ms));
+        self.began_ms = self.began_ms.saturating_add(by_ms);
+    }
+
     /// Whether a key frame at this time is to wait for sound.
     pub(super) fn is_awaited(&self, key_ms: i64) -> bool {
         let is_expected = self.is_stored || !self.has_key;
