@@ -46,9 +46,11 @@ pub(super) struct Assembler<T> {
     marks_slices: bool,
     /// The timestamp of the picture that was finished last.
     finished: Option<u32>,
-    /// Packets lost since the last sample, and whether any were since the last packet.
+    /// Packets lost since the last sample, without those since the last packet.
     lost: u32,
-    gap: bool,
+    gap: u32,
+    /// A picture was left out since the last sample.
+    has_left_out: bool,
     /// Parameters were given out: without them pictures are of no use.
     has_parameters: bool,
     /// Start codes were seen where none may be, or how many pictures are searched yet.
@@ -85,7 +87,8 @@ impl<T: Copy> Assembler<T> {
             marks_slices: false,
             finished: None,
             lost: 0,
-            gap: false,
+            gap: 0,
+            has_left_out: false,
             has_parameters: false,
             has_start_codes: false,
             searches: PICTURES_SEARCHED,
@@ -94,29 +97,32 @@ impl<T: Copy> Assembler<T> {
 
     /// Packets are missing before the next one.
     pub(super) fn lose(&mut self, packets: u32) {
-        self.lost = self.lost.saturating_add(packets);
-        self.gap |= packets > 0;
+        self.gap = self.gap.saturating_add(packets);
     }
 
     /// Turns to the picture of the next packet, whose first NAL unit has this head. False where the packet is the rest of
     /// a picture that was given out already: it is to be left out.
     pub(super) fn turn_to(&mut self, place: Place<T>, head: &[u8], out: &mut Vec<(Sample, T)>) -> bool {
-        let gap = std::mem::take(&mut self.gap);
+        let packets = std::mem::take(&mut self.gap);
+        let gap = packets > 0;
         let first = self.first(head);
-        let Some(picture) = &mut self.picture else { return self.turn_from_none(place, first, gap) };
+        let Some(picture) = &mut self.picture else {
+            self.lost = self.lost.saturating_add(packets);
+            return self.turn_from_none(place, first, gap);
+        };
         if picture.place.timestamp == place.timestamp {
             if picture.marked && first == First::Before {
                 // The parameter sets before the next picture may have this one's timestamp.
                 self.finish(out);
                 self.begin(place, gap);
-                return true;
+            } else {
+                if picture.marked && first == First::Slice {
+                    self.marks_slices = true;
+                    picture.marked = false;
+                }
+                picture.broken |= gap;
             }
-            if picture.marked && first == First::Slice {
-                self.marks_slices = true;
-                picture.marked = false;
-            }
-            picture.broken |= gap;
-        } else if !self.builder.has_slice() && self.builder.open_unit().is_none() {
+        } else if !picture.broken && !self.builder.has_slice() && self.builder.open_unit().is_none() {
             // What comes before the slices may have a timestamp of its own.
             picture.place = Place { note: picture.place.note, ..place };
             picture.marked = false;
@@ -126,6 +132,8 @@ impl<T: Copy> Assembler<T> {
             self.finish(out);
             self.begin(place, gap);
         }
+        // The picture before was whole without them, or was not given out.
+        self.lost = self.lost.saturating_add(packets);
         true
     }
 
@@ -252,15 +260,14 @@ impl<T: Copy> Assembler<T> {
     /// Gives out the picture that is there, if no part of it is missing.
     fn finish(&mut self, out: &mut Vec<(Sample, T)>) {
         let Some(picture) = self.picture.take() else { return };
-        if !self.builder.has_slice() {
+        if !self.builder.has_slice() && !picture.broken {
             return self.builder.discard_picture();
         }
         self.finished = Some(picture.place.timestamp);
         self.searches = self.searches.saturating_sub(1);
         let has_begun = self.builder.has_first_slice() || !picture.after_gap;
         if picture.broken || !has_begun || self.builder.open_unit().is_some() {
-            // The next picture says that something is missing.
-            self.lost = self.lost.max(1);
+            self.has_left_out = true;
             return self.builder.discard_picture();
         }
         self.slices_before = Some(self.builder.slices());
@@ -269,12 +276,14 @@ impl<T: Copy> Assembler<T> {
         if !self.has_parameters {
             return;
         }
+        // Whatever the reason, the next picture says that something is missing.
+        let lost = std::mem::take(&mut self.lost).max(std::mem::take(&mut self.has_left_out).into());
         let sample = Sample {
             track: self.track,
             ticks: picture.place.ticks,
             rate: self.rate,
             access: whole.access,
-            lost: std::mem::take(&mut self.lost),
+            lost,
             data: whole.data,
             parameters: whole.parameters,
         };

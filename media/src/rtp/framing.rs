@@ -5,6 +5,9 @@ use super::message::{Message, MessageError};
 /// How many stray bytes may come in one row before the connection is given up.
 const STRAY_MAX: usize = 64 << 10;
 
+/// No item is longer: a buffer of this size can always be emptied.
+pub const ITEM_BYTES_MAX: usize = PREFIX + u16::MAX as usize;
+
 /// The bytes before a packet: `$`, its channel, its length.
 const PREFIX: usize = 4;
 

@@ -4,9 +4,10 @@
 //! without a colon, text that is not UTF-8. The crate `rtsp-types` refuses all of these, and gives URLs back other than
 //! they came; so this is our own.
 
-/// The longest head of a message, and the longest body: more than any description has.
-const HEAD_MAX: usize = 16 << 10;
-const BODY_MAX: usize = 256 << 10;
+/// The longest head of a message, and the longest body: more than any description has. Together with a packet's prefix
+/// they are no longer than the longest packet, so that one buffer has room for either.
+const HEAD_MAX: usize = 15 << 10;
+const BODY_MAX: usize = 48 << 10;
 
 /// A message from the server.
 #[derive(Debug, Clone, PartialEq, Eq)]

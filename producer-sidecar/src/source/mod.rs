@@ -4,15 +4,16 @@
 //! this task when the URL changes.
 
 pub mod credentials;
+pub mod input;
 pub mod outlet;
+pub mod pattern;
 pub mod rtsp;
-pub mod slices;
 pub mod tick;
 pub mod timeline;
 
 use std::time::Duration;
 
-use streamfleet_contract::{CredentialFiles, Source, SourceReason, SourceState};
+use streamfleet_contract::{Audio, CredentialFiles, Source, SourceReason, SourceState};
 use streamfleet_media::track::{Codec, Sample, SenderReport};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout_at};
@@ -42,6 +43,8 @@ pub struct SourceSettings {
     pub source: Source,
     /// Where the user name and password are, where the camera asks for them.
     pub credentials: Option<CredentialFiles>,
+    /// Which sound is wanted: cameras are not asked for other sound.
+    pub audio: Audio,
 }
 
 /// Why a source could not be opened, or ended. The message is for people and free of secrets.
@@ -134,10 +137,11 @@ async fn try_once(
         None => return Ok((None, Ending::Stopped)),
     };
     let ending = match &settings.source {
-        Source::Rtsp(rtsp) => rtsp::run(rtsp, credentials.clone(), outlet, stop).await?,
-        Source::File(_) | Source::Fifo(_) | Source::Socket(_) | Source::TestPattern(_) => {
-            SourceError::new(SourceReason::InputUnavailable, "this kind of source is not carried yet").into()
-        }
+        Source::Rtsp(rtsp) => rtsp::run(rtsp, settings.audio, credentials.clone(), outlet, stop).await?,
+        Source::File(file) => input::file::run(file, outlet, stop).await?,
+        Source::Fifo(pipe) => input::fifo::run(pipe, outlet, stop).await?,
+        Source::Socket(pipe) => input::socket::run(pipe, outlet, stop).await?,
+        Source::TestPattern(pattern) => pattern::run(pattern, outlet, stop).await?,
     };
     Ok((credentials, ending))
 }
@@ -213,6 +217,7 @@ mod tests {
         let settings = SourceSettings {
             source: Source::Rtsp(RtspSource::new("rtsp://127.0.0.1:1/live")),
             credentials: Some(files.clone()),
+            audio: Audio::default(),
         };
         let (sender, mut events) = mpsc::channel(8);
         let stop = CancellationToken::new();

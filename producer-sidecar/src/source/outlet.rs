@@ -25,6 +25,11 @@ impl Outlet {
         Self { clock, events, connected: false }
     }
 
+    /// The process's clocks.
+    pub fn clock(&self) -> Clock {
+        self.clock
+    }
+
     /// Reads the process's clocks.
     pub fn now(&self) -> Now {
         self.clock.now()

@@ -71,13 +71,19 @@ impl Trust {
     }
 }
 
-fn build(pem: Vec<u8>, ca_file: Option<&str>) -> Result<Known, TrustError> {
+/// The system's certificate authorities, and those of a CA file with this content.
+pub(crate) fn authorities(pem: &[u8], ca_file: Option<&str>) -> Result<RootCertStore, TrustError> {
     let mut roots = RootCertStore::empty();
     // Certificates of the system that cannot be used are passed over, as everybody does.
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     if let Some(path) = ca_file {
-        add_file(&mut roots, &pem).ok_or_else(|| TrustError::InvalidFile { path: path.to_owned() })?;
+        add_file(&mut roots, pem).ok_or_else(|| TrustError::InvalidFile { path: path.to_owned() })?;
     }
+    Ok(roots)
+}
+
+fn build(pem: Vec<u8>, ca_file: Option<&str>) -> Result<Known, TrustError> {
+    let roots = authorities(&pem, ca_file)?;
     if roots.is_empty() {
         return Ok(Known { pem, config: None });
     }

@@ -15,7 +15,7 @@ use crate::track::Codec;
 pub use self::fields::resolve;
 
 /// The longest description that is read, and the most media in it.
-const BYTES_MAX: usize = 256 << 10;
+const BYTES_MAX: usize = 48 << 10;
 const MEDIA_MAX: usize = 64;
 
 /// Cameras forget padding, and fill up with bits that are not zero.

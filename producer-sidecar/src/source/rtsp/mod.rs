@@ -1,0 +1,174 @@
+//! One connection to an RTSP server, from its beginning to its end (RFC 2326): DESCRIBE, SETUP, PLAY, and why it ended.
+//!
+//! The client is our own, since no crate gives a hold on its socket, which is what makes one process for many cameras cheap
+//! ([`super::tick`]), and none speaks RTSPS. What the bytes mean is decided in `streamfleet_media::rtp`, without I/O.
+
+mod address;
+mod connection;
+mod datagrams;
+mod login;
+mod offer;
+mod play;
+mod player;
+mod stream;
+#[cfg(test)]
+mod tests;
+mod tls;
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use streamfleet_contract::{Audio, RtspSource, RtspTransport, SourceReason};
+use streamfleet_media::rtp::message::{Kind, Message};
+use streamfleet_media::rtp::sdp::resolve;
+use tokio_util::sync::CancellationToken;
+
+use self::address::Address;
+use self::connection::{Connection, NoPackets, refusal};
+use self::datagrams::Datagrams;
+use self::login::Login;
+use self::offer::{Choice, Transport, session, unsupported};
+use self::play::{KeepAlive, Playing};
+use self::player::Player;
+use self::stream::Stream;
+use super::credentials::Credentials;
+use super::outlet::{Closed, Outlet};
+use super::{Ending, SourceError};
+use crate::clock::Clock;
+
+/// How often a camera may send us elsewhere.
+const REDIRECTS_MAX: usize = 5;
+
+/// After how long a session ends without a sign of life where the server does not say (RFC 2326 §12.37), and the least that
+/// is believed: some cameras write nonsense.
+const SESSION_TIMEOUT: u64 = 60;
+const SESSION_TIMEOUT_MIN: u64 = 1;
+
+/// Plays a camera once: from the connection's beginning to its end.
+pub async fn run(
+    source: &RtspSource,
+    audio: Audio,
+    credentials: Option<Credentials>,
+    outlet: &mut Outlet,
+    stop: &CancellationToken,
+) -> Result<Ending, Closed> {
+    let opening = open(source, audio, credentials, outlet.clock());
+    match stop.run_until_cancelled(opening).await {
+        Some(Ok(playing)) => playing.run(outlet, stop).await,
+        Some(Err(error)) => Ok(error.into()),
+        None => Ok(Ending::Stopped),
+    }
+}
+
+/// Connects, logs in, chooses the media and starts them.
+async fn open(
+    source: &RtspSource,
+    audio: Audio,
+    credentials: Option<Credentials>,
+    clock: Clock,
+) -> Result<Playing, SourceError> {
+    let described = describe(source, audio, Login::new(credentials)).await?;
+    let Described { mut connection, peer, choice } = described;
+    let mut player = Player::new(&choice.offers, clock).map_err(|error| unsupported(&error))?;
+    let mut datagrams = (source.transport == RtspTransport::Udp).then(Datagrams::new);
+    let mut timeout = SESSION_TIMEOUT;
+    for track in 0..choice.offers.len() {
+        let set_up =
+            set_up(&mut connection, &choice, track, &mut player, datagrams.as_mut().map(|d| (d, peer)));
+        match set_up.await {
+            Ok(seconds) => timeout = seconds.unwrap_or(timeout),
+            // The pictures are what matters.
+            Err(error) if track > 0 && error.reason == SourceReason::Refused => {
+                player.leave_out_last();
+                if let Some(datagrams) = &mut datagrams {
+                    datagrams.close_last();
+                }
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    if let Some(datagrams) = &mut datagrams {
+        datagrams.report(&mut player);
+    }
+    let answer = connection.ask("PLAY", &choice.url, &[("Range", "npt=0.000-")], &mut player).await?;
+    succeeded(&answer)?;
+    connection.leave_reactor()?;
+    let every = Duration::from_secs(timeout.max(SESSION_TIMEOUT_MIN)) / 2;
+    let keep_alive = KeepAlive::new(every, clock.now().mono);
+    Ok(Playing { connection, player, datagrams, url: choice.url, clock, keep_alive })
+}
+
+/// A connection to the server that has described what it offers.
+struct Described {
+    connection: Connection,
+    peer: IpAddr,
+    choice: Choice,
+}
+
+/// Asks the server what it offers, or the one that it names instead.
+async fn describe(source: &RtspSource, audio: Audio, mut login: Login) -> Result<Described, SourceError> {
+    let mut address = Address::parse(&source.url)?;
+    for _ in 0..=REDIRECTS_MAX {
+        let (stream, peer) = Stream::connect(&address, source.tls.as_ref()).await?;
+        let mut connection = Connection::new(stream, login);
+        let accept = [("Accept", "application/sdp")];
+        let answer = connection.ask("DESCRIBE", &address.url, &accept, &mut NoPackets).await?;
+        let Kind::Response(301 | 302 | 303 | 305 | 307 | 308) = answer.kind else {
+            succeeded(&answer)?;
+            let choice = Choice::from_answer(&answer, &address.url, audio)?;
+            return Ok(Described { connection, peer: peer.ip(), choice });
+        };
+        let location = answer.header("Location").ok_or_else(|| {
+            SourceError::new(SourceReason::Refused, "the camera sends us elsewhere, but does not say where")
+        })?;
+        let next = Address::parse(location)?;
+        let is_same = (&next.host, next.tls || !address.tls) == (&address.host, true);
+        login = connection.into_login();
+        if !is_same {
+            login = login.elsewhere();
+        }
+        address = next;
+    }
+    Err(SourceError::new(SourceReason::Refused, "the camera sends us elsewhere again and again"))
+}
+
+/// Sets one track up; gives the session's timeout in seconds, where the server says one.
+async fn set_up(
+    connection: &mut Connection,
+    choice: &Choice,
+    track: usize,
+    player: &mut Player,
+    mut datagrams: Option<(&mut Datagrams, IpAddr)>,
+) -> Result<Option<u64>, SourceError> {
+    let control = choice.offers.get(track).and_then(|offer| offer.control.as_deref());
+    let url = resolve(&choice.base, control);
+    let wanted = match &mut datagrams {
+        Some((datagrams, peer)) => datagrams.open(*peer)?,
+        None => format!("RTP/AVP/TCP;unicast;interleaved={}-{}", track * 2, track * 2 + 1),
+    };
+    let answer = connection.ask("SETUP", &url, &[("Transport", &wanted)], player).await?;
+    succeeded(&answer)?;
+    let transport = Transport::parse(answer.header("Transport").unwrap_or_default());
+    match &mut datagrams {
+        Some((datagrams, peer)) => datagrams.agreed(&transport, *peer),
+        None => {
+            if let Some(channels) = player.channels(track) {
+                *channels = transport.channels.unwrap_or(*channels);
+                connection.expect(*channels);
+            }
+        }
+    }
+    let Some((name, timeout)) = answer.header("Session").map(session) else { return Ok(None) };
+    connection.session = Some(name);
+    Ok(timeout)
+}
+
+fn succeeded(answer: &Message) -> Result<(), SourceError> {
+    match answer.kind {
+        Kind::Response(200..300) => Ok(()),
+        Kind::Response(status) => Err(refusal(status)),
+        Kind::Request(_) => {
+            Err(SourceError::new(SourceReason::InvalidMedia, "the camera asks instead of answering"))
+        }
+    }
+}
