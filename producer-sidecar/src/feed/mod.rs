@@ -301,7 +301,7 @@ fn start_source(feed: &Feed, clock: Clock) -> RunningSource {
 }
 
 fn source_settings(feed: &Feed) -> SourceSettings {
-    SourceSettings { source: feed.source.clone(), credentials: feed.credentials.clone() }
+    SourceSettings { source: feed.source.clone(), credentials: feed.credentials.clone(), audio: feed.audio }
 }
 
 fn intake_settings(feed: &Feed) -> IntakeSettings {
