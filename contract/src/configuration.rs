@@ -1,9 +1,11 @@
 //! The configuration of a producer process.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+
+use crate::problems::has_user_info;
 
 /// Everything that a producer process works by. In a pod it is the file `feeds.yaml` of a `ConfigMap`; the process
 /// reads it again when it changes.
@@ -380,139 +382,24 @@ impl Default for Fragment {
     }
 }
 
-/// Says what is wrong with a configuration, one sentence a fault; empty when it can be used. Faults name the feed by
-/// its index and name, and never repeat a URL.
-pub fn parse_problems(configuration: &Configuration) -> Vec<String> {
-    let mut problems = Vec::new();
-    let version = configuration.schema_version;
-    if !(crate::SCHEMA_VERSION.saturating_sub(1)..=crate::SCHEMA_VERSION).contains(&version) || version == 0 {
-        problems.push(format!(
-            "schemaVersion {version} is not one that this producer reads ({}): use a producer of the operator's release",
-            crate::SCHEMA_VERSION
-        ));
-    }
-    let mut ids = BTreeSet::new();
-    let mut arns = BTreeSet::new();
-    for (index, feed) in configuration.feeds.iter().enumerate() {
-        let label = format!("feeds[{index}] ({})", if feed.name.is_empty() { &feed.id } else { &feed.name });
-        problems.extend(feed_problems(feed).into_iter().map(|problem| format!("{label}: {problem}")));
-        if !ids.insert(&feed.id) {
-            problems.push(format!("{label}: id is used by an earlier feed, give each its own"));
-        }
-        if !arns.insert(&feed.stream.arn) {
-            problems
-                .push(format!("{label}: stream.arn is fed by an earlier feed, a stream takes one producer"));
-        }
-    }
-    problems
-}
-
-fn feed_problems(feed: &Feed) -> Vec<String> {
-    let mut problems = Vec::new();
-    if feed.id.is_empty() {
-        problems.push("id is empty".to_owned());
-    }
-    problems.extend(source_problem(&feed.source));
-    if !(1..=20).contains(&feed.fragment.target_seconds) {
-        problems.push(format!("fragment.targetSeconds is {}, must be 1 to 20", feed.fragment.target_seconds));
-    }
-    if !feed.stream.arn.starts_with("arn:") {
-        problems.push("stream.arn must be the stream's ARN, not its name".to_owned());
-    }
-    problems
-}
-
-/// What is wrong with a source. URLs are not repeated.
-fn source_problem(source: &Source) -> Option<String> {
-    let absolute = |path: &str, name: &str| {
-        (!path.starts_with('/')).then(|| format!("source.{name}.path must be an absolute path"))
-    };
-    match source {
-        Source::Rtsp(rtsp) if !rtsp.url.starts_with("rtsp://") && !rtsp.url.starts_with("rtsps://") => {
-            Some("source.rtsp.url must begin with rtsp:// or rtsps://".to_owned())
-        }
-        Source::Rtsp(rtsp) if has_user_info(&rtsp.url) => Some(
-            "source.rtsp.url must not hold a user name or password: put them into files and name those in credentials"
-                .to_owned(),
-        ),
-        Source::Rtsp(_) => None,
-        Source::File(file) => absolute(&file.path, "file"),
-        Source::Fifo(pipe) => absolute(&pipe.path, "fifo"),
-        Source::Socket(pipe) => absolute(&pipe.path, "socket"),
-        Source::TestPattern(pattern) => pattern_problem(pattern),
-    }
-}
-
-fn pattern_problem(pattern: &TestPattern) -> Option<String> {
-    let fits = |value: u32, range: std::ops::RangeInclusive<u32>| value % 16 == 0 && range.contains(&value);
-    if !fits(pattern.width, 160..=1920) || !fits(pattern.height, 96..=1088) {
-        return Some(format!(
-            "source.testPattern is {}x{}: width must be a multiple of 16 from 160 to 1920, height one from 96 to 1088",
-            pattern.width, pattern.height
-        ));
-    }
-    (!(1..=60).contains(&pattern.frame_rate))
-        .then(|| format!("source.testPattern.frameRate is {}, must be 1 to 60", pattern.frame_rate))
-}
-
-/// Whether a URL's authority holds user information. Also true of malformed ones where an `@` comes before the first
-/// slash: better refused than shown.
-fn has_user_info(url: &str) -> bool {
-    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
-    authority.contains('@')
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn feed() -> Feed {
-        serde_json::from_value(serde_json::json!({
-            "id": "a", "name": "shop/door", "source": {"rtsp": {"url": "rtsp://door.example/live"}},
+    #[test]
+    fn defaults_are_filled_in() {
+        let feed: Feed = serde_json::from_value(serde_json::json!({
+            "id": "a", "source": {"rtsp": {"url": "rtsp://door.example/live"}},
             "stream": {"arn": "arn:aws:kinesisvideo:eu-west-1:1:stream/x/1", "region": "eu-west-1"}
         }))
-        .unwrap()
-    }
-
-    fn configuration(feeds: Vec<Feed>) -> Configuration {
-        Configuration { schema_version: 1, process: Process::default(), feeds }
-    }
-
-    #[test]
-    fn defaults_are_filled_in_and_a_minimal_feed_has_no_problem() {
-        let feed = feed();
+        .unwrap();
         assert_eq!(feed.stored_at, StoredAt::Persisted);
-        assert_eq!(feed.fragment.target_seconds, 2);
-        assert_eq!(feed.offline_after_seconds, 30);
-        assert_eq!(parse_problems(&configuration(vec![feed])), Vec::<String>::new());
-    }
-
-    #[test]
-    fn user_information_in_a_url_is_refused_and_neither_repeated_nor_shown() {
-        let mut feed = feed();
-        feed.source = Source::Rtsp(RtspSource::new("rtsp://admin:hunter2@door/live"));
-        assert!(!format!("{feed:?}").contains("hunter2"));
-        let problems = parse_problems(&configuration(vec![feed])).join("\n");
-        assert!(problems.contains("shop/door") && problems.contains("credentials"), "{problems}");
-        assert!(!problems.contains("hunter2"), "{problems}");
-    }
-
-    #[test]
-    fn two_feeds_for_one_stream_are_refused() {
-        let mut second = feed();
-        second.id = "b".to_owned();
-        let problems = parse_problems(&configuration(vec![feed(), second]));
-        assert_eq!(problems.len(), 1, "{problems:?}");
-        assert!(problems[0].contains("one producer"));
-    }
-
-    #[test]
-    fn an_unknown_schema_version_is_refused() {
-        let mut configuration = configuration(vec![]);
-        for version in [0, 2, 99] {
-            configuration.schema_version = version;
-            assert_eq!(parse_problems(&configuration).len(), 1, "version {version}");
-        }
+        assert_eq!((feed.fragment.target_seconds, feed.offline_after_seconds), (2, 30));
+        assert_eq!(
+            (feed.overflow, feed.audio, feed.timestamps),
+            (Overflow::DropOldest, Audio::Auto, Timestamps::Node)
+        );
+        let process: Process = serde_json::from_value(serde_json::json!({})).unwrap();
+        assert_eq!(process, Process::default());
     }
 }

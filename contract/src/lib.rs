@@ -7,13 +7,15 @@
 //! This crate is a leaf: serde only, no I/O.
 
 mod configuration;
+mod problems;
 mod status;
 
 pub use configuration::{
     Audio, Configuration, Container, CredentialFiles, Feed, FileSource, Fragment, Overflow, PipeSource,
     Process, RtspSource, RtspTls, RtspTransport, Source, Spool, SpoolMode, StoredAt, Stream, TestPattern,
-    Timestamps, Uplink, parse_problems,
+    Timestamps, Uplink,
 };
+pub use problems::{TAG_NAME_BYTES_MAX, TAG_RESERVED_PREFIX, TAG_VALUE_BYTES_MAX, TAGS_MAX, parse_problems};
 pub use status::{
     Backlog, FeedStatus, Gap, GapReason, Mark, Media, SourceReason, SourceState, SourceStatus, SpoolState,
     SpoolStatus, Status, UploadReason, UploadState, UploadStatus,
