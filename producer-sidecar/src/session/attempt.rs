@@ -3,12 +3,13 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use streamfleet_media::ack::AckKind;
 use streamfleet_media::fragment::FragmentNumber;
 
-use super::SessionId;
+use super::{SessionId, TrackSet};
 use crate::buffer::{CodecId, GopId};
 
-/// A session that was asked for and has not ended.
+/// A session that was asked for. When it is over it is kept for a while, for what is still said of it.
 #[derive(Debug)]
 pub struct Attempt {
     /// Its name.
@@ -19,8 +20,8 @@ pub struct Attempt {
     pub accepted_at: Option<Duration>,
     /// Where the body stands.
     pub body: Body,
-    /// The parameters in its header, once that is written.
-    pub codec: Option<CodecId>,
+    /// What its header says, once that is written.
+    pub header: Option<Header>,
     /// The last group of which something was written, and how many of its units.
     pub cursor: Option<Cursor>,
     /// Fragments that are not stored yet, in the order of sending.
@@ -29,14 +30,21 @@ pub struct Attempt {
     pub latest_ms: i64,
     /// When the upload last took something, or had nothing to take.
     pub taken_at: Duration,
-    /// When the last acknowledgement came.
-    pub acknowledged_at: Duration,
-    /// How many fragments were begun.
-    pub begun: u32,
-    /// Whether something of this session was stored.
-    pub stored_any: bool,
+    /// When something of this session was last stored.
+    pub progressed_at: Option<Duration>,
+    /// The longest time from a fragment's end to its storage.
+    pub longest_storage: Duration,
     /// Whether it is to end at the next cut, for a successor with other settings.
     pub is_outdated: bool,
+}
+
+/// What a document's header says; another needs another session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Header {
+    /// The parameters.
+    pub codec: CodecId,
+    /// The tracks of them that are sent.
+    pub tracks: TrackSet,
 }
 
 /// The request's body.
@@ -65,18 +73,30 @@ pub struct Cursor {
 pub struct Fragment {
     /// The cluster's time, by which the service names it.
     pub time_ms: i64,
+    /// The latest time of its groups, once it is whole.
+    pub last_ms: i64,
     /// The number that the service gave it.
     pub number: Option<FragmentNumber>,
     /// Its groups.
     pub gops: Vec<GopId>,
+    /// The units of its last group that are in it, once it is whole.
+    pub last_units: usize,
     /// The bytes of its groups, without the last.
     pub bytes: u64,
+    /// The tracks of its groups, without the last.
+    pub present: TrackSet,
+    /// Whether it carries tags.
+    pub tagged: bool,
     /// When it was begun.
     pub begun_at: Duration,
-    /// When its end was written: the next cluster, or the end of the body.
+    /// When its end was written: the next cluster, the tag that ends it, or the end of the body.
     pub closed_at: Option<Duration>,
     /// Whether the service has said anything of it.
     pub seen: bool,
+    /// When the service said that it has arrived whole.
+    pub received_at: Option<Duration>,
+    /// Whether some of it was given up and reported as a gap.
+    pub given_up: bool,
 }
 
 impl Attempt {
@@ -87,16 +107,20 @@ impl Attempt {
             opened_at: now,
             accepted_at: None,
             body: Body::Open,
-            codec: None,
+            header: None,
             cursor: None,
             fragments: VecDeque::new(),
             latest_ms: i64::MIN,
             taken_at: now,
-            acknowledged_at: now,
-            begun: 0,
-            stored_any: false,
+            progressed_at: None,
+            longest_storage: Duration::ZERO,
             is_outdated: false,
         }
+    }
+
+    /// Whether something of this session was stored.
+    pub fn stored_any(&self) -> bool {
+        self.progressed_at.is_some()
     }
 
     /// Whether more can be written.
@@ -105,41 +129,71 @@ impl Attempt {
     }
 
     /// The fragment that is being written.
-    pub fn open_fragment(&mut self) -> Option<&mut Fragment> {
+    pub fn open_fragment(&self) -> Option<&Fragment> {
+        self.fragments.back().filter(|fragment| fragment.closed_at.is_none())
+    }
+
+    /// The fragment that is being written, to change.
+    pub fn open_fragment_mut(&mut self) -> Option<&mut Fragment> {
         self.fragments.back_mut().filter(|fragment| fragment.closed_at.is_none())
     }
 
-    /// Begins a fragment with a group; ends the one before.
+    /// Begins a fragment with a group.
     pub fn begin_fragment(&mut self, gop: GopId, time_ms: i64, now: Duration) {
-        self.close_fragment(now);
-        self.begun += 1;
         self.cursor = Some(Cursor { gop, units: 0 });
         self.fragments.push_back(Fragment {
             time_ms,
+            last_ms: time_ms,
             number: None,
             gops: vec![gop],
+            last_units: 0,
             bytes: 0,
+            present: TrackSet::NONE,
+            tagged: false,
             begun_at: now,
             closed_at: None,
             seen: false,
+            received_at: None,
+            given_up: false,
         });
     }
 
     /// Notes that the fragment being written is whole.
     pub fn close_fragment(&mut self, now: Duration) {
-        if let Some(fragment) = self.open_fragment() {
+        let units = self.cursor.map_or(0, |cursor| cursor.units);
+        let latest_ms = self.latest_ms;
+        if let Some(fragment) = self.open_fragment_mut() {
             fragment.closed_at = Some(now);
+            fragment.last_units = units;
+            fragment.last_ms = latest_ms;
         }
     }
 
-    /// The fragment that an acknowledgement names, by number where both sides know one, else by time.
-    pub fn find(&self, timecode: Option<i64>, number: Option<&FragmentNumber>) -> Option<usize> {
-        let by_number = number.and_then(|number| {
+    /// The fragment that an acknowledgement names: by its cluster's time, which the service gives back; an error, whose
+    /// time may be 0, by its number first. Where both sides know a number it must be the same.
+    pub fn find(
+        &self,
+        kind: &AckKind,
+        timecode: Option<i64>,
+        number: Option<&FragmentNumber>,
+    ) -> Option<usize> {
+        let by_number = || {
+            let number = number?;
             self.fragments.iter().position(|fragment| fragment.number.as_ref() == Some(number))
-        });
-        by_number.or_else(|| {
+        };
+        let by_time = || {
             let time_ms = timecode?;
-            self.fragments.iter().position(|fragment| fragment.time_ms == time_ms)
-        })
+            self.fragments.iter().position(|fragment| {
+                let agrees = match (&fragment.number, number) {
+                    (Some(known), Some(said)) => known == said,
+                    _ => true,
+                };
+                fragment.time_ms == time_ms && agrees
+            })
+        };
+        match (kind, timecode) {
+            (AckKind::Error, _) | (_, None) => by_number().or_else(by_time),
+            (_, Some(_)) => by_time(),
+        }
     }
 }

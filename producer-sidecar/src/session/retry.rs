@@ -1,33 +1,40 @@
 //! When the next session may be opened. Pure; randomness comes from a seeded generator.
 //!
-//! The service takes at most 5 `PutMedia` calls a second for a stream. We stay far below: at most 6 attempts in the
-//! first 10 seconds of an outage, at most 5 in any later minute, and after a session that stored something at once.
+//! At most 6 attempts in the first 10 seconds of an outage and at most 5 in any later minute. So once the waits have
+//! grown, 12 seconds between attempts is the least that is allowed, and the most that an outage lasts longer for us than it
+//! was: attempts stay at that distance, with just enough jitter that feeds which failed together drift apart.
 
 use std::time::Duration;
 
 use super::Refusal;
 
-/// Attempts are never closer together than this: half the service's limit of calls.
-pub const SPACING_MIN: Duration = Duration::from_millis(400);
+/// Attempts are never closer together than this: each may cost two calls (`GetDataEndpoint`, `PutMedia`), and the
+/// service takes 5 a second ([`streamfleet_media::limits::PUT_MEDIA_CALLS_PER_SECOND_MAX`]).
+pub const SPACING_MIN: Duration = Duration::from_millis(500);
 
-/// The first wait after a failure.
+/// The first wait after a failure; it doubles.
 const FIRST: Duration = Duration::from_millis(500);
 
-/// The longest wait after ordinary failures.
-const CAP: Duration = Duration::from_secs(24);
+/// How often it doubles: to 8 seconds. With these, six attempts take 7.75 seconds or more.
+const DOUBLINGS: u32 = 4;
 
-/// The first and the longest wait where the service says that sending again does not help.
-const HOLD_FIRST: Duration = Duration::from_secs(30);
-const HOLD_CAP: Duration = Duration::from_mins(5);
+/// For so long after its first attempt the waits of an outage double.
+const FIRST_ATTEMPTS: Duration = Duration::from_secs(10);
 
-/// How often a stream that somebody else feeds is tried: a producer that gives way is followed within a second or two.
-const HELD_ELSEWHERE: Duration = Duration::from_millis(1_300);
+/// The time from attempt to attempt when waits no longer double: a fifth of a minute, and a little more.
+const STEADY: Duration = Duration::from_secs(12);
+const STEADY_JITTER: Duration = Duration::from_secs(1);
+
+/// The longest wait after a session that stored something: "at once", but not all feeds in the same instant.
+const AT_ONCE: Duration = Duration::from_millis(300);
+
+/// The first and the longest wait where the service says that sending again does not help; with their jitter of a tenth
+/// the waits are 30 to 300 seconds.
+pub const HOLD_FIRST: Duration = Duration::from_secs(30);
+const HOLD_CAP: Duration = Duration::from_secs(270);
 
 /// The longest wait where what is missing may appear as a file at any moment; costs no call of the service.
 const CREDENTIALS_CAP: Duration = Duration::from_secs(3);
-
-/// The longest wait where credentials or the stream are refused: whoever mends it looks on.
-const REFUSED_CAP: Duration = CAP;
 
 /// Why the next session waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,19 +52,24 @@ pub enum Cause {
 pub struct Retry {
     failures: u32,
     holds: u32,
+    /// The first attempt since something was stored, and the last of all.
+    first_open: Option<Duration>,
+    last_open: Option<Duration>,
     random: fastrand::Rng,
 }
 
 impl Retry {
     /// With a seed, so that a simulation can be repeated.
     pub fn new(seed: u64) -> Self {
-        Self { failures: 0, holds: 0, random: fastrand::Rng::with_seed(seed) }
+        let random = fastrand::Rng::with_seed(seed);
+        Self { failures: 0, holds: 0, first_open: None, last_open: None, random }
     }
 
     /// A fragment was stored: all is well.
     pub fn reset(&mut self) {
         self.failures = 0;
         self.holds = 0;
+        self.first_open = None;
     }
 
     /// How many attempts in a row have stored nothing.
@@ -65,29 +77,43 @@ impl Retry {
         self.failures
     }
 
-    /// The wait before the next attempt, with equal jitter: between half of it and the whole.
-    pub fn wait(&mut self, cause: Cause) -> Duration {
-        let full = match cause {
-            Cause::Hold => {
-                let full = doubled(HOLD_FIRST, self.holds, HOLD_CAP);
-                self.holds = self.holds.saturating_add(1);
-                // Not below the 30 seconds that the design names.
-                return full + full.mul_f64(0.1 * self.random.f64());
-            }
-            Cause::Refused(Refusal::ConnectionLimit) => HELD_ELSEWHERE,
-            Cause::Refused(Refusal::CredentialsMissing) => doubled(FIRST, self.failures, CREDENTIALS_CAP),
-            Cause::Refused(Refusal::CredentialsRefused | Refusal::StreamNotFound) => {
-                doubled(FIRST * 2, self.failures, REFUSED_CAP)
-            }
-            Cause::Failure | Cause::Refused(_) => doubled(FIRST, self.failures, CAP),
-        };
-        self.failures = self.failures.saturating_add(1);
-        full.mul_f64(0.5 + 0.5 * self.random.f64())
+    /// An attempt is made.
+    pub fn opened(&mut self, now: Duration) {
+        self.first_open.get_or_insert(now);
+        self.last_open = Some(now);
     }
-}
 
-fn doubled(first: Duration, times: u32, cap: Duration) -> Duration {
-    first.saturating_mul(1 << times.min(16)).min(cap)
+    /// When the next attempt may be made, whatever the last one came to.
+    pub fn spaced(&self) -> Duration {
+        self.last_open.map_or(Duration::ZERO, |last| last + SPACING_MIN)
+    }
+
+    /// When to try again after a session that stored something and then broke.
+    pub fn at_once(&mut self, now: Duration) -> Duration {
+        now + AT_ONCE.mul_f64(self.random.f64())
+    }
+
+    /// When to try again: waits with equal jitter, between half of it and the whole.
+    pub fn after(&mut self, cause: Cause, now: Duration) -> Duration {
+        if cause == Cause::Hold {
+            let full = HOLD_FIRST.saturating_mul(1 << self.holds.min(8)).min(HOLD_CAP);
+            self.holds = self.holds.saturating_add(1);
+            return now + full.mul_f64(1.0 + 0.1 * self.random.f64());
+        }
+        let failures = self.failures;
+        self.failures = self.failures.saturating_add(1);
+        let costs_no_call = cause == Cause::Refused(Refusal::CredentialsMissing);
+        let full = FIRST * (1 << failures.min(DOUBLINGS));
+        let full = if costs_no_call { full.min(CREDENTIALS_CAP) } else { full };
+        let waited = now + full.mul_f64(0.5 + 0.5 * self.random.f64());
+        let (first, last) = (self.first_open.unwrap_or(now), self.last_open.unwrap_or(now));
+        if costs_no_call || failures <= DOUBLINGS && last < first + FIRST_ATTEMPTS {
+            return waited;
+        }
+        let steady = last + STEADY + STEADY_JITTER.mul_f64(self.random.f64());
+        // An attempt may have lasted longer than that.
+        steady.max(now + FIRST.mul_f64(0.5 + 0.5 * self.random.f64()))
+    }
 }
 
 #[cfg(test)]
@@ -96,29 +122,47 @@ mod tests {
 
     #[test]
     fn an_outage_costs_at_most_six_attempts_in_ten_seconds_and_five_in_any_later_minute() {
-        for seed in 0..500 {
+        for seed in 0..1_000 {
             let mut retry = Retry::new(seed);
-            let mut at = Duration::ZERO;
-            let mut attempts = vec![at];
-            while at < Duration::from_mins(10) {
-                at += retry.wait(Cause::Failure).max(SPACING_MIN);
+            let mut lasting = fastrand::Rng::with_seed(seed);
+            let lasts_ms = [1, 1_000, 5_000, 30_000][lasting.usize(..4)];
+            let mut at = Duration::from_hours(1);
+            let mut attempts = Vec::new();
+            while attempts.len() < 60 {
+                at = at.max(retry.spaced());
+                retry.opened(at);
                 attempts.push(at);
+                at = retry.after(Cause::Failure, at + Duration::from_millis(lasting.u64(0..lasts_ms)));
             }
             let within =
                 |from: Duration, to: Duration| attempts.iter().filter(|&&a| a >= from && a < to).count();
-            assert!(within(Duration::ZERO, Duration::from_secs(10)) <= 6, "seed {seed}: {attempts:?}");
-            for &start in attempts.iter().filter(|&&start| start >= Duration::from_secs(10)) {
+            let begun = attempts[0];
+            let later = begun + Duration::from_secs(10);
+            assert!(within(begun, later) <= 6, "seed {seed}: {attempts:?}");
+            for &start in attempts.iter().filter(|&&start| start >= later) {
                 assert!(within(start, start + Duration::from_mins(1)) <= 5, "seed {seed}: {attempts:?}");
             }
+            let longest = attempts.windows(2).map(|pair| pair[1].saturating_sub(pair[0])).max();
+            let most = Duration::from_millis(13_000.max(lasts_ms + 8_000));
+            assert!(longest <= Some(most), "seed {seed}: the end of an outage is noticed late: {longest:?}");
         }
+    }
+
+    #[test]
+    fn feeds_that_fail_together_drift_apart() {
+        let mut first: Vec<u128> =
+            (0..50).map(|seed| Retry::new(seed).at_once(Duration::ZERO).as_millis() / 30).collect();
+        first.sort_unstable();
+        first.dedup();
+        assert!(first.len() >= 8, "fifty feeds come back in {} of ten slots of 30 ms", first.len());
     }
 
     #[test]
     fn holds_last_from_thirty_seconds_to_five_minutes() {
         let mut retry = Retry::new(1);
-        let waits: Vec<u64> = (0..6).map(|_| retry.wait(Cause::Hold).as_secs()).collect();
-        assert!((30..=33).contains(&waits[0]) && (300..=330).contains(&waits[5]), "{waits:?}");
+        let waits: Vec<u64> = (0..6).map(|_| retry.after(Cause::Hold, Duration::ZERO).as_secs()).collect();
+        assert!((30..=33).contains(&waits[0]) && (270..=300).contains(&waits[5]), "{waits:?}");
         retry.reset();
-        assert!(retry.wait(Cause::Hold) < Duration::from_secs(34));
+        assert!(retry.after(Cause::Hold, Duration::ZERO) < Duration::from_secs(34));
     }
 }
