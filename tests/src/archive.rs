@@ -12,6 +12,7 @@ use aws_sdk_kinesisvideoarchivedmedia::Client as ArchiveClient;
 use aws_sdk_kinesisvideoarchivedmedia::types::{
     Fragment as ListedFragment, FragmentSelector, FragmentSelectorType, TimestampRange,
 };
+use bytes::Bytes;
 use streamfleet_media::fragment::{Fragment, FragmentNumber, FragmentReader};
 use streamfleet_media::h264::{AvcConfiguration, nals_avcc, sei};
 use streamfleet_media::mkv::Frame;
@@ -56,18 +57,24 @@ pub async fn create_stream(config: &SdkConfig, name: &str) -> Result<String> {
 
 /// All pictures of a stream, in the order of their fragments' numbers. Each of them must bear the camera's mark.
 pub async fn pictures(config: &SdkConfig, stream: &str) -> Result<Vec<ArchivedPicture>> {
-    let list = archive_client(config, stream, ApiName::ListFragments).await?;
-    let media = archive_client(config, stream, ApiName::GetMediaForFragmentList).await?;
-    let numbers = fragment_numbers(&list, stream).await?;
     let mut pictures = Vec::new();
-    for numbers in numbers.chunks(RECALL_AT_ONCE) {
-        let fragments = recall(&media, stream, numbers).await?;
-        ensure!(fragments.len() == numbers.len(), "{} of {} fragments came", fragments.len(), numbers.len());
-        for fragment in &fragments {
-            pictures.extend(pictures_of(fragment)?);
-        }
+    for fragment in &recording(config, stream).await? {
+        pictures.extend(pictures_of(fragment)?);
     }
     Ok(pictures)
+}
+
+/// All fragments of a stream, in the order of their numbers.
+pub async fn recording(config: &SdkConfig, stream: &str) -> Result<Vec<Fragment>> {
+    let list = archive_client(config, stream, ApiName::ListFragments).await?;
+    let media = archive_client(config, stream, ApiName::GetMediaForFragmentList).await?;
+    let mut recording = Vec::new();
+    for numbers in fragment_numbers(&list, stream).await?.chunks(RECALL_AT_ONCE) {
+        let fragments = recall(&media, stream, numbers).await?;
+        ensure!(fragments.len() == numbers.len(), "{} of {} fragments came", fragments.len(), numbers.len());
+        recording.extend(fragments);
+    }
+    Ok(recording)
 }
 
 /// How many bytes of fragments a stream has stored.
@@ -75,6 +82,24 @@ pub async fn stored_bytes(config: &SdkConfig, stream: &str) -> Result<u64> {
     let list = archive_client(config, stream, ApiName::ListFragments).await?;
     let fragments = fragments(&list, stream).await?;
     Ok(fragments.iter().map(|fragment| fragment.fragment_size_in_bytes.max(0) as u64).sum())
+}
+
+/// How many fragments a stream has stored.
+pub async fn stored_fragments(config: &SdkConfig, stream: &str) -> Result<usize> {
+    let list = archive_client(config, stream, ApiName::ListFragments).await?;
+    Ok(fragments(&list, stream).await?.len())
+}
+
+/// Each fragment of a stream by itself, in the order of their numbers, as the service gives it.
+pub async fn media(config: &SdkConfig, stream: &str) -> Result<Vec<Bytes>> {
+    let list = archive_client(config, stream, ApiName::ListFragments).await?;
+    let media = archive_client(config, stream, ApiName::GetMediaForFragmentList).await?;
+    let mut all = Vec::new();
+    for number in fragment_numbers(&list, stream).await? {
+        let call = media.get_media_for_fragment_list().stream_name(stream).fragments(number);
+        all.push(call.send().await?.payload.collect().await?.into_bytes());
+    }
+    Ok(all)
 }
 
 /// A client for the endpoint that an API of a stream has. Its host is the one of `config`, whatever the service

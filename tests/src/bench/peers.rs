@@ -22,12 +22,12 @@ impl Peer {
     /// `ffmpeg -c copy` from each camera to the emulator's `/discard`, over TLS: one process each, since that is what it
     /// can do.
     pub fn ffmpeg(urls: &[String], sink: SocketAddr, log: &Path) -> Result<Self> {
-        let commands = urls.iter().enumerate().map(|(index, url)| {
+        let commands = urls.iter().map(|url| {
             let mut command = Command::new("ffmpeg");
             command.args(["-nostdin", "-loglevel", "error", "-rtsp_transport", "tcp", "-i", url]);
             command.args(["-map", "0:v", "-c", "copy", "-f", "matroska", "-live", "1"]);
             command.args(["-method", "POST", "-chunked_post", "1", "-send_expect_100", "0"]);
-            command.arg(format!("https://{sink}/discard/{index}"));
+            command.arg(format!("https://{sink}/discard"));
             command
         });
         Self::start(commands, log)

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use clap::{Parser, Subcommand};
 use streamfleet_tests::figures::{self, Figure};
+use streamfleet_tests::soak::Soak;
 use streamfleet_tests::steps::Steps;
 use streamfleet_tests::{bench, faults};
 
@@ -26,6 +27,15 @@ enum Subject {
         /// Only these scenarios, separated by commas.
         #[arg(long)]
         only: Option<String>,
+    },
+    /// Half an hour of faults with fifty feeds.
+    Soak {
+        /// Of the faults; drawn when absent.
+        #[arg(long)]
+        seed: Option<u64>,
+        /// With faults, in minutes.
+        #[arg(long, default_value_t = 30)]
+        minutes: u64,
     },
     /// Plays cameras and throws away what they send.
     Read {
@@ -54,7 +64,7 @@ fn run(command: Subject, steps: &Steps) -> Result<()> {
         // One thread: cameras, and whoever looks at clocks and counters, take little, and leave the rest to what is
         // measured.
         Subject::Producer | Subject::Read { .. } => tokio::runtime::Builder::new_current_thread(),
-        Subject::FaultsProducer { .. } => tokio::runtime::Builder::new_multi_thread(),
+        Subject::FaultsProducer { .. } | Subject::Soak { .. } => tokio::runtime::Builder::new_multi_thread(),
     };
     runtime.enable_all().build()?.block_on(perform(command, steps))
 }
@@ -65,6 +75,11 @@ async fn perform(command: Subject, steps: &Steps) -> Result<()> {
         Subject::FaultsProducer { only } => {
             let figures = faults::producer(only.as_deref().filter(|only| !only.is_empty()), steps).await?;
             conclude("faults-producer", &figures, steps)
+        }
+        Subject::Soak { seed, minutes } => {
+            let soak = Soak::whole(seed.unwrap_or_else(|| fastrand::u64(..)));
+            let soak = Soak { time: Duration::from_mins(minutes), ..soak };
+            conclude("soak", &soak.run(steps).await?, steps)
         }
         Subject::Read { seconds, urls } => {
             let counts = bench::read(&urls, Duration::from_secs(seconds)).await?;

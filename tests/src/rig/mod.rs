@@ -128,7 +128,8 @@ impl Rig {
         let mut feeds = Vec::new();
         for (index, camera) in cameras.iter().enumerate() {
             let arn = archive::create_stream(&config, &stream(index)).await?;
-            feeds.push(feed(index, camera.url(), arn, service.advertised(), &folder));
+            let source = contract::Source::Rtsp(contract::RtspSource::new(camera.url()));
+            feeds.push(feed(index, source, arn, service.advertised(), &folder));
         }
         let mut process = plan.process.clone();
         if let Some(spool) = &mut process.spool {
@@ -153,6 +154,14 @@ impl Rig {
         };
         rig.configure()?;
         Ok(rig)
+    }
+
+    /// Adds a feed from any source, with a stream of its own; [`Rig::configure`] tells the producer.
+    pub async fn add_feed(&mut self, source: contract::Source) -> Result<()> {
+        let index = self.configuration.feeds.len();
+        let arn = archive::create_stream(&self.config, &stream(index)).await?;
+        self.configuration.feeds.push(feed(index, source, arn, self.service.advertised(), &self.folder));
+        Ok(())
     }
 
     /// Writes the configuration, for the next start of the producer or for the one that runs.
@@ -274,8 +283,13 @@ fn journal_file(folder: &Path, feed: usize) -> PathBuf {
     folder.join(format!("journal-{feed}"))
 }
 
-fn feed(index: usize, camera: String, arn: String, service: SocketAddr, folder: &Path) -> contract::Feed {
-    let source = contract::Source::Rtsp(contract::RtspSource::new(camera));
+fn feed(
+    index: usize,
+    source: contract::Source,
+    arn: String,
+    service: SocketAddr,
+    folder: &Path,
+) -> contract::Feed {
     let mut stream = contract::Stream::new(arn, REGION);
     stream.endpoint = Some(format!("https://{service}"));
     stream.ca_file = Some(folder.join("emulator/ca.crt").display().to_string());
