@@ -157,6 +157,61 @@ fn metadata_before_the_first_cluster_is_the_first_fragments_but_a_muxers_tags_ar
 }
 
 #[test]
+fn without_keeping_media_everything_is_checked_and_counted_all_the_same() {
+    let body = [head(&[1]), cluster(0, &[0, 40]), tags(&[("a", "b")]), cluster(2000, &[0])];
+    let run = |keeps_media| {
+        let mut ingest = Ingest::with_rules(Rules { keeps_media, ..Rules::default() });
+        ingest.push(body.concat().into());
+        ingest.finish();
+        fragments(drain(&mut ingest))
+    };
+    let (kept, dropped) = (run(true), run(false));
+    let counts = |all: &[Fragment]| all.iter().map(|one| (one.bytes, one.frames)).collect::<Vec<_>>();
+    assert_eq!(counts(&kept), counts(&dropped));
+    assert!(kept.iter().all(|one| one.bytes == (one.head.len() + one.body.len()) as u64));
+    assert!(dropped.iter().all(|one| one.body.is_empty()));
+}
+
+#[test]
+fn frames_are_told_with_the_cameras_numbers_where_asked_for() {
+    let sei = streamfleet_media::h264::sei::build_picture_number(77);
+    let frame = [&(sei.len() as u32).to_be_bytes()[..], &sei].concat();
+    let mut ingest = Ingest::with_rules(Rules { tells_frames: true, ..Rules::default() });
+    ingest.push([head(&[1]), cluster(1000, &[]), block(1, 40, &frame)].concat().into());
+    let told = drain(&mut ingest);
+    let expected = FrameSeen { track: 1, timecode: 1040, bytes: frame.len(), number: Some(77) };
+    assert_eq!(told[1], IngestEvent::Frame(expected));
+}
+
+#[test]
+fn a_fragment_has_a_second_until_the_next_begins() {
+    check(vec![
+        ("999 ms", vec![head(&[1]), cluster(0, &[0]), cluster(999, &[0])], &["s0", "e4013@0"]),
+        ("1000 ms", vec![head(&[1]), cluster(0, &[0]), cluster(1000, &[0])], &["s0", "r0", "s1000", "r1000"]),
+        (
+            "a cluster for every two frames",
+            vec![head(&[1]), cluster(0, &[0, 40]), cluster(80, &[0, 40]), cluster(160, &[0, 40])],
+            &["s0", "e4013@0"],
+        ),
+        (
+            "closed by its tag",
+            vec![
+                head(&[1]),
+                cluster(0, &[0]),
+                tags(&[("AWS_KINESISVIDEO_END_OF_FRAGMENT", "")]),
+                cluster(100, &[0]),
+            ],
+            &["s0", "r0", "s100", "r100"],
+        ),
+        (
+            "a frame before its own cluster",
+            vec![head(&[1]), cluster(1000, &[0, -1])],
+            &["s1000", "e4004@1000"],
+        ),
+    ]);
+}
+
+#[test]
 fn an_end_of_fragment_tag_closes_the_fragment_at_once() {
     let mut ingest = Ingest::new();
     let parts = [head(&[1]), cluster(0, &[0]), tags(&[("AWS_KINESISVIDEO_END_OF_FRAGMENT", "")])];
@@ -257,6 +312,8 @@ fn every_track_is_declared_and_heard_of() {
     check(vec![
         ("an undeclared track", vec![head(&[1]), cluster(0, &[0]), block(2, 10, b"x")], &["s0", "e4010@0"]),
         ("three tracks", vec![head(&[1, 2, 3])], &[]),
+        ("the same track twice", vec![head(&[1, 1])], &["e4006"]),
+        ("track 0", vec![head(&[0])], &["e4006"]),
         ("four tracks", vec![head(&[1, 2, 3, 4])], &["e4012"]),
         (
             "a silent track",

@@ -412,4 +412,6 @@ fn producer_ms(origin: Origin, timecode: u64, timecode_scale: u64) -> u64 {
 }
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;
