@@ -1,6 +1,6 @@
 //! The camera's side of a feed: connects, and connects again, for ever; yields pictures and says how it stands.
 //!
-//! Owns connections, their classification and the retries. Times are given by [`timeline`], in the feed: it outlives
+//! Owns connections, their classification and the retries. Times are given by the intake, in the feed: it outlives
 //! this task when the URL changes.
 
 pub mod credentials;
@@ -9,7 +9,6 @@ pub mod outlet;
 pub mod pattern;
 pub mod rtsp;
 pub mod tick;
-pub mod timeline;
 
 use std::time::Duration;
 
