@@ -59,13 +59,13 @@ struct Args {
     /// Seconds by which a fragment may be behind the clock (error 4007) [default: any time]
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     past_limit: Option<Duration>,
-    /// PutMedia calls, fragments and bytes in a second for each stream are not limited
+    /// `PutMedia` calls, fragments and bytes in a second for each stream are not limited
     #[arg(long)]
     no_rates: bool,
     /// What becomes of media: `disk`, or `nothing` (it is checked, acknowledged and dropped: for load tests)
     #[arg(long, value_name = "KEEP", default_value = "disk", value_parser = keep)]
     keep: Keep,
-    /// Seconds that temporary keys are valid, whatever AssumeRole asks for
+    /// Seconds that temporary keys are valid, whatever `AssumeRole` asks for
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     token_lifetime: Option<Duration>,
 }

@@ -55,12 +55,12 @@ pub async fn accept(
     let upload = Upload::of(service, &stream);
     upload.thawed().await;
     let (acks, answer) = mpsc::unbounded_channel();
-    let (id, closed) = upload.open(origin, acks.clone()).map_err(|refusal| refused(&refusal))?;
+    let (id, closed) = upload.open(origin, acks.clone()).map_err(refused)?;
     let shutdown = service.shutdown.clone();
     Ok(Accepted { session: Session { upload, id, closed, acks, shutdown }, answer })
 }
 
-fn refused(refusal: &Refusal) -> ServiceError {
+fn refused(refusal: Refusal) -> ServiceError {
     match refusal {
         Refusal::NotActive => ServiceError::not_found(),
         Refusal::ConnectionLimit => ServiceError::connection_limit(refusal.to_string()),

@@ -182,7 +182,7 @@ impl Upload {
 
     /// Faults have changed.
     pub fn look_again(&self) {
-        self.act(|line, now| line.tick(now));
+        self.act(Line::tick);
         self.shared.reading.send_modify(|count| *count += 1);
     }
 

@@ -160,6 +160,16 @@ fn a_stream_without_retention_can_be_read_for_five_minutes() {
 }
 
 #[test]
+fn what_is_forgotten_is_seen_by_nobody() {
+    let folder = Folder::new();
+    let media = folder.open();
+    let number = receive(&media, 1000, b"one");
+    media.forget(number);
+    assert!(media.next_after(None).is_none() && media.latest().is_none());
+    assert!(matches!(media.persist(number), Err(PersistError::Unknown)));
+}
+
+#[test]
 fn a_deleted_stream_stores_nothing_more() {
     let folder = Folder::new();
     let media = folder.open();

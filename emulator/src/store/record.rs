@@ -99,7 +99,9 @@ pub fn encode_front(meta: &FragmentMeta, head: &[u8], body: &[u8]) -> serde_json
 /// CRC-32 (IEEE 802.3) over the parts as if they were one.
 fn crc32(parts: &[&[u8]]) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
-    parts.iter().for_each(|part| hasher.update(part));
+    for part in parts {
+        hasher.update(part);
+    }
     hasher.finalize()
 }
 

@@ -177,9 +177,11 @@ async fn before_effect(strike: Option<Strike>) -> Result<(), Refused> {
         }
         Action::Forbidden => Err(Refused::Answered(ServiceError::forbidden())),
         Action::ExpiredToken => Err(Refused::Answered(ServiceError::expired_token())),
-        Action::DropAfterEffect | Action::InternalFailureAfterEffect | Action::DelayAnswer => Ok(()),
-        // Of uploads: they never strike a call.
-        Action::AckError
+        // The rest strikes later, or is of uploads and strikes no call.
+        Action::DropAfterEffect
+        | Action::InternalFailureAfterEffect
+        | Action::DelayAnswer
+        | Action::AckError
         | Action::Withhold
         | Action::DelayAcks
         | Action::Stall

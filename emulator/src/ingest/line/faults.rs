@@ -118,6 +118,7 @@ impl FaultOrder {
     }
 
     /// The same for this many occasions.
+    #[must_use]
     pub const fn times(mut self, count: u32) -> Self {
         self.count = Some(count);
         self

@@ -323,7 +323,7 @@ impl Line {
         {
             match event {
                 IngestEvent::Started { timecode, timecode_scale } => {
-                    self.begin(timecode, timecode_scale, now)
+                    self.begin(timecode, timecode_scale, now);
                 }
                 IngestEvent::Frame(frame) => self.events.push_back(LineEvent::Frame(frame)),
                 IngestEvent::Received(fragment) => self.receive(fragment, now),

@@ -65,6 +65,7 @@ fn step() -> impl Strategy<Value = Step> {
 
 /// What has been said of a fragment, and what became of it.
 #[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 struct Told {
     buffering: bool,
     received_event: bool,
@@ -177,7 +178,7 @@ impl Watch {
         // A driver that sleeps until each wake-up is never kept busy.
         for _ in 0..1000 {
             let at = self.line.wake_at(self.now).map_or(end, |at| at.clamp(self.now.mono, end));
-            self.now.wall_ms += (at - self.now.mono).as_millis() as u64;
+            self.now.wall_ms += at.saturating_sub(self.now.mono).as_millis() as u64;
             self.now.mono = at;
             self.line.tick(self.now);
             self.look();
