@@ -159,7 +159,8 @@ async fn set_up(
         }
     }
     let Some((name, timeout)) = answer.header("Session").map(session) else { return Ok(None) };
-    connection.session = Some(name);
+    // The first one, which all tracks belong to: some cameras name a new one for each.
+    connection.session.get_or_insert(name);
     Ok(timeout)
 }
 
