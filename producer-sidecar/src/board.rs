@@ -128,7 +128,7 @@ struct Notable {
     source: (SourceState, SourceReason),
     upload: (UploadState, UploadReason),
     media: Option<(String, u32, u32)>,
-    gap: Option<(u64, bool, GapReason)>,
+    gap: Option<(u64, bool, GapReason, bool)>,
 }
 
 impl Notable {
@@ -138,7 +138,10 @@ impl Notable {
             source: (status.source.state, status.source.reason),
             upload: (status.upload.state, status.upload.reason),
             media: status.media.as_ref().map(|media| (media.codec.clone(), media.width, media.height)),
-            gap: status.gaps.last().map(|gap| (gap.sequence, gap.end_ms.is_none(), gap.reason)),
+            gap: status
+                .gaps
+                .last()
+                .map(|gap| (gap.sequence, gap.end_ms.is_none(), gap.reason, gap.recovered)),
         }
     }
 }

@@ -14,7 +14,7 @@ use streamfleet_contract::Configuration;
 use streamfleet_producer::admin::{self, Admin, Readiness};
 use streamfleet_producer::board::Board;
 use streamfleet_producer::config::{ConfigError, Watch};
-use streamfleet_producer::logging;
+use streamfleet_producer::logging::{self, Quiet};
 use streamfleet_producer::metrics::Metrics;
 use streamfleet_producer::supervisor::Supervisor;
 use tokio::net::TcpListener;
@@ -29,13 +29,14 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
     let Command::Run(run) = Args::parse().command;
-    if let Err(error) = logging::init(&run.log, run.log_format == LogFormat::Json) {
-        return complain(&anyhow::Error::new(error));
-    }
+    let quiet = match logging::init(&run.log, run.log_format == LogFormat::Json) {
+        Ok(quiet) => quiet,
+        Err(error) => return complain(&anyhow::Error::new(error)),
+    };
     // One thread: the work is small, and each further thread has an arena of its own.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let outcome = runtime.context("failed to start the runtime").and_then(|runtime| {
-        let outcome = runtime.block_on(serve(run));
+        let outcome = runtime.block_on(serve(run, quiet));
         // Name lookups cannot be interrupted; they are not waited for.
         runtime.shutdown_background();
         outcome
@@ -52,7 +53,7 @@ fn complain(error: &anyhow::Error) -> ExitCode {
     ExitCode::FAILURE
 }
 
-async fn serve(run: Run) -> anyhow::Result<()> {
+async fn serve(run: Run, quiet: Quiet) -> anyhow::Result<()> {
     if rustls::crypto::ring::default_provider().install_default().is_err() {
         anyhow::bail!("failed to install the TLS provider");
     }
@@ -74,6 +75,7 @@ async fn serve(run: Run) -> anyhow::Result<()> {
                 break;
             }
             _ = looks.tick() => {
+                quiet.report();
                 if let Some(looked) = watch.look().await {
                     take_configuration(looked, &mut supervisor, &readiness);
                 }

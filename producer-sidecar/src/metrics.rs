@@ -2,10 +2,11 @@
 
 use std::sync::atomic::AtomicU64;
 
-use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric as _};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::{Family, MetricConstructor};
-use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 use streamfleet_contract::{SpoolState, SpoolStatus};
@@ -42,6 +43,19 @@ struct LatencyHistogram;
 impl MetricConstructor<Histogram> for LatencyHistogram {
     fn new_metric(&self) -> Histogram {
         Histogram::new(LATENCY_BUCKETS)
+    }
+}
+
+/// The runtime's tasks, counted when somebody looks.
+#[derive(Debug)]
+struct Tasks;
+
+impl Collector for Tasks {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), std::fmt::Error> {
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return Ok(()) };
+        let tasks = ConstGauge::new(i64::try_from(runtime.metrics().num_alive_tasks()).unwrap_or(i64::MAX));
+        let help = "Tasks of the runtime; with the same feeds and connections it is always the same number";
+        tasks.encode(encoder.encode_descriptor("tasks", help, None, tasks.metric_type())?)
     }
 }
 
@@ -94,6 +108,7 @@ impl Metrics {
             spool_failures: Family::default(),
         };
         metrics.register_counters(registry);
+        registry.register_collector(Box::new(Tasks));
         metrics.register_losses(registry);
         metrics.register_gauges(registry);
         metrics.register_spool(registry);

@@ -129,7 +129,8 @@ impl Gop {
         self.on_spool.is_none()
     }
 
-    pub(super) fn cost(&self) -> u64 {
+    /// What it takes in memory.
+    pub fn cost(&self) -> u64 {
         self.cost
     }
 

@@ -76,6 +76,9 @@ pub const GOP_BYTES_MAX: u64 = FRAGMENT_BYTES_MAX - SIZE_MARGIN_BYTES;
 /// What a unit costs beside its payload: its entry in the group and the allocator's part.
 const UNIT_OVERHEAD_BYTES: u64 = 96;
 
+/// The most that is written to the spool before memory is full.
+const SPOOL_AHEAD_BYTES: u64 = 4 << 20;
+
 /// A feed's groups of pictures, oldest first; the newest may be open.
 #[derive(Debug)]
 pub struct Buffer {
@@ -292,6 +295,16 @@ impl Buffer {
     /// Bytes that have to be freed now, see [`Share::excess`].
     pub fn excess(&self) -> u64 {
         self.share.excess()
+    }
+
+    /// Bytes that should leave memory for the spool now, before there is no room: by then it has to be written.
+    pub fn excess_soon(&self) -> u64 {
+        self.share.excess_with((self.share.even_part() / 8).min(SPOOL_AHEAD_BYTES))
+    }
+
+    /// Whether a group could be read without passing the budget.
+    pub fn has_room_for(&self, id: GopId) -> bool {
+        self.gop(id).is_none_or(|gop| gop.cost() <= self.share.room())
     }
 
     /// Bytes held in memory.

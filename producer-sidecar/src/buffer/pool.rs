@@ -67,8 +67,8 @@ impl Pool {
         self.shrunk.notified().await;
     }
 
-    /// How the budget stands for one account.
-    fn stand(&self, own: u64) -> Stand {
+    /// How the budget stands for one account that would hold `more` than its `own`.
+    fn stand(&self, own: u64, more: u64) -> Stand {
         let budget = self.budget();
         let common = budget / 2;
         let accounts = self.lock();
@@ -76,6 +76,8 @@ impl Pool {
         let above = |used: u64| used.saturating_sub(part);
         let borrowed: u64 = accounts.iter().map(|account| above(account.used.load(Ordering::Relaxed))).sum();
         drop(accounts);
+        let borrowed = borrowed - above(own).min(borrowed) + above(own.saturating_add(more));
+        let own = own.saturating_add(more);
         Stand {
             excess: borrowed.saturating_sub(common).min(above(own)),
             room: part.saturating_sub(own) + common.saturating_sub(borrowed),
@@ -129,12 +131,25 @@ impl Share {
         if self.pool.used() <= self.pool.budget() / 2 {
             return 0;
         }
-        self.pool.stand(self.used()).excess
+        self.pool.stand(self.used(), 0).excess
+    }
+
+    /// How many bytes this feed would have to give back if it held `more`.
+    pub fn excess_with(&self, more: u64) -> u64 {
+        if self.pool.used().saturating_add(more) <= self.pool.budget() / 2 {
+            return 0;
+        }
+        self.pool.stand(self.used(), more).excess.min(self.used())
     }
 
     /// How many bytes this feed could take now.
     pub fn room(&self) -> u64 {
-        self.pool.stand(self.used()).room
+        self.pool.stand(self.used(), 0).room
+    }
+
+    /// What each feed had if all had the same.
+    pub fn even_part(&self) -> u64 {
+        self.pool.budget() / self.pool.lock().len().max(1) as u64
     }
 
     /// Bytes held by this feed.
@@ -165,7 +180,7 @@ pub struct ShareView {
 impl ShareView {
     /// See [`Share::room`].
     pub fn room(&self) -> u64 {
-        self.pool.stand(self.used()).room
+        self.pool.stand(self.used(), 0).room
     }
 
     /// See [`Share::used`].
@@ -219,6 +234,14 @@ mod tests {
             assert!(pool.used() <= 100_000 + 7 * UNIT, "{} bytes are held", pool.used());
         }
         assert!(was_full, "the test never came to the limit");
+    }
+
+    #[test]
+    fn a_feed_knows_before_it_is_full_how_much_it_would_have_too_much() {
+        let pool = Pool::new(100);
+        let (mut share, _other) = (pool.share(), pool.share());
+        share.take(70);
+        assert_eq!((share.excess_with(5), share.excess_with(15), share.excess_with(500)), (0, 10, 70));
     }
 
     #[test]

@@ -27,6 +27,9 @@ impl Driver {
             self.on_source(event, self.ctx.clock.now());
             // The budget is kept at every unit.
             self.shed();
+            if self.is_held_up(self.ctx.clock.now()) {
+                return;
+            }
             next = self.source.as_mut().and_then(|source| source.events.try_recv().ok());
         }
         if let Some(event) = next {
@@ -93,7 +96,7 @@ impl Driver {
         }
     }
 
-    fn keep(&mut self, unit: AccessUnit, codec: &Arc<CodecParameters>, read_at: Now, now: Now) {
+    pub(super) fn keep(&mut self, unit: AccessUnit, codec: &Arc<CodecParameters>, read_at: Now, now: Now) {
         let (track, time_ms, key) = (unit.track, unit.time_ms, unit.key);
         let bytes = unit.data.len() as u64;
         if track == 0 {
@@ -223,10 +226,9 @@ impl Driver {
         }
         tracing::warn!(feed = self.feed.name, by_ms, "What waits is dated anew, by the service's clock");
         self.buffer.retime(by_ms);
+        self.intake.retimed(by_ms);
         self.forget_journal();
-        for ms in [&mut self.kept_ms] {
-            *ms = ms.map(|ms| ms + by_ms);
-        }
+        self.kept_ms = self.kept_ms.map(|kept_ms| kept_ms + by_ms);
         self.session.handle(Input::Retimed { by_ms }, now);
     }
 }

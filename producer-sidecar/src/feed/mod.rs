@@ -13,6 +13,8 @@ mod outgoing;
 pub mod record;
 mod report;
 mod spooling;
+#[cfg(test)]
+mod tests;
 mod uplink;
 mod upload_state;
 
@@ -212,7 +214,8 @@ impl Driver {
     ) -> Happening {
         let pool = Arc::clone(&self.ctx.pool);
         let room = self.room_wanted();
-        let source = self.source.as_mut();
+        let is_held_up = self.is_held_up(self.ctx.clock.now());
+        let source = self.source.as_mut().filter(|_| !is_held_up);
         let spool = self.spooling.as_mut();
         tokio::select! {
             () = maybe(stop.map(CancellationToken::cancelled)) => Happening::Stop,

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use super::Driver;
 use crate::buffer::Limit;
 use crate::clock::Now;
-use crate::session::{Ending, Input, Output, Piece, SessionId, Tags, TrackSet};
+use crate::session::{Ending, Input, Output, Piece, SessionId, SpoolRoom, Tags, TrackSet};
 use crate::upload::{Chunk, plain_chunk};
 
 impl Driver {
@@ -18,22 +18,32 @@ impl Driver {
         self.flush_spool(self.ctx.clock.now());
         self.shed();
         loop {
-            while let Some(output) = self.session.output() {
-                self.carry_out(output);
-            }
+            self.carry_out_all();
             if !self.send_one() {
                 return;
             }
         }
     }
 
-    /// Gives up, or spools, what passes the feed's part of the budget.
+    /// Spools, or gives up, what passes the feed's part of the budget.
     pub(super) fn shed(&mut self) {
-        let excess = self.buffer.excess();
-        if excess == 0 {
+        let (excess, soon) = (self.buffer.excess(), self.buffer.excess_soon());
+        if soon == 0 {
             return;
         }
-        self.session.shed(excess, self.spool_room());
+        let room = self.spool_room();
+        if room != SpoolRoom::None {
+            self.session.relieve(soon, room);
+            self.carry_out_all();
+        }
+        if excess > 0 && !self.is_held_up(self.ctx.clock.now()) {
+            // What is with the spool for too long counts as if it stayed.
+            self.session.shed(self.buffer.excess() + self.overdue_bytes(), room);
+            self.carry_out_all();
+        }
+    }
+
+    fn carry_out_all(&mut self) {
         while let Some(output) = self.session.output() {
             self.carry_out(output);
         }

@@ -3,7 +3,7 @@
 //! In mode `Overflow` groups are written when the session says so. In mode `Journal` each unit is written soon after it
 //! came, and what the session wants to have stored is most often there already.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,6 +32,9 @@ const JOURNAL_BYTES: usize = 256 << 10;
 /// When jobs found no place, it is tried again after this time.
 const BLOCKED_RETRY: Duration = Duration::from_millis(20);
 
+/// The source waits for the spool this long at a time. The camera's connection holds what it sends meanwhile.
+const HELD_UP_MAX: Duration = Duration::from_secs(1);
+
 /// How long the end of a feed waits for one write.
 const SPOOL_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -54,6 +57,11 @@ pub(super) struct Spooling {
     repairs: HashSet<GopId>,
     /// Whether the last write failed.
     is_failing: bool,
+    /// Groups that are to be read, and whether one is being read.
+    loads: VecDeque<GopId>,
+    is_loading: bool,
+    /// Since when the source waits for the spool.
+    held_up_since: Option<Duration>,
 }
 
 impl Spooling {
@@ -68,6 +76,9 @@ impl Spooling {
             wanted: HashSet::new(),
             repairs: HashSet::new(),
             is_failing: false,
+            loads: VecDeque::new(),
+            is_loading: false,
+            held_up_since: None,
         }
     }
 
@@ -111,6 +122,7 @@ impl Spooling {
 
     fn forget(&mut self, gop: GopId) {
         self.parts.retain(|part| part.group != gop.0);
+        self.loads.retain(|waiting| *waiting != gop);
         self.wanted.remove(&gop);
         self.repairs.remove(&gop);
     }
@@ -310,14 +322,52 @@ impl Driver {
 
     /// Brings a group back to memory.
     pub(super) fn load(&mut self, gop: GopId) {
-        let now = self.ctx.clock.now();
-        if self.buffer.loading(gop) {
-            self.submit(Job::Load(gop.0));
-        } else if self.buffer.gop(gop).is_some() {
-            self.session.handle(Input::Loaded(gop), now);
-        } else {
-            self.session.handle(Input::LoadFailed(gop), now);
+        match &mut self.spooling {
+            Some(spooling) => spooling.loads.push_back(gop),
+            None => self.session.handle(Input::LoadFailed(gop), self.ctx.clock.now()),
         }
+        self.load_next();
+    }
+
+    /// Reads what is wanted: one group at a time in any case, more where there is room.
+    fn load_next(&mut self) {
+        let now = self.ctx.clock.now();
+        while let Some(spooling) = &mut self.spooling
+            && let Some(gop) = spooling.loads.front().copied()
+            && (!spooling.is_loading || self.buffer.has_room_for(gop))
+        {
+            spooling.loads.pop_front();
+            if self.buffer.loading(gop) {
+                spooling.is_loading = true;
+                spooling.spool.submit(Job::Load(gop.0));
+            } else {
+                let is_there = self.buffer.gop(gop).is_some();
+                let input = if is_there { Input::Loaded(gop) } else { Input::LoadFailed(gop) };
+                self.session.handle(input, now);
+            }
+        }
+    }
+
+    /// Whether the source has to wait, since memory is full and the spool is about to make room. Not for long: then
+    /// the overflow policy decides.
+    pub(super) fn is_held_up(&mut self, now: Now) -> bool {
+        let is_full = self.buffer.excess() > 0;
+        let Some(spooling) = &mut self.spooling else { return false };
+        if !is_full || spooling.wanted.is_empty() {
+            spooling.held_up_since = None;
+            return false;
+        }
+        let since = *spooling.held_up_since.get_or_insert(now.mono);
+        now.mono.saturating_sub(since) < HELD_UP_MAX
+    }
+
+    /// Bytes that the spool should have taken by now.
+    pub(super) fn overdue_bytes(&self) -> u64 {
+        let Some(spooling) = self.spooling.as_ref().filter(|spooling| spooling.held_up_since.is_some())
+        else {
+            return 0;
+        };
+        spooling.wanted.iter().filter_map(|gop| self.buffer.gop(*gop)).map(Gop::cost).sum()
     }
 
     pub(super) fn on_spool(&mut self, reply: Reply, now: Now) {
@@ -352,8 +402,11 @@ impl Driver {
     }
 
     fn on_loaded(&mut self, gop: GopId, outcome: Result<Vec<AccessUnit>, Fault>, now: Now) {
+        if let Some(spooling) = &mut self.spooling {
+            spooling.is_loading = false;
+        }
         if self.buffer.gop(gop).is_none() {
-            return;
+            return self.load_next();
         }
         if let Err(fault) = &outcome {
             tracing::error!(feed = self.feed.name, %fault, "Video cannot be read from the spool");
@@ -365,6 +418,7 @@ impl Driver {
             Input::LoadFailed(gop)
         };
         self.session.handle(input, now);
+        self.load_next();
     }
 
     /// Tells the session of a group that it waits for, if the journal has it now, or has failed.

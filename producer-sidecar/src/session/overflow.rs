@@ -42,6 +42,16 @@ impl Session {
         }
     }
 
+    /// Has about `bytes` sent to the spool before memory is full. Nothing is given up.
+    pub fn relieve(&mut self, bytes: u64, room: SpoolRoom) {
+        let missing = bytes.saturating_sub(self.storing_bytes);
+        if let SpoolRoom::Bytes(room) = room
+            && self.storing_bytes < STORING_BYTES_MAX
+        {
+            self.store_newest(missing, room.saturating_sub(self.storing_bytes));
+        }
+    }
+
     /// Sends groups to the spool; gives what is missing then.
     fn store_newest(&mut self, mut missing: u64, mut room: u64) -> u64 {
         let cursor = self.attempt.as_ref().and_then(|attempt| attempt.cursor).map(|cursor| cursor.gop);

@@ -19,8 +19,14 @@ use super::replay::{Replayed, sequence_of};
 use crate::buffer::pool::{Share, ShareView};
 
 /// A segment that has grown to this size is followed by another. Small, since room comes back by whole segments; large
-/// enough that files are made seldom.
+/// enough that files are made seldom. Less where the spool is small, see `segment_bytes`.
 pub const SEGMENT_BYTES: u64 = 2 << 20;
+
+/// The least of that.
+const SEGMENT_BYTES_MIN: u64 = 64 << 10;
+
+/// Of a feed's even part of the spool, a segment takes at most one of so many.
+const SEGMENTS_IN_PART: u64 = 8;
 
 /// What file systems allot.
 const BLOCK_BYTES: u64 = 4_096;
@@ -77,6 +83,8 @@ struct Segment {
     bytes: u64,
     /// Groups in it that wait.
     waiting: usize,
+    /// Whether it need not stay though it is the newest.
+    is_retired: bool,
 }
 
 #[derive(Debug)]
@@ -114,7 +122,7 @@ impl Folder {
             next_sequence: replayed.next_sequence,
         };
         for found in &replayed.segments {
-            folder.segments.insert(found.sequence, Segment { bytes: found.bytes, waiting: 0 });
+            folder.segments.insert(found.sequence, Segment { bytes: found.bytes, ..Segment::default() });
             for group in found.groups.iter().filter(|group| group.waits) {
                 let (offset, length, units) = (group.offset, group.length, group.units);
                 let place = Place { segment: found.sequence, offset, length, units };
@@ -132,10 +140,28 @@ impl Folder {
 
     /// Writes a part behind what is there. On failure nothing of it is there.
     pub fn append(&mut self, part: &Part) -> Result<(), Fault> {
+        match self.append_to_current(part) {
+            Err(Fault::Full) if part.begins.is_some() && self.retire_idle() => self.append_to_current(part),
+            outcome => outcome,
+        }
+    }
+
+    /// Deletes the segment that is written, if nothing waits in it. Whether that was so.
+    fn retire_idle(&mut self) -> bool {
+        let idle = |current: &mut Current| {
+            self.segments.get(&current.sequence).is_some_and(|segment| segment.waiting == 0)
+        };
+        let Some(current) = self.current.take_if(idle) else { return false };
+        self.segments.entry(current.sequence).and_modify(|segment| segment.is_retired = true);
+        self.sweep();
+        true
+    }
+
+    fn append_to_current(&mut self, part: &Part) -> Result<(), Fault> {
         let begins = part.begins.as_ref();
         let continues = self.current.as_ref().is_some_and(|current| current.group == Some(part.group));
         match begins {
-            Some(_) if self.current.as_ref().is_none_or(|current| current.length >= SEGMENT_BYTES) => {
+            Some(_) if self.current.as_ref().is_none_or(|current| current.length >= self.segment_bytes()) => {
                 self.roll()?
             }
             Some(_) => {}
@@ -300,7 +326,7 @@ impl Folder {
         match self.create(sequence, &header) {
             Ok(file) => {
                 self.next_sequence += 1;
-                self.segments.insert(sequence, Segment { bytes: length, waiting: 0 });
+                self.segments.insert(sequence, Segment { bytes: length, ..Segment::default() });
                 self.current = Some(Current { file, sequence, length, codec: None, group: None });
                 self.sweep();
                 Ok(())
@@ -325,7 +351,9 @@ impl Folder {
     /// Deletes segments in which nothing waits, save the newest.
     fn sweep(&mut self) {
         let Some(newest) = self.segments.keys().next_back().copied() else { return };
-        let idle = |(sequence, segment): (&u64, &mut Segment)| *sequence != newest && segment.waiting == 0;
+        let idle = |(sequence, segment): (&u64, &mut Segment)| {
+            segment.waiting == 0 && (*sequence != newest || segment.is_retired)
+        };
         let gone: Vec<_> = self.segments.extract_if(.., |s, g| idle((s, g))).collect();
         for (sequence, segment) in gone {
             match fs::remove_file(self.segment_path(sequence)) {
@@ -337,6 +365,10 @@ impl Folder {
                 }
             }
         }
+    }
+
+    fn segment_bytes(&self) -> u64 {
+        (self.share.even_part() / SEGMENTS_IN_PART).clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES)
     }
 
     fn segment_path(&self, sequence: u64) -> PathBuf {
