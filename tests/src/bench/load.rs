@@ -71,6 +71,8 @@ impl Load {
         let before = self.plays();
         let reader = Peer::reader(&self.urls(feeds), WARM_UP + time, &log)?;
         self.wait_for_plays(&before, feeds).await?;
+        // Each camera begins with its next key frame.
+        tokio::time::sleep(WARM_UP / 2).await;
         let (mut reader, window) = self.window(reader, feeds, time, |reader| reader.cpu()).await?;
         let cpu = window.context("a raw reader falls behind")?.0;
         steps.say(format!(
