@@ -12,6 +12,7 @@
 pub mod aac;
 pub mod ack;
 pub mod annexb;
+pub mod block;
 pub mod container;
 pub mod ebml;
 pub mod fragment;

@@ -5,6 +5,7 @@
 
 use bytes::Bytes;
 
+use crate::block::Block;
 use crate::limits::FRAGMENT_BYTES_MAX;
 use crate::track::{Access, Codec, TrackParameters};
 use crate::{h264, h265};
@@ -49,7 +50,7 @@ pub struct PictureBuilder {
     /// Whether the sets have changed since parameters were last given out.
     sets_changed: bool,
     given: Option<TrackParameters>,
-    data: Vec<u8>,
+    data: Block,
     /// Where the open unit's length is to be written.
     open: Option<usize>,
     access: Option<Access>,
@@ -57,12 +58,7 @@ pub struct PictureBuilder {
     first_slice: usize,
     /// How many slices the data has.
     slices: u32,
-    /// Bytes of the last picture that was no start, as a guess for the next.
-    usual_bytes: usize,
 }
-
-/// No guess at the next picture's size is larger.
-const USUAL_BYTES_MAX: usize = 16 << 10;
 
 /// Bytes that one picture may have: no fragment can hold more.
 const PICTURE_BYTES_MAX: usize = FRAGMENT_BYTES_MAX as usize;
@@ -79,12 +75,11 @@ impl PictureBuilder {
             sets,
             sets_changed: false,
             given: None,
-            data: Vec::new(),
+            data: Block::default(),
             open: None,
             access: None,
             first_slice: 0,
             slices: 0,
-            usual_bytes: 0,
         })
     }
 
@@ -114,11 +109,8 @@ impl PictureBuilder {
     /// Begins a NAL unit that comes in parts; one that is open is discarded.
     pub fn begin_unit(&mut self) {
         self.discard_unit();
-        if self.data.capacity() == 0 {
-            self.data.reserve(self.usual_bytes);
-        }
         self.open = Some(self.data.len());
-        self.data.extend_from_slice(&[0; 4]);
+        self.data.extend(&[0; 4]);
     }
 
     /// A further part of the open unit. What is more than a fragment can hold is discarded.
@@ -129,7 +121,7 @@ impl PictureBuilder {
         if self.data.len() + part.len() > PICTURE_BYTES_MAX {
             return self.discard_unit();
         }
-        self.data.extend_from_slice(part);
+        self.data.extend(part);
     }
 
     /// The open unit is whole.
@@ -203,7 +195,7 @@ impl PictureBuilder {
         self.open = None;
         self.access = None;
         self.slices = 0;
-        self.data.clear();
+        self.data.truncate(0);
     }
 
     /// The picture of the units so far; `None` where no slice was among them, and what was is discarded.
@@ -211,17 +203,11 @@ impl PictureBuilder {
         self.discard_unit();
         self.slices = 0;
         let Some(access) = self.access.take() else {
-            self.data.clear();
+            self.data.truncate(0);
             return None;
         };
         let parameters = self.changed_parameters();
-        let mut data = std::mem::take(&mut self.data);
-        if access != Access::Start {
-            self.usual_bytes = data.len().min(USUAL_BYTES_MAX);
-        }
-        // The picture stays in memory until it is stored: not with the room that its growth left over.
-        data.shrink_to_fit();
-        Some(Picture { access, data: data.into(), parameters })
+        Some(Picture { access, data: self.data.take(), parameters })
     }
 
     /// The track's parameters as the sets so far say; `None` while they are not complete.
@@ -419,18 +405,5 @@ mod tests {
             assert_eq!(builder.finish().unwrap().access, access);
         }
         assert!(PictureBuilder::new(Codec::Aac).is_none());
-    }
-
-    #[test]
-    fn a_picture_takes_no_more_memory_than_its_bytes() {
-        let mut builder = builder(&[]);
-        builder.begin_unit();
-        builder.extend(&[0x65, 0x88]);
-        for _ in 0..100 {
-            builder.extend(&[7; 1_000]);
-        }
-        builder.end_unit();
-        let data = Vec::from(builder.finish().unwrap().data);
-        assert_eq!((data.len(), data.capacity()), (100_006, 100_006));
     }
 }

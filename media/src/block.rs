@@ -1,0 +1,106 @@
+//! Memory for pictures, many in one block.
+//!
+//! Pictures stay until they are stored, and then whole groups go at once. An allocation for each, grown as its packets come,
+//! leaves holes of all sizes between those that stay; a block that many share leaves none, and goes back as a whole.
+
+use bytes::{Bytes, BytesMut};
+
+/// The size of a block. Some pictures long, so that little is left over at its end; what has not been written to takes no
+/// memory. As large as what allocators give back to the kernel at once.
+pub const BLOCK_BYTES: usize = 128 << 10;
+
+/// Bytes that are gathered at the end of a block. It reads as what has been gathered since [`Block::take`].
+#[derive(Debug, Default)]
+pub struct Block {
+    bytes: BytesMut,
+}
+
+impl Block {
+    /// Adds bytes. Where the block has no room for them, what is being gathered moves to a new one.
+    pub fn extend(&mut self, part: &[u8]) {
+        let length = self.bytes.len() + part.len();
+        if length > self.bytes.capacity() {
+            // Twice what is there, since what outgrows a block goes on growing. Those after it use what it leaves over.
+            let room = if self.bytes.len() < BLOCK_BYTES / 2 { length } else { length * 2 };
+            let mut larger = BytesMut::with_capacity(room.next_multiple_of(BLOCK_BYTES));
+            larger.extend_from_slice(&self.bytes);
+            self.bytes = larger;
+        }
+        self.bytes.extend_from_slice(part);
+    }
+
+    /// Keeps the first `length` bytes.
+    pub fn truncate(&mut self, length: usize) {
+        self.bytes.truncate(length);
+    }
+
+    /// What has been gathered; the next begins behind it.
+    pub fn take(&mut self) -> Bytes {
+        self.bytes.split().freeze()
+    }
+}
+
+impl std::ops::Deref for Block {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl std::ops::DerefMut for Block {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        &mut self.bytes
+    }
+}
+
+impl Clone for Block {
+    /// The clone has a block of its own.
+    fn clone(&self) -> Self {
+        let mut clone = Self::default();
+        clone.extend(self);
+        clone
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pictures_lie_behind_each_other_and_one_that_does_not_fit_moves_whole() {
+        let mut block = Block::default();
+        let mut taken = Vec::new();
+        for n in 0..20_u8 {
+            for part in vec![n; 20_000].chunks(1_400) {
+                block.extend(part);
+            }
+            taken.push(block.take());
+        }
+        assert!(taken.iter().zip(0..).all(|(picture, n)| **picture == vec![n; 20_000]));
+        let follows = |pair: &[Bytes]| pair[0].as_ptr_range().end == pair[1].as_ptr();
+        assert_eq!(taken.windows(2).filter(|pair| follows(pair)).count(), 16, "six in each block, in order");
+    }
+
+    #[test]
+    fn a_large_picture_leaves_its_room_to_the_next() {
+        let mut block = Block::default();
+        for _ in 0..300 {
+            block.extend(&[7; 1_000]);
+        }
+        let large = block.take();
+        assert_eq!(large, vec![7; 300_000]);
+        block.extend(b"next");
+        assert_eq!(block.take().as_ptr(), large.as_ptr_range().end);
+    }
+
+    #[test]
+    fn what_is_cut_off_is_written_over() {
+        let mut block = Block::default();
+        block.extend(b"good, bad");
+        block.truncate(4);
+        block[0] = b'f';
+        assert_eq!(block.take(), "food");
+        assert!(block.take().is_empty());
+    }
+}
