@@ -71,9 +71,17 @@ impl Session {
 
     fn mark_stored(&mut self, id: GopId, fragment: &Fragment, trusts: bool) {
         let is_last = fragment.gops.last() == Some(&id);
+        let is_sent_again = self
+            .attempt
+            .iter()
+            .flat_map(|attempt| &attempt.fragments)
+            .any(|fragment| fragment.gops.contains(&id));
         let Some(gop) = self.queue.get_mut(id) else { return };
         if is_last && gop.units > fragment.last_units && !trusts {
             // It has grown since: it is sent again, whole.
+            if gop.place == Place::InFlight && !is_sent_again {
+                gop.place = Place::Waiting;
+            }
             return;
         }
         if gop.place == Place::Dropped {

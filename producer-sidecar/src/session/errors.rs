@@ -88,9 +88,12 @@ impl Session {
         let fragments = self.attempt.as_mut().map(|attempt| std::mem::take(&mut attempt.fragments));
         let mut fragments = fragments.unwrap_or_default();
         let found = found.map(|index| if self.has(Mutant::SkipsTheWrongOne) { 0 } else { index });
-        match found.and_then(|index| fragments.remove(index)) {
-            Some(fragment) => self.refuse(&fragment, id),
-            None => self.isolate(&fragments.iter().collect::<Vec<_>>(), id),
+        let refused = found.or_else(|| self.isolate(&fragments.iter().collect::<Vec<_>>()));
+        if let Some(index) = refused
+            && let Some(fragment) = fragments.get(index)
+            && self.refuse(fragment, id)
+        {
+            fragments.remove(index);
         }
         if let Some(attempt) = &mut self.attempt {
             // Put back what the end of the session has to release.
@@ -99,20 +102,17 @@ impl Session {
     }
 
     /// Gives up a fragment that the service will never take; or, where its groups may be taken in shorter ones, has them
-    /// cut.
-    fn refuse(&mut self, fragment: &Fragment, id: ErrorId) {
+    /// cut. Whether it is given up.
+    fn refuse(&mut self, fragment: &Fragment, id: ErrorId) -> bool {
         self.failed_alone = None;
         let is_short = fragment.gops.iter().any(|gop| self.queue.get(*gop).is_some_and(|gop| gop.cut_short));
         if fragment.gops.len() > 1 && !is_short && CURED_BY_CUTTING.contains(&id) {
             for gop in &fragment.gops {
                 if let Some(gop) = self.queue.get_mut(*gop) {
                     gop.cut_short = true;
-                    if gop.place == Place::InFlight {
-                        gop.place = Place::Waiting;
-                    }
                 }
             }
-            return;
+            return false;
         }
         self.refused_in_a_row += 1;
         let mut span: Option<(i64, i64)> = None;
@@ -132,13 +132,13 @@ impl Session {
         if let Some((start_ms, end_ms)) = span {
             self.report_gap(start_ms, end_ms, GapReason::Refused, id.to_string());
         }
+        true
     }
 
-    /// An error that names no fragment: from now on each is sent alone, until the one that fails alone is found.
-    fn isolate(&mut self, fragments: &[&Fragment], id: ErrorId) {
-        let Some(newest) = fragments.iter().flat_map(|fragment| &fragment.gops).max().copied() else {
-            return;
-        };
+    /// An error that names no fragment: from now on each is sent alone, until the one that fails alone is found. Gives that
+    /// one.
+    fn isolate(&mut self, fragments: &[&Fragment]) -> Option<usize> {
+        let newest = fragments.iter().flat_map(|fragment| &fragment.gops).max().copied()?;
         if let [fragment] = fragments
             && let Some(&first) = fragment.gops.first()
         {
@@ -148,11 +148,11 @@ impl Session {
             };
             self.failed_alone = Some((first, times));
             if times >= FAILED_ALONE_MAX {
-                self.refuse(fragment, id);
-                return;
+                return Some(0);
             }
         }
         let until: GopId = self.isolate_until.map_or(newest, |until| until.max(newest));
         self.isolate_until = Some(until);
+        None
     }
 }

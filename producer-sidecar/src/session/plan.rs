@@ -124,7 +124,10 @@ impl Session {
         if let Some(fragment) = fragment
             && self.belongs_to(attempt, fragment, next)
         {
-            return if next.home == Home::Memory { Step::Continue(next.id) } else { Step::Wait };
+            return match self.unit_step(next, now) {
+                Step::Unit => Step::Continue(next.id),
+                step => step,
+            };
         }
         let age = now.mono.saturating_sub(attempt.opened_at);
         let is_over =

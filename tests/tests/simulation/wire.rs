@@ -34,6 +34,7 @@ struct Open {
     parts: Vec<(GopId, usize)>,
     present: TrackSet,
     tagged: bool,
+    begun_at: Duration,
 }
 
 impl World {
@@ -102,7 +103,8 @@ impl World {
         let Some(wire) = self.wires.get_mut(&id) else { return };
         let (latest, has_header) = (wire.latest_ms, wire.header.is_some());
         wire.latest_ms = Some(time_ms);
-        wire.open = Some(Open { time_ms, parts: Vec::new(), present: TrackSet::NONE, tagged: false });
+        wire.open =
+            Some(Open { time_ms, parts: Vec::new(), present: TrackSet::NONE, tagged: false, begun_at: now });
         wire.begun_at.push_back(now);
         let fifth = if wire.begun_at.len() > FRAGMENTS_PER_SECOND_MAX as usize {
             wire.begun_at.pop_front()
@@ -119,7 +121,11 @@ impl World {
     }
 
     fn receive_unit(&mut self, id: u64, (gop, index): (GopId, usize), cluster_ms: i64, unit: Unit) {
-        let again = index == 0 && self.is_stored(gop);
+        // What has begun must go on, whatever is said of it then.
+        let had_begun = self.wires.get(&id).and_then(|wire| wire.open.as_ref()).is_some_and(|open| {
+            open.parts.is_empty() && self.acknowledged_at.get(&gop).is_some_and(|&at| at >= open.begun_at)
+        });
+        let again = index == 0 && self.is_stored(gop) && !had_begun;
         self.check(!again, || format!("{gop:?} goes out again after it was said to be stored"));
         let codec = self.store.groups.get(&gop).map(|group| group.codec);
         let Some(wire) = self.wires.get_mut(&id) else { return };
@@ -203,7 +209,10 @@ impl World {
         let Some(parts) = self.wires.get(&id).and_then(|wire| wire.whole.get(&time_ms)) else { return };
         for (gop, units) in parts {
             let acknowledged = self.acknowledged.entry(*gop).or_default();
-            *acknowledged = (*acknowledged).max(*units);
+            if *units > *acknowledged {
+                *acknowledged = *units;
+                self.acknowledged_at.insert(*gop, self.now);
+            }
         }
         self.calls.on_stored();
     }

@@ -80,6 +80,8 @@ pub enum Event {
     Hear(u64, usize),
     /// A fault begins at the emulator.
     Fault,
+    /// The times of what is held are moved: the oldest of it, and the earliest that it may come to.
+    Retime(i64, Option<i64>),
     /// The operator of all this changes something.
     Meddle,
 }
@@ -114,6 +116,8 @@ pub struct World {
     pub begun: BTreeMap<GopId, (i64, usize)>,
     /// How many units of a group the service has said to be stored.
     pub acknowledged: BTreeMap<GopId, usize>,
+    /// When it said so.
+    pub acknowledged_at: BTreeMap<GopId, Duration>,
     /// How many units of a group really are, where the service is a real one.
     pub archived: BTreeMap<GopId, usize>,
     /// Groups that no service will ever take.
@@ -167,6 +171,7 @@ impl World {
             takes: false,
             begun: BTreeMap::new(),
             acknowledged: BTreeMap::new(),
+            acknowledged_at: BTreeMap::new(),
             archived: BTreeMap::new(),
             poison: BTreeSet::new(),
             gaps: Vec::new(),
@@ -198,7 +203,12 @@ impl World {
                 world.calm_down();
             }
             if !world.step() || world.now > limit {
-                world.violate("not everything is stored long after the faults have ended".to_owned());
+                let held: Vec<_> = world.store.groups.keys().collect();
+                let what = format!(
+                    "not everything is stored long after the faults have ended: {held:?}, {:?}",
+                    world.session
+                );
+                world.violate(what);
             }
         }
         world.check_end();
@@ -263,6 +273,7 @@ impl World {
             Event::Tick => self.tick(),
             Event::Hear(id, index) => self.hear(id, index),
             Event::Fault => self.fault(),
+            Event::Retime(first_ms, earliest_ms) => self.retime(first_ms, earliest_ms),
             Event::Meddle => self.meddle(),
         }
     }
@@ -434,7 +445,7 @@ impl World {
                 let delay = self.random.u64(0..200);
                 self.after(delay, Event::Loaded(gop, good));
             }
-            Output::Retime { first_ms, earliest_ms } => self.retime(first_ms, earliest_ms),
+            Output::Retime { first_ms, earliest_ms } => self.after(0, Event::Retime(first_ms, earliest_ms)),
             Output::Report(report) => self.hear_report(&report),
         }
     }
