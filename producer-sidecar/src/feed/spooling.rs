@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use streamfleet_contract::{GapReason, SpoolMode};
 use streamfleet_media::track::{AccessUnit, CodecParameters};
-use tokio::time::timeout;
 
 use super::Driver;
 use super::outgoing::tracks_of;
@@ -30,27 +29,24 @@ const JOURNAL_ALONG: Duration = Duration::from_millis(25);
 const JOURNAL_BYTES: usize = 256 << 10;
 
 /// When jobs found no place, it is tried again after this time.
-const BLOCKED_RETRY: Duration = Duration::from_millis(20);
+pub(super) const BLOCKED_RETRY: Duration = Duration::from_millis(20);
 
 /// The source waits for the spool this long at a time. The camera's connection holds what it sends meanwhile.
 const HELD_UP_MAX: Duration = Duration::from_secs(1);
-
-/// How long the end of a feed waits for one write.
-const SPOOL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Groups of another process whose times cannot be are not taken over.
 const GOP_SPAN_MS_MAX: i64 = GOP_MS_MAX + 1_000;
 
 /// See the module's documentation.
 pub(super) struct Spooling {
-    spool: FeedSpool,
+    pub(super) spool: FeedSpool,
     mode: SpoolMode,
     /// What the journal has not been handed yet.
     parts: Vec<Part>,
     parts_bytes: usize,
     parts_since: Option<Duration>,
     /// Whether a part is with the spool's thread: the next waits for it, so that what is held twice is bounded.
-    is_appending: bool,
+    pub(super) is_appending: bool,
     /// Groups that the session wants stored and that are being written.
     wanted: HashSet<GopId>,
     /// Groups that are written anew because their journal failed.
@@ -256,7 +252,7 @@ impl Driver {
         }
     }
 
-    fn flush_journal(&mut self) {
+    pub(super) fn flush_journal(&mut self) {
         let Some(spooling) = self.spooling.as_mut().filter(|spooling| !spooling.is_appending) else { return };
         let parts = spooling.take_parts();
         if parts.is_empty() {
@@ -479,64 +475,4 @@ impl Driver {
             }
         }
     }
-
-    /// Hands everything that is in memory alone to the spool, and waits until it is written. Gives what could not be.
-    pub(super) async fn spool_all(&mut self) -> Vec<(i64, i64)> {
-        self.flush_journal();
-        if let Some(mut spooling) = self.spooling.take() {
-            let mut tried = HashSet::new();
-            loop {
-                self.submit_lacking(&mut spooling, &mut tried);
-                if !self.buffer.iter().any(|gop| gop.writing() > 0) {
-                    break;
-                }
-                let Some(reply) = next_reply(&mut spooling).await else { break };
-                self.settle(&mut spooling, reply);
-            }
-            self.spooling = Some(spooling);
-        }
-        self.spans(|gop| !gop.is_wholly_on_spool())
-    }
-
-    /// Hands over each group once that the spool lacks, and that no job is about to write.
-    fn submit_lacking(&mut self, spooling: &mut Spooling, tried: &mut HashSet<GopId>) {
-        let lacking = |gop: &&Gop| !gop.is_wholly_on_spool() && gop.writing() == 0;
-        let lacking: Vec<GopId> = self.buffer.iter().filter(lacking).map(|gop| gop.id).collect();
-        for gop in lacking {
-            if tried.insert(gop)
-                && let Some(part) = self.buffer.to_store(gop)
-            {
-                spooling.spool.submit(Job::Store(part));
-            }
-        }
-    }
-
-    fn settle(&mut self, spooling: &mut Spooling, reply: Reply) {
-        match reply {
-            Reply::Appended(parts) => {
-                spooling.is_appending = false;
-                for (group, outcome) in parts {
-                    self.buffer.written(GopId(group), outcome.ok());
-                }
-            }
-            Reply::Stored(group, outcome) => {
-                let units = self.buffer.gop(GopId(group)).map(Gop::len);
-                self.buffer.written(GopId(group), units.filter(|_| outcome.is_ok()));
-            }
-            Reply::Loaded(..) => {}
-        }
-    }
-}
-
-/// The next reply, unless the spool's volume hangs.
-async fn next_reply(spooling: &mut Spooling) -> Option<Reply> {
-    let reply = async {
-        loop {
-            spooling.spool.flush();
-            if let Ok(reply) = timeout(BLOCKED_RETRY, spooling.spool.reply()).await {
-                return reply;
-            }
-        }
-    };
-    timeout(SPOOL_TIMEOUT, reply).await.ok()
 }
