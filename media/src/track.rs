@@ -135,14 +135,6 @@ pub struct SenderReport {
     pub ntp: u64,
 }
 
-impl SenderReport {
-    /// The report of a source whose tracks share one clock and its zero, but have no wall clock: files and pipes. One for
-    /// each track, before its first sample, joins them exactly. It names a time that no camera's clock shows.
-    pub const fn of_shared_clock(track: u8, rate: u32) -> Self {
-        Self { track, ticks: 0, rate, ntp: 0 }
-    }
-}
-
 /// A sample that has its place in time, ready to be a Matroska block.
 #[derive(Clone, PartialEq, Eq)]
 pub struct AccessUnit {

@@ -198,9 +198,11 @@ fn sound_without_reports_lies_where_it_comes_or_at_the_common_zero() {
 #[test]
 fn tracks_of_one_clock_are_joined_whenever_they_come() {
     let mut timeline = connected(2);
-    timeline.report(&SenderReport::of_shared_clock(0, RATE), at(0));
-    timeline.report(&SenderReport::of_shared_clock(1, SOUND_RATE), at(0));
+    // As files and pipes report them: before the first sample of each track.
+    timeline.report(&SenderReport { track: 0, ticks: 30_000 * 90, rate: RATE, ntp: ntp(0) }, at(0));
     place(&mut timeline, video(30_000), at(0));
+    let ticks = 29_500 * 48;
+    timeline.report(&SenderReport { track: 1, ticks, rate: SOUND_RATE, ntp: ntp(-500) }, at(700));
     assert_eq!(place_sound(&mut timeline, sound(29_500), at(700)), Some(-500));
 }
 

@@ -11,9 +11,11 @@ use super::sound::Sound;
 use super::{SOUND_WAIT, Shared};
 use crate::clock::Now;
 
-/// Nothing waits while more than this does. Ten seconds of pictures and sound of any camera, or one of the largest bitrate.
+/// Nothing waits while more than this does: ten seconds of pictures and sound of any camera.
 const WAITING_MAX: usize = 2_000;
-const WAITING_BYTES_MAX: usize = 16 << 20;
+
+/// The same in bytes: the wait for sound at the largest bitrate of any camera, or that for a sender report at 8 Mbit/s.
+const WAITING_BYTES_MAX: usize = 4 << 20;
 
 /// A sample that waits.
 #[derive(Debug, Clone)]

@@ -5,6 +5,8 @@ use bytes::Bytes;
 use super::*;
 
 const START_MS: i64 = 1_700_000_000_000;
+/// The same in seconds of NTP.
+const NTP_START: u64 = (START_MS / 1_000) as u64 + 2_208_988_800;
 const SETTINGS: IntakeSettings =
     IntakeSettings { audio: Audio::Auto, timestamps: Timestamps::Node, target_ms: 2_000 };
 
@@ -49,8 +51,9 @@ impl Rig {
         let mut intake = Intake::new(settings);
         intake.connected(tracks);
         // Tracks of one camera with one clock, so that times here are round.
-        intake.report(&SenderReport::of_shared_clock(0, 90_000), at(0));
-        intake.report(&SenderReport::of_shared_clock(1, 48_000), at(0));
+        let ntp = NTP_START << 32;
+        intake.report(&SenderReport { track: 0, ticks: 0, rate: 90_000, ntp }, at(0));
+        intake.report(&SenderReport { track: 1, ticks: 0, rate: 48_000, ntp }, at(0));
         Self { intake, given: Vec::new(), codec: None, others: Vec::new(), units: Vec::new() }
     }
 
@@ -414,7 +417,7 @@ fn the_cameras_clock_is_awaited_and_then_dates_the_first_picture() {
     intake.push(picture(40, Continue), at(40));
     assert_eq!(intake.next(at(40)), None);
     assert_eq!(intake.wake_at(), Some(at(4_000).mono));
-    let seconds = (START_MS / 1_000 + 2_208_988_800 + 7) as u64;
+    let seconds = NTP_START + 7;
     intake.report(&SenderReport { track: 0, ticks: 0, rate: 90_000, ntp: seconds << 32 }, at(50));
     let times = |intake: &mut Intake, now: i64| {
         let events = std::iter::from_fn(|| intake.next(at(now)));
