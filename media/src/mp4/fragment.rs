@@ -3,9 +3,9 @@
 use std::collections::VecDeque;
 
 use bytes::{Buf as _, BytesMut};
-use shiguredo_mp4::Decode as _;
-use shiguredo_mp4::boxes::{MoovBox, StszBox};
+use shiguredo_mp4::boxes::{MoofBox, MoovBox, StszBox};
 use shiguredo_mp4::demux::Fmp4SegmentDemuxer;
+use shiguredo_mp4::{Decode as _, Encode as _};
 
 use super::tracks::{Found, Tracks};
 use super::{FRAGMENT_BYTES_MAX, MOOV_BYTES_MAX, invalid};
@@ -163,8 +163,10 @@ impl FragmentDemuxer {
         if (self.held.len() as u64) < size {
             return Ok(false);
         }
-        let data = self.held.split_to(size as usize).freeze();
+        let mut data = self.held.split_to(size as usize);
         self.open = None;
+        rebase(&mut data[..moof], self.offset).map_err(|what| invalid(self.offset, what))?;
+        let data = data.freeze();
         let read = demuxer.handle_media_segment(&data).map_err(|error| invalid(self.offset, error))?;
         let mut found: Vec<Found> = read.iter().map(Found::new).collect();
         // Each track lies in one piece: samples go out as they are decoded, both tracks beside each other.
@@ -182,6 +184,30 @@ impl FragmentDemuxer {
         self.offset += size;
         Ok(true)
     }
+}
+
+/// Makes places in the file into places in the fragment, which begins at `offset` of the file. Where a track says from where
+/// its places count (§8.8.7, `base-data-offset-present`; ffmpeg does without `default_base_moof`), it means the file.
+fn rebase(moof: &mut [u8], offset: u64) -> Result<(), String> {
+    let (mut fragment, _) = MoofBox::decode(moof).map_err(|error| error.to_string())?;
+    let mut bases =
+        fragment.traf_boxes.iter_mut().filter_map(|track| track.tfhd_box.base_data_offset.as_mut());
+    let mut changed = false;
+    bases
+        .try_for_each(|base| {
+            changed = true;
+            *base = base.checked_sub(offset)?;
+            Some(())
+        })
+        .ok_or("a track's samples lie before its fragment")?;
+    if changed {
+        let written = fragment.encode_to_vec().map_err(|error| error.to_string())?;
+        if written.len() != moof.len() {
+            return Err("the fragment's head has boxes that are not known".to_owned());
+        }
+        moof.copy_from_slice(&written);
+    }
+    Ok(())
 }
 
 /// Whether the film's head lists samples itself, as that of a plain MP4 does.

@@ -7,7 +7,8 @@ use tokio::net::unix::pipe::{OpenOptions, Receiver};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::{live, unavailable};
+use super::live::{self, SILENCE_MAX};
+use super::unavailable;
 use crate::source::outlet::{Closed, Outlet};
 use crate::source::{Ending, SourceError};
 
@@ -29,7 +30,7 @@ pub async fn run(pipe: &PipeSource, outlet: &mut Outlet, stop: &CancellationToke
         None => Ok(Ending::Stopped),
         Some(waited) => {
             waited?;
-            live::read(&mut receiver, pipe, outlet, stop).await
+            live::read(&mut receiver, pipe, SILENCE_MAX, outlet, stop).await
         }
     }
 }

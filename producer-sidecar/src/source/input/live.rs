@@ -19,7 +19,7 @@ use crate::source::outlet::{Closed, Outlet};
 use crate::source::{Ending, SourceError};
 
 /// How long a writer may write nothing before status says so.
-const SILENCE_MAX: Duration = Duration::from_secs(10);
+pub(super) const SILENCE_MAX: Duration = Duration::from_secs(10);
 
 /// Ticks a second of what is dated by arrival.
 const ARRIVAL_RATE: u32 = 1_000_000;
@@ -36,10 +36,11 @@ struct Live<'a> {
     silent: bool,
 }
 
-/// Reads what one writer writes, until it leaves or breaks its format.
+/// Reads what one writer writes, until it leaves or breaks its format. It may be silent for so long before status says so.
 pub(super) async fn read(
     input: &mut (impl AsyncRead + Unpin),
     pipe: &PipeSource,
+    silence_max: Duration,
     outlet: &mut Outlet,
     stop: &CancellationToken,
 ) -> Result<Ending, Closed> {
@@ -55,14 +56,14 @@ pub(super) async fn read(
     };
     let mut buffer = vec![0; READ_BYTES];
     loop {
-        let waited = timeout(SILENCE_MAX, input.read(&mut buffer));
+        let waited = timeout(silence_max, input.read(&mut buffer));
         let count = match stop.run_until_cancelled(waited).await {
             None => {
                 _ = live.finish().await?;
                 return Ok(Ending::Stopped);
             }
             Some(Err(_)) => {
-                live.say_silence(SILENCE_MAX).await?;
+                live.say_silence(silence_max).await?;
                 continue;
             }
             Some(Ok(Err(error))) => return Ok(unavailable(&pipe.path, "read", &error).into()),

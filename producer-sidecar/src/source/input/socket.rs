@@ -11,7 +11,8 @@ use tokio::net::UnixListener;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::{live, unavailable};
+use super::live::{self, SILENCE_MAX};
+use super::unavailable;
 use crate::source::outlet::{Closed, Outlet};
 use crate::source::{Ending, SourceError};
 
@@ -34,7 +35,7 @@ pub async fn run(pipe: &PipeSource, outlet: &mut Outlet, stop: &CancellationToke
             Some(Ok(Err(error))) => return Ok(unavailable(&pipe.path, "accept a writer on", &error).into()),
             Some(Err(closed)) => return Err(closed),
         };
-        match live::read(&mut writer, pipe, outlet, stop).await? {
+        match live::read(&mut writer, pipe, SILENCE_MAX, outlet, stop).await? {
             Ending::Stopped => return Ok(Ending::Stopped),
             Ending::Failed(error) => outlet.state(SourceState::Failed, error.reason, error.message).await?,
         }
