@@ -13,20 +13,42 @@ pub const BLOCK_BYTES: usize = 128 << 10;
 #[derive(Debug, Default)]
 pub struct Block {
     bytes: BytesMut,
+    /// Something was taken that lies in the same block.
+    is_used: bool,
 }
 
 impl Block {
-    /// Adds bytes. Where the block has no room for them, what is being gathered moves to a new one.
+    /// Goes on in a new block where this one has no room for `more` bytes. To be called when little has been gathered.
+    pub fn make_room(&mut self, more: usize) {
+        if self.bytes.len() + more > self.bytes.capacity() {
+            self.move_on(more);
+        }
+    }
+
+    /// Goes on in a new block with room for `more` bytes, unless this one is new.
+    pub fn begin(&mut self, more: usize) {
+        if self.is_used {
+            self.move_on(more);
+        } else {
+            self.make_room(more);
+        }
+    }
+
+    /// Adds bytes. Where the block has no room for them, what is being gathered moves to a new one, with as much room again:
+    /// what outgrows a block goes on growing. Those after it use what it leaves over.
     pub fn extend(&mut self, part: &[u8]) {
-        let length = self.bytes.len() + part.len();
-        if length > self.bytes.capacity() {
-            // Twice what is there, since what outgrows a block goes on growing. Those after it use what it leaves over.
-            let room = if self.bytes.len() < BLOCK_BYTES / 2 { length } else { length * 2 };
-            let mut larger = BytesMut::with_capacity(room.next_multiple_of(BLOCK_BYTES));
-            larger.extend_from_slice(&self.bytes);
-            self.bytes = larger;
+        if self.bytes.len() + part.len() > self.bytes.capacity() {
+            self.move_on(part.len().max(self.bytes.len()));
         }
         self.bytes.extend_from_slice(part);
+    }
+
+    fn move_on(&mut self, more: usize) {
+        let room = (self.bytes.len() + more).next_multiple_of(BLOCK_BYTES);
+        let mut larger = BytesMut::with_capacity(room);
+        larger.extend_from_slice(&self.bytes);
+        self.bytes = larger;
+        self.is_used = false;
     }
 
     /// Keeps the first `length` bytes.
@@ -36,6 +58,7 @@ impl Block {
 
     /// What has been gathered; the next begins behind it.
     pub fn take(&mut self) -> Bytes {
+        self.is_used |= !self.bytes.is_empty();
         self.bytes.split().freeze()
     }
 }
@@ -92,6 +115,27 @@ mod tests {
         assert_eq!(large, vec![7; 300_000]);
         block.extend(b"next");
         assert_eq!(block.take().as_ptr(), large.as_ptr_range().end);
+    }
+
+    #[test]
+    fn a_group_begins_in_a_block_of_its_own() {
+        let mut block = Block::default();
+        block.begin(10);
+        block.extend(b"head");
+        block.begin(200_000);
+        assert_eq!(*block, *b"head");
+        let start = block.as_ptr();
+        for _ in 0..200 {
+            block.extend(&[1; 1_000]);
+        }
+        assert_eq!((block.as_ptr(), block.len()), (start, 200_004), "the room was made before");
+        let first = block.take();
+        block.begin(10);
+        block.extend(b"next");
+        let second = block.take();
+        assert!(
+            !first.as_ptr_range().contains(&second.as_ptr()) && first.as_ptr_range().end != second.as_ptr()
+        );
     }
 
     #[test]

@@ -58,6 +58,8 @@ pub struct PictureBuilder {
     first_slice: usize,
     /// How many slices the data has.
     slices: u32,
+    /// Bytes of the last picture that was a start, and of the last that was none.
+    usual_bytes: [usize; 2],
 }
 
 /// Bytes that one picture may have: no fragment can hold more.
@@ -80,6 +82,7 @@ impl PictureBuilder {
             access: None,
             first_slice: 0,
             slices: 0,
+            usual_bytes: [0; 2],
         })
     }
 
@@ -121,7 +124,19 @@ impl PictureBuilder {
         if self.data.len() + part.len() > PICTURE_BYTES_MAX {
             return self.discard_unit();
         }
+        if self.open.is_some_and(|at| self.data.len() == at + 4) && self.access.is_none() {
+            self.make_room(part);
+        }
         self.data.extend(part);
+    }
+
+    /// A picture that begins with this part of a slice gets the room that it will need, as far as can be told. Those that are
+    /// stored and let go together have blocks of their own.
+    fn make_room(&mut self, part: &[u8]) {
+        let Part::Slice(access) = self.part(part) else { return };
+        let usual = self.usual_bytes[usize::from(access != Access::Start)];
+        let room = usual + usual / 4;
+        if access == Access::Start { self.data.begin(room) } else { self.data.make_room(room) }
     }
 
     /// The open unit is whole.
@@ -207,6 +222,7 @@ impl PictureBuilder {
             return None;
         };
         let parameters = self.changed_parameters();
+        self.usual_bytes[usize::from(access != Access::Start)] = self.data.len();
         Some(Picture { access, data: self.data.take(), parameters })
     }
 

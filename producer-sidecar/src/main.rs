@@ -1,6 +1,7 @@
 //! The producer's process: arguments, logging, signals, and the configuration file's changes.
 
 mod args;
+mod memory;
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -27,14 +28,21 @@ use crate::args::{Args, Command, LogFormat, Run};
 /// How often the configuration file is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
+/// Threads for what the kernel cannot do without waiting: looking up names, reading files.
+const WAITING_THREADS_MAX: usize = 8;
+
 fn main() -> ExitCode {
     let Command::Run(run) = Args::parse().command;
+    memory::set_up();
     let quiet = match logging::init(&run.log, run.log_format == LogFormat::Json) {
         Ok(quiet) => quiet,
         Err(error) => return complain(&anyhow::Error::new(error)),
     };
-    // One thread: the work is small, and each further thread has an arena of its own.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    // One thread: all feeds are read after one wake-up, and hand on from task to task without waking another thread.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .max_blocking_threads(WAITING_THREADS_MAX)
+        .enable_all()
+        .build();
     let outcome = runtime.context("failed to start the runtime").and_then(|runtime| {
         let outcome = runtime.block_on(serve(run, quiet));
         // Name lookups cannot be interrupted; they are not waited for.
