@@ -54,7 +54,9 @@ impl Service {
         let data = folder.join("emulator");
         let advertise = format!("http://{}", cutter.address);
         let mut emulator = Program::start("streamfleet-emulator", &folder.join("emulator.log"), |command| {
-            command.args(["--listen", "127.0.0.1:0", "--advertise", &advertise, "--data"]).arg(&data);
+            // More than a thousand fragments are written as fast as they go.
+            command.args(["--no-rates", "--listen", "127.0.0.1:0", "--advertise", &advertise, "--data"]);
+            command.arg(&data);
         })?;
         let addresses = || {
             let text = std::fs::read_to_string(data.join("addresses.json")).ok()?;
