@@ -121,7 +121,7 @@ impl<T: Copy> Frames<T> {
             begun.timestamp == place.timestamp && *whole == size
         };
         let (place, mut data, _) =
-            self.fragments.take().filter(is_next).unwrap_or((place, Vec::with_capacity(size), size));
+            self.fragments.take().filter(is_next).unwrap_or_else(|| (place, Vec::with_capacity(size), size));
         data.extend_from_slice(part);
         if data.len() > size {
             return Err(Malformed);
@@ -151,7 +151,7 @@ impl<T: Copy> Frames<T> {
 /// Bytes from pairs of hexadecimal digits; `None` where there are others, or none.
 fn from_hex(text: &str) -> Option<Bytes> {
     let digits = text.trim().as_bytes();
-    if digits.is_empty() || digits.len() % 2 != 0 || digits.len() > 512 {
+    if digits.is_empty() || !digits.len().is_multiple_of(2) || digits.len() > 512 {
         return None;
     }
     let digit = |byte: u8| char::from(byte).to_digit(16);

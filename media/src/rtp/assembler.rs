@@ -53,8 +53,7 @@ pub(super) struct Assembler<T> {
     has_left_out: bool,
     /// Parameters were given out: without them pictures are of no use.
     has_parameters: bool,
-    /// Start codes were seen where none may be, or how many pictures are searched yet.
-    has_start_codes: bool,
+    /// How many more pictures are searched for start codes in their slices; all, once some were found.
     searches: u32,
 }
 
@@ -90,7 +89,6 @@ impl<T: Copy> Assembler<T> {
             gap: 0,
             has_left_out: false,
             has_parameters: false,
-            has_start_codes: false,
             searches: PICTURES_SEARCHED,
         })
     }
@@ -196,9 +194,9 @@ impl<T: Copy> Assembler<T> {
     pub(super) fn end(&mut self) {
         let Some(nal) = self.builder.open_unit() else { return self.spoil() };
         // A NAL unit has no start codes in it (H.264 §7.4.1), but some cameras send several in one, with these between.
-        let is_searched = self.searches > 0 || self.has_start_codes || self.first(nal) != First::Slice;
+        let is_searched = self.searches > 0 || self.first(nal) != First::Slice;
         if is_searched && nal.windows(3).any(|bytes| bytes == [0, 0, 1]) {
-            self.has_start_codes = true;
+            self.searches = u32::MAX;
             // Before the first start code there may be a unit too: with one more code before it, all are found alike.
             let several = [&[0, 0, 1], nal].concat();
             self.builder.discard_unit();

@@ -151,7 +151,7 @@ mod tests {
                 match item {
                     Item::Packet { channel, bytes } => out.push(format!("{channel}:{}", bytes.len())),
                     Item::Message(Message { kind: Kind::Response(status), .. }) => {
-                        out.push(status.to_string())
+                        out.push(status.to_string());
                     }
                     Item::Message(Message { kind: Kind::Request(method), .. }) => out.push(method),
                     Item::Stray => {}

@@ -46,7 +46,7 @@ enum Payload<T> {
     H264(Assembler<T>),
     H265 { assembler: Assembler<T>, donl: bool },
     Aac(Frames<T>),
-    G711 { parameters: Option<TrackParameters>, lost: u32 },
+    G711 { track: u8, rate: u32, parameters: Option<TrackParameters>, lost: u32 },
 }
 
 impl<T: Copy> Receiver<T> {
@@ -78,13 +78,11 @@ impl<T: Copy> Receiver<T> {
             return Received::Ignored;
         }
         let place = Place { timestamp: packet.timestamp, ticks, note };
-        match self.payload.push(packet, place, self.track, self.rate, out) {
-            Ok(()) => Received::Media,
-            Err(Malformed) => {
-                self.payload.lose(1);
-                Received::Malformed
-            }
+        if self.payload.push(packet, place, out) == Err(Malformed) {
+            self.payload.lose(1);
+            return Received::Malformed;
         }
+        Received::Media
     }
 
     /// Gives out a picture that is whole beyond doubt. To be called when no more packets are there for now.
@@ -139,7 +137,7 @@ impl<T: Copy> Payload<T> {
             Codec::PcmAlaw | Codec::PcmMulaw => {
                 let parameters = g711::parameters(codec, offer.rate, offer.channels);
                 let parameters = parameters.ok_or_else(|| offer.name())?;
-                Ok(Self::G711 { parameters: Some(parameters), lost: 0 })
+                Ok(Self::G711 { track, rate: offer.rate, parameters: Some(parameters), lost: 0 })
             }
         }
     }
@@ -156,19 +154,17 @@ impl<T: Copy> Payload<T> {
         &mut self,
         packet: &Packet<'_>,
         place: Place<T>,
-        track: u8,
-        rate: u32,
         out: &mut Vec<(Sample, T)>,
     ) -> Result<(), Malformed> {
         let pushed = match self {
             Self::H264(assembler) => h264::push(assembler, packet.payload, place, out),
             Self::H265 { assembler, donl } => h265::push(assembler, *donl, packet.payload, place, out),
             Self::Aac(frames) => return frames.push(packet.payload, place, out),
-            Self::G711 { parameters, lost } => {
+            Self::G711 { track, rate, parameters, lost } => {
                 let sample = Sample {
-                    track,
+                    track: *track,
                     ticks: place.ticks,
-                    rate,
+                    rate: *rate,
                     access: Access::Continue,
                     lost: std::mem::take(lost),
                     data: Bytes::copy_from_slice(packet.payload),

@@ -133,8 +133,8 @@ fn broken_aac_is_malformed() {
     let mut out = Vec::new();
     let broken: [&[u8]; 5] = [&[0], &[0, 16], &[0, 8, 1, 2], &[0xFF, 0xFF, 1], &[0, 32, 0, 16, 0, 24, 1]];
     for (sequence, payload) in (0..).zip(broken) {
-        let received = receiver.push(&packet(sequence, 0, true, payload), (), &mut out);
-        assert_eq!(received, Received::Malformed, "{payload:?}");
+        let result = receiver.push(&packet(sequence, 0, true, payload), (), &mut out);
+        assert_eq!(result, Received::Malformed, "{payload:?}");
     }
     assert!(out.is_empty());
 }
@@ -170,4 +170,60 @@ fn reports_are_on_the_clock_of_the_samples_whether_they_come_before_or_after() {
     assert_eq!(out[0].0.ticks - first.ticks, 1_024);
     let later = receiver.report(8, 48_000);
     assert_eq!((later.ticks - out[0].0.ticks, later.track, later.rate, later.ntp), (47_976, 2, 48_000, 8));
+}
+
+/// Numbers that are the same at each run (Knuth's MMIX generator).
+fn numbers(seed: u64) -> impl FnMut(u64) -> u64 {
+    let mut state = seed;
+    move |below| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) % below
+    }
+}
+
+#[test]
+fn no_packets_make_it_panic_or_yield_units_that_do_not_fit() {
+    let h264 = "m=video 0 RTP/AVP 97\na=rtpmap:97 H264/90000\na=fmtp:97 sprop-parameter-sets=Z2QAM6zoAoALWQ==,aO48MA==\n";
+    let g711 = "m=audio 0 RTP/AVP 97\na=rtpmap:97 pcma/8000\n";
+    let donl = format!("{H265}; sprop-max-don-diff=1\n");
+    // Heads that lead into every branch.
+    let heads: [&[u8]; 10] = [
+        &[0x65, 0x88],
+        &[0x41, 0x9A],
+        &[24, 0, 3],
+        &[0x7C, 0x85],
+        &[0x7C, 0x45],
+        &[0, 0, 0, 1],
+        &[48 << 1, 1],
+        &[49 << 1, 1, 0x93],
+        &[38, 1, 0x80],
+        &[0, 16],
+    ];
+    let mut given = 0;
+    for (description, is_video) in [(h264, true), (H265, true), (&donl, true), (AAC, false), (g711, false)] {
+        let mut receiver = Receiver::new(0, &offer(description)).unwrap();
+        let mut random = numbers(7);
+        let mut out = Vec::new();
+        let (mut sequence, mut timestamp) = (0_u16, 0_u32);
+        for _ in 0..30_000 {
+            let mut payload = heads[random(10) as usize].to_vec();
+            payload.extend(
+                (0..random(12)).map(|_| [0, 1, 3, 0x65, 0x88, random(256) as u8][random(6) as usize]),
+            );
+            sequence = sequence.wrapping_add([1, 1, 1, 1, 1, 1, 1, 2, 0, 900][random(10) as usize]);
+            timestamp = timestamp.wrapping_add([0, 0, 3_600, 3_600, 3_600, 7, u32::MAX][random(7) as usize]);
+            receiver.push(&packet(sequence, timestamp, random(2) == 0, &payload), (), &mut out);
+            if random(8) == 0 {
+                receiver.release(&mut out);
+            }
+            for (sample, ()) in out.drain(..) {
+                given += 1;
+                if is_video {
+                    let units: usize = crate::nal::nals_avcc(&sample.data).map(|nal| nal.len() + 4).sum();
+                    assert_eq!(units, sample.data.len(), "{sample:?}");
+                }
+            }
+        }
+    }
+    assert!(given > 20_000, "only {given} samples");
 }

@@ -70,10 +70,10 @@ pub fn receiver_report(
     let count = u8::from(reception.is_some());
     out.extend_from_slice(&[0x80 | count, RECEIVER_REPORT, 0, 1 + 6 * count]);
     out.extend_from_slice(&own_ssrc.to_be_bytes());
-    if let Some(reception) = reception {
-        let (last, delay) = last_report.unwrap_or_default();
-        let lost = u32::from(reception.fraction_lost) << 24 | reception.lost as u32 & 0xFF_FFFF;
-        for word in [reception.ssrc, lost, reception.highest, reception.jitter, last, delay] {
+    if let Some(of) = reception {
+        let (middle, delay) = last_report.unwrap_or_default();
+        let lost = u32::from(of.fraction_lost) << 24 | of.lost as u32 & 0xFF_FFFF;
+        for word in [of.ssrc, lost, of.highest, of.jitter, middle, delay] {
             out.extend_from_slice(&word.to_be_bytes());
         }
     }

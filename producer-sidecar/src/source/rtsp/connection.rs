@@ -148,7 +148,7 @@ impl Connection {
             self.stream.flush().await
         };
         let written = timeout(ANSWER_TIMEOUT, written).await;
-        written.unwrap_or(Err(io::ErrorKind::TimedOut.into())).map_err(|error| broken(&error))
+        written.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())).map_err(|error| broken(&error))
     }
 
     /// The answer to the request with this number. Some cameras leave the number out.

@@ -88,7 +88,7 @@ impl Transport {
 
 /// `4-5`, or `4` alone, which means the same.
 fn pair<N: std::str::FromStr + Copy>(text: &str, next: impl Fn(N) -> Option<N>) -> Option<[N; 2]> {
-    let (first, second) = text.trim().split_once('-').unwrap_or((text.trim(), ""));
+    let (first, second) = text.split_once('-').unwrap_or((text, ""));
     let first: N = first.trim().parse().ok()?;
     Some([first, second.trim().parse().ok().or_else(|| next(first))?])
 }

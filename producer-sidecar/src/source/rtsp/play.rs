@@ -228,6 +228,7 @@ impl Playing {
         self.player.read_now();
         if let Some(datagrams) = &mut self.datagrams {
             datagrams.take_waiting(now, &mut self.player);
+            self.player.release();
             if now >= self.keep_alive.next_report {
                 datagrams.report(&mut self.player);
                 self.keep_alive.next_report = now + REPORT_EVERY;

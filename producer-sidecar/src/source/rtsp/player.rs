@@ -296,7 +296,7 @@ mod tests {
             life.note_pictures(SECOND * 110 + pause * n, 1);
         }
         life.other = life.picture + sign;
-        life.silent_at() - life.picture
+        life.silent_at().saturating_sub(life.picture)
     }
 
     #[test]

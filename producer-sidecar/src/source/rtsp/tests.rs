@@ -52,8 +52,8 @@ async fn listen() -> (TcpListener, String) {
     (listener, url)
 }
 
-fn login() -> Option<Credentials> {
-    Some(Credentials { username: "admin".to_owned(), password: "hunter2".to_owned() })
+fn login() -> Credentials {
+    Credentials { username: "admin".to_owned(), password: "hunter2".to_owned() }
 }
 
 /// Opens a camera that gives these answers; how that failed, and the requests.
@@ -61,7 +61,7 @@ async fn refusal_of(list: &[(&str, &str)], credentials: Option<Credentials>) -> 
     let (listener, url) = listen().await;
     let list = answers(list);
     let server = tokio::spawn(async move { serve(listener.accept().await.unwrap().0, list).await });
-    let error = open_url(&url, credentials).await.err().expect("it is no camera");
+    let error = open_url(&url, credentials).await.map(drop).expect_err("it is no camera");
     (error, server.await.unwrap())
 }
 
@@ -80,7 +80,7 @@ async fn what_a_camera_answers_is_told_apart() {
     let (none, _) = refusal_of(&[(DIGEST, "")], None).await;
     assert_eq!(none.reason, SourceReason::AuthenticationFailed);
     assert!(none.message.contains("none are configured"), "{none}");
-    let (wrong, requests) = refusal_of(&[(DIGEST, ""), (DIGEST, "")], login()).await;
+    let (wrong, requests) = refusal_of(&[(DIGEST, ""), (DIGEST, "")], Some(login())).await;
     assert_eq!(wrong.reason, SourceReason::AuthenticationFailed);
     assert!(wrong.message.contains("refuses"), "{wrong}");
     assert!(!format!("{wrong} {requests:?}").contains("hunter2"));
@@ -124,8 +124,10 @@ async fn a_stream_is_set_up_and_played_by_the_names_that_the_camera_gives() {
     assert_eq!((header(&requests[1], "Session"), header(&requests[2], "Session")), (None, Some("abc")));
 }
 
+type Hash = fn(&str) -> String;
+
 /// RFC 2617 §3.2.2 and RFC 7616 §3.4, with the hash function given.
-fn digest_response(request: &str, hash: impl Fn(&str) -> String) -> (String, String) {
+fn digest_response(request: &str, hash: Hash) -> (String, String) {
     let authorization = header(request, "Authorization").unwrap().strip_prefix("Digest ").unwrap();
     let value = |name: &str| {
         let pair = authorization.split(", ").find_map(|pair| pair.strip_prefix(&format!("{name}=")));
@@ -154,7 +156,7 @@ fn sha256(text: &str) -> String {
 
 #[tokio::test]
 async fn digests_of_all_kinds_prove_the_password_without_telling_it() {
-    let kinds: [(&str, fn(&str) -> String); 3] = [
+    let kinds: [(&str, Hash); 3] = [
         ("realm=\"a b\", nonce=\"n1\"", md5),
         ("realm=\"x\", qop=\"auth\", nonce=\"n2\", opaque=\"o\", algorithm=MD5", md5),
         ("realm=\"x\", qop=\"auth\", nonce=\"n3\", algorithm=SHA-256", sha256),
@@ -162,7 +164,8 @@ async fn digests_of_all_kinds_prove_the_password_without_telling_it() {
     for (challenge, hash) in kinds {
         let asks = format!("401 Unauthorized\r\nWWW-Authenticate: Digest {challenge}");
         let (_, requests) =
-            refusal_of(&[(&asks, ""), (DESCRIBED, H264), (SET_UP, ""), ("404 Not Found", "")], login()).await;
+            refusal_of(&[(&asks, ""), (DESCRIBED, H264), (SET_UP, ""), ("404 Not Found", "")], Some(login()))
+                .await;
         assert_eq!(requests.len(), 4);
         for request in &requests[1..] {
             let (response, expected) = digest_response(request, hash);
@@ -175,20 +178,21 @@ async fn digests_of_all_kinds_prove_the_password_without_telling_it() {
 #[tokio::test]
 async fn a_stale_nonce_is_answered_anew_and_basic_is_answered_where_nothing_else_is_offered() {
     let stale = "401 Unauthorized\r\nWWW-Authenticate: Digest realm=\"x\", nonce=\"2\", stale=TRUE";
-    let (error, requests) = refusal_of(&[(DIGEST, ""), (stale, ""), ("404 Not Found", "")], login()).await;
+    let (error, requests) =
+        refusal_of(&[(DIGEST, ""), (stale, ""), ("404 Not Found", "")], Some(login())).await;
     assert_eq!(error.reason, SourceReason::Refused);
     assert!(requests[2].contains("nonce=\"2\""), "{requests:?}");
     let expired = [(DIGEST, ""), (DESCRIBED, H264), (DIGEST, ""), (SET_UP, ""), ("404 Not Found", "")];
-    let (error, requests) = refusal_of(&expired, login()).await;
+    let (error, requests) = refusal_of(&expired, Some(login())).await;
     assert_eq!((error.reason, requests.len()), (SourceReason::Refused, 5), "{requests:?}");
     let basic = "401 Unauthorized\r\nWWW-Authenticate: Basic realm=\"x\"";
-    let (_, requests) = refusal_of(&[(basic, ""), ("404 Not Found", "")], login()).await;
+    let (_, requests) = refusal_of(&[(basic, ""), ("404 Not Found", "")], Some(login())).await;
     assert_eq!(header(&requests[1], "Authorization"), Some("Basic YWRtaW46aHVudGVyMg=="));
     let both = "401 Unauthorized\r\nWWW-Authenticate: Basic realm=\"x\"\r\nWWW-Authenticate: Digest realm=\"x\", nonce=\"1\"";
-    let (_, requests) = refusal_of(&[(both, ""), ("404 Not Found", "")], login()).await;
+    let (_, requests) = refusal_of(&[(both, ""), ("404 Not Found", "")], Some(login())).await;
     assert!(header(&requests[1], "Authorization").unwrap().starts_with("Digest"), "{requests:?}");
     let other = "401 Unauthorized\r\nWWW-Authenticate: Negotiate";
-    let (error, _) = refusal_of(&[(other, "")], login()).await;
+    let (error, _) = refusal_of(&[(other, "")], Some(login())).await;
     assert_eq!(error.reason, SourceReason::AuthenticationFailed);
 }
 
@@ -201,7 +205,7 @@ async fn redirects_are_followed_but_another_server_does_not_get_the_password() {
     tokio::spawn(async move { serve(first.accept().await.unwrap().0, moved).await });
     let asks = answers(&[("401 Unauthorized\r\nWWW-Authenticate: Basic realm=\"x\"", "")]);
     let server = tokio::spawn(async move { serve(second.accept().await.unwrap().0, asks).await });
-    let error = open_url(&url, login()).await.err().unwrap();
+    let error = open_url(&url, Some(login())).await.err().unwrap();
     assert_eq!(error.reason, SourceReason::AuthenticationFailed);
     let requests = server.await.unwrap();
     assert!(requests[0].starts_with(&format!("DESCRIBE {elsewhere} ")), "{requests:?}");
@@ -279,8 +283,13 @@ fn picture(sequence: u16) -> Vec<u8> {
 
 /// Answers DESCRIBE, SETUP and PLAY.
 async fn begin(listener: &TcpListener) -> TcpStream {
+    begin_with(listener, SET_UP).await
+}
+
+/// The same, with this answer to SETUP.
+async fn begin_with(listener: &TcpListener, set_up: &str) -> TcpStream {
     let (mut socket, _) = listener.accept().await.unwrap();
-    for (head, body) in [(DESCRIBED, H264), (SET_UP, ""), ("200 OK", "")] {
+    for (head, body) in [(DESCRIBED, H264), (set_up, ""), ("200 OK", "")] {
         let asked = request(&mut socket).await.unwrap();
         let sequence = header(&asked, "CSeq").unwrap();
         let length = body.len();
@@ -366,4 +375,74 @@ async fn a_session_that_the_camera_has_forgotten_or_ends_is_over() {
         let Ending::Failed(error) = task.await.unwrap() else { panic!("it was not stopped") };
         assert_eq!(error.reason, SourceReason::Disconnected, "{error}");
     }
+}
+
+#[tokio::test]
+async fn the_session_is_kept_alive_by_what_the_camera_knows() {
+    let (listener, url) = listen().await;
+    let (_events, stop, task) = play(&url);
+    let short = "200 OK\r\nSession: abc;timeout=1";
+    let mut socket = begin_with(&listener, short).await;
+    let mut methods = Vec::new();
+    let answers = ["200 OK\r\nPublic: OPTIONS, GET_PARAMETER", "200 OK", "501 Not Implemented", "200 OK"];
+    for head in answers {
+        let asked = request(&mut socket).await.unwrap();
+        methods.push(asked.split(' ').next().unwrap().to_owned());
+        let text = format!("RTSP/1.0 {head}\r\nCSeq: {}\r\n\r\n", header(&asked, "CSeq").unwrap());
+        socket.write_all(text.as_bytes()).await.unwrap();
+    }
+    assert_eq!(methods, ["OPTIONS", "GET_PARAMETER", "GET_PARAMETER", "OPTIONS"]);
+    stop.cancel();
+    assert_eq!(task.await.unwrap(), Ending::Stopped);
+}
+
+#[tokio::test]
+async fn datagrams_come_in_order_and_the_camera_is_told_how_they_come() {
+    let (listener, url) = listen().await;
+    let (sender, mut events) = mpsc::channel(64);
+    let stop = CancellationToken::new();
+    let stopped = stop.clone();
+    let source = RtspSource { transport: RtspTransport::Udp, ..RtspSource::new(url) };
+    let task = tokio::spawn(async move {
+        let mut outlet = Outlet::new(Clock::start(), sender);
+        run(&source, Audio::Auto, None, &mut outlet, &stopped).await.unwrap()
+    });
+    let media = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let reports = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let port = |socket: &tokio::net::UdpSocket| socket.local_addr().unwrap().port();
+    let head = format!(
+        "200 OK\r\nSession: abc\r\nTransport: RTP/AVP;unicast;server_port={}-{}",
+        port(&media),
+        port(&reports)
+    );
+    let _socket = begin_with(&listener, &head).await;
+    let mut buffer = [0; 100];
+    let (length, client) = media.recv_from(&mut buffer).await.unwrap();
+    assert_eq!((length, buffer[0] >> 6), (12, 2), "a packet that opens the way");
+    assert_eq!(client.port() % 2, 0);
+    // Without the four bytes of packets within a connection.
+    for number in [1, 3, 2, 4, 6] {
+        media.send_to(&picture(number)[4..], client).await.unwrap();
+    }
+    // One of somebody else does not count.
+    let stranger = tokio::net::UdpSocket::bind("127.0.0.2:0").await.unwrap();
+    stranger.send_to(&picture(5)[4..], client).await.unwrap();
+    let mut seen = Vec::new();
+    while seen.len() < 5 {
+        if let Some(SourceEvent::Sample(sample, _)) = events.recv().await {
+            seen.push((sample.data[6], sample.lost));
+        }
+    }
+    assert_eq!(seen, [(1, 0), (2, 0), (3, 0), (4, 0), (6, 1)]);
+    // The first report went out before there was anything to tell of; the next tells of what is missing.
+    loop {
+        let (length, _) = reports.recv_from(&mut buffer).await.unwrap();
+        assert_eq!(buffer[1], 201);
+        if buffer[0] & 0x1F == 1 && length > 31 {
+            assert_eq!(buffer[8..12], [0, 0, 0, 7]);
+            break;
+        }
+    }
+    stop.cancel();
+    assert_eq!(task.await.unwrap(), Ending::Stopped);
 }
