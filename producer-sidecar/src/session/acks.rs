@@ -1,6 +1,6 @@
 //! What acknowledgements do: free what is stored, of whichever session they are. Errors: `errors.rs`.
 
-use streamfleet_contract::StoredAt;
+use streamfleet_contract::{GapReason, StoredAt};
 use streamfleet_media::ack::{Ack, AckKind};
 
 use super::attempt::{Attempt, Fragment};
@@ -78,9 +78,11 @@ impl Session {
             .any(|fragment| fragment.gops.contains(&id));
         let Some(gop) = self.queue.get_mut(id) else { return };
         if is_last && gop.units > fragment.last_units && !trusts {
-            // It has grown since: it is sent again, whole.
-            if gop.place == Place::InFlight && !is_sent_again {
-                gop.place = Place::Waiting;
+            // It has grown since: it is sent again, whole, where it can be.
+            match gop.place {
+                Place::InFlight if !is_sent_again => gop.place = Place::Waiting,
+                Place::Dropped if !is_sent_again => self.lose_dropped(id),
+                _ => {}
             }
             return;
         }
@@ -89,6 +91,13 @@ impl Session {
         } else {
             gop.place = Place::Stored;
             self.release(id);
+        }
+    }
+
+    /// A group that overflow has taken on its way will not be stored.
+    pub(super) fn lose_dropped(&mut self, id: GopId) {
+        if let Some(gop) = self.forget(id) {
+            self.report_gap(gop.start_ms, gop.end_ms, GapReason::BufferOverflow, String::new());
         }
     }
 

@@ -5,7 +5,7 @@ use streamfleet_media::ack::{Ack, ErrorClass, ErrorId};
 
 use super::attempt::Fragment;
 use super::mutant::Mutant;
-use super::queue::Place;
+use super::queue::{CONTIGUOUS_MS, Place};
 use super::retry::Cause;
 use super::{Output, Session, TrackSet};
 use crate::buffer::GopId;
@@ -19,6 +19,17 @@ const REFUSED_IN_A_ROW_MAX: u32 = 3;
 
 /// "Too long" and "too large": sending the fragment's groups in shorter ones may cure them.
 const CURED_BY_CUTTING: [ErrorId; 2] = [ErrorId::MaxFragmentSizeReached, ErrorId::MaxFragmentDurationReached];
+
+/// A group that was refused while it still came: the rest of it is a gap too.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct RefusedOpen {
+    gop: GopId,
+    /// How far the gap is reported.
+    told_ms: i64,
+    /// Its newest unit.
+    last_ms: i64,
+    id: ErrorId,
+}
 
 impl Session {
     pub(super) fn on_error(&mut self, ack: &Ack, found: Option<usize>, now: Now) {
@@ -117,11 +128,19 @@ impl Session {
         self.refused_in_a_row += 1;
         let mut span: Option<(i64, i64)> = None;
         for name in &fragment.gops {
-            // What another session has stored is no gap.
-            if self.queue.get(*name).is_none_or(|gop| gop.place == Place::Stored) {
+            let Some(gop) = self.queue.get(*name) else { continue };
+            if gop.place == Place::Stored {
+                // What another session has stored is no gap.
+                if gop.complete && self.forget(*name).is_some() {
+                    self.outputs.push_back(Output::Free(*name));
+                }
                 continue;
             }
             if let Some(gop) = self.forget(*name) {
+                if !gop.complete {
+                    self.refused_open =
+                        Some(RefusedOpen { gop: *name, told_ms: gop.end_ms, last_ms: gop.end_ms, id });
+                }
                 let (start_ms, end_ms) = span.unwrap_or((gop.start_ms, gop.end_ms));
                 span = Some((start_ms.min(gop.start_ms), end_ms.max(gop.end_ms)));
                 if gop.place != Place::Dropped {
@@ -133,6 +152,21 @@ impl Session {
             self.report_gap(start_ms, end_ms, GapReason::Refused, id.to_string());
         }
         true
+    }
+
+    /// A unit of the group that was refused while it came.
+    pub(super) fn extend_refused(&mut self, gop: GopId, time_ms: i64) {
+        if let Some(open) = self.refused_open.as_mut().filter(|open| open.gop == gop) {
+            open.last_ms = open.last_ms.max(time_ms);
+        }
+    }
+
+    /// The next group begins: now it is known how far the gap reaches.
+    pub(super) fn end_refused(&mut self, next_ms: i64) {
+        let Some(RefusedOpen { told_ms, last_ms, id, .. }) = self.refused_open.take() else { return };
+        let follows = (0..=CONTIGUOUS_MS).contains(&(next_ms - last_ms));
+        let end_ms = if follows { next_ms } else { last_ms };
+        self.report_gap(told_ms, end_ms, GapReason::Refused, id.to_string());
     }
 
     /// An error that names no fragment: from now on each is sent alone, until the one that fails alone is found. Gives that

@@ -35,7 +35,7 @@ mod tests;
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use streamfleet_contract::{GapReason, UploadReason};
+use streamfleet_contract::UploadReason;
 
 use self::attempt::Attempt;
 pub use self::interface::{
@@ -88,6 +88,7 @@ pub struct Session {
     /// naming it; and the group that failed alone, with how often.
     isolate_until: Option<GopId>,
     failed_alone: Option<(GopId, u32)>,
+    refused_open: Option<errors::RefusedOpen>,
     /// Since when the service has said that another connection holds the stream.
     held_since: Option<Duration>,
     own_session_ended: Option<Duration>,
@@ -137,6 +138,7 @@ impl Session {
             refused_in_a_row: 0,
             isolate_until: None,
             failed_alone: None,
+            refused_open: None,
             held_since: None,
             own_session_ended: None,
             stored_until_ms: None,
@@ -186,6 +188,7 @@ impl Session {
         match input {
             Input::Began { gop, codec, tracks, track, time_ms, bytes } => {
                 self.arrived(time_ms, bytes, now);
+                self.end_refused(time_ms);
                 let (present, units) = (TrackSet::only(track), 1);
                 let (start_ms, last_ms) = (time_ms, time_ms);
                 self.queue.begin(RecoveredGop {
@@ -201,6 +204,7 @@ impl Session {
             }
             Input::Extended { gop, track, time_ms, bytes } => {
                 self.arrived(time_ms, bytes, now);
+                self.extend_refused(gop, time_ms);
                 self.queue.extend(gop, track, time_ms, bytes);
             }
             Input::Completed(gop) => self.on_completed(gop),
@@ -404,10 +408,8 @@ impl Session {
                 match self.queue.get_mut(id) {
                     Some(gop) if gop.place == Place::InFlight && !keeps_cursor => gop.place = Place::Waiting,
                     Some(gop) if gop.place == Place::Dropped => {
-                        let (start_ms, end_ms) = (gop.start_ms, gop.end_ms);
                         fragment.given_up = true;
-                        self.forget(id);
-                        self.report_gap(start_ms, end_ms, GapReason::BufferOverflow, String::new());
+                        self.lose_dropped(id);
                     }
                     _ => self.release(id),
                 }
@@ -432,11 +434,6 @@ impl Session {
         match cause {
             None if attempt.stored_any() => now,
             Some(Cause::Failure) if attempt.stored_any() => self.retry.at_once(now),
-            // The difference of the clocks is known now: nothing to wait for, once.
-            Some(Cause::Refused(Refusal::ClockCorrected)) if self.retry.failures() == 0 => {
-                self.retry.after(Cause::Failure, now);
-                now
-            }
             cause => self.retry.after(cause.unwrap_or(Cause::Failure), now),
         }
     }

@@ -72,11 +72,6 @@ impl Retry {
         self.first_open = None;
     }
 
-    /// How many attempts in a row have stored nothing.
-    pub fn failures(&self) -> u32 {
-        self.failures
-    }
-
     /// An attempt is made.
     pub fn opened(&mut self, now: Duration) {
         self.first_open.get_or_insert(now);
@@ -107,7 +102,12 @@ impl Retry {
         let full = if costs_no_call { full.min(CREDENTIALS_CAP) } else { full };
         let waited = now + full.mul_f64(0.5 + 0.5 * self.random.f64());
         let (first, last) = (self.first_open.unwrap_or(now), self.last_open.unwrap_or(now));
-        if costs_no_call || failures <= DOUBLINGS && last < first + FIRST_ATTEMPTS {
+        let is_young = last < first + FIRST_ATTEMPTS;
+        if is_young && failures == 0 && cause == Cause::Refused(Refusal::ClockCorrected) {
+            // The difference of the clocks is known now: nothing to wait for, once.
+            return now;
+        }
+        if costs_no_call || is_young && failures <= DOUBLINGS {
             return waited;
         }
         let steady = last + STEADY + STEADY_JITTER.mul_f64(self.random.f64());

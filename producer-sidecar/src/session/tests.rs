@@ -315,6 +315,19 @@ fn a_poisoned_fragment_is_skipped_named_and_the_others_are_kept() {
 }
 
 #[test]
+fn the_gap_of_a_group_that_is_refused_while_it_comes_reaches_to_the_next_group() {
+    let mut scene = Scene::new();
+    scene.gop();
+    let first = scene.accepted();
+    scene.pull(first);
+    scene.fail(first, 4006, Some(100_000));
+    let gap = |start_ms, end_ms| (start_ms, end_ms, GapReason::Refused, "4006 INVALID_MKV_DATA".to_owned());
+    assert_eq!(scene.gaps(), [gap(100_000, 100_900)]);
+    scene.gop();
+    assert_eq!(scene.gaps(), [gap(100_000, 100_900), gap(100_900, 101_000)]);
+}
+
+#[test]
 fn a_fragment_that_is_too_long_is_sent_group_by_group_before_it_is_given_up() {
     let mut scene = Scene::new();
     for _ in 0..3 {

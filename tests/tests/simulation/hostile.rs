@@ -16,6 +16,8 @@ pub struct Hostile {
     error: u32,
     silence: u32,
     refusal: u32,
+    /// Whether all refusals say that somebody else holds the stream.
+    held: bool,
     cut: u32,
     stall: u32,
     /// The longest time that storing takes.
@@ -59,8 +61,10 @@ impl Hostile {
     pub fn new(random: &mut fastrand::Rng) -> Self {
         let mut draw = |most: u32| if random.bool() { random.u32(0..=most) } else { 1 };
         let (error, silence, refusal, cut, stall) = (draw(25), draw(40), draw(60), draw(30), draw(6));
+        let held = random.u32(0..12) == 0;
+        let refusal = if held { 97 } else { refusal };
         let storing_ms = [100, 1_500, 8_000, 25_000][random.usize(..4)];
-        Self { error, silence, refusal, cut, stall, storing_ms, poison: BTreeMap::new() }
+        Self { error, silence, refusal, held, cut, stall, storing_ms, poison: BTreeMap::new() }
     }
 }
 
@@ -106,7 +110,8 @@ impl World {
             ("refused StreamNotFound", Refusal::StreamNotFound),
             ("refused Other", Refusal::Other),
         ];
-        ALL[self.random.usize(..ALL.len())]
+        let held = self.hostile().is_some_and(|hostile| hostile.held);
+        ALL[if held { 1 } else { self.random.usize(..ALL.len()) }]
     }
 
     /// It received the beginning of a fragment.

@@ -241,6 +241,7 @@ impl World {
                 self.tally.event("wake");
                 self.session.wake(self.clock());
                 self.note_state();
+                self.carry_out_all();
                 true
             }
             (_, None) => false,
@@ -377,6 +378,9 @@ impl World {
         if excess > 0 {
             self.tally.event("shed");
             self.shedding = true;
+            if self.traced {
+                eprintln!("          shed {excess} {:?}", self.store.room());
+            }
             self.session.shed(excess, self.store.room());
             self.carry_out_all();
             self.shedding = false;
