@@ -67,20 +67,16 @@ impl AudioConfig {
 
     /// The two bytes of an `AudioSpecificConfig`, five where the rate is none of the usual.
     pub fn to_config(&self) -> Bytes {
-        // Seven channels' layout of eight loudspeakers has the number 7.
+        // The layout of eight channels has the number 7.
         let channels = u64::from(if self.channels == 8 { 7 } else { self.channels & 7 });
         let object_type = u64::from(self.object_type.min(30)) << 35;
-        match RATES.iter().position(|rate| *rate == self.rate) {
-            Some(index) => {
-                let bits = object_type | (index as u64) << 31 | channels << 27;
-                Bytes::copy_from_slice(&bits.to_be_bytes()[3..5])
-            }
-            None => {
-                let rate = u64::from(self.rate & 0x00FF_FFFF);
-                let bits = object_type | u64::from(RATE_WRITTEN) << 31 | rate << 7 | channels << 3;
-                Bytes::copy_from_slice(&bits.to_be_bytes()[3..8])
-            }
+        if let Some(index) = RATES.iter().position(|rate| *rate == self.rate) {
+            let bits = object_type | (index as u64) << 31 | channels << 27;
+            return Bytes::copy_from_slice(&bits.to_be_bytes()[3..5]);
         }
+        let rate = u64::from(self.rate & 0x00FF_FFFF);
+        let bits = object_type | u64::from(RATE_WRITTEN) << 31 | rate << 7 | channels << 3;
+        Bytes::copy_from_slice(&bits.to_be_bytes()[3..8])
     }
 }
 

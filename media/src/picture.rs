@@ -272,10 +272,9 @@ fn h264_part(nal: &[u8]) -> Part {
         Some(NalKind::Idr) => Part::Slice(Access::Start),
         Some(NalKind::Slice) => Part::Slice(Access::Continue),
         Some(NalKind::Sps | NalKind::Pps) => Part::ParameterSet,
-        Some(NalKind::Sei) => Part::Before,
+        Some(NalKind::Sei | NalKind::Other(14..=18)) => Part::Before,
         Some(NalKind::AccessUnitDelimiter) => Part::Delimiter,
         None | Some(NalKind::Filler) => Part::LeftOut,
-        Some(NalKind::Other(14..=18)) => Part::Before,
         Some(NalKind::Other(_)) => Part::After,
     }
 }
@@ -346,6 +345,10 @@ mod tests {
             builder.push(nal);
         }
         assert_eq!(builder.finish().unwrap().parameters, None, "the same again");
+        for nal in [&set(OTHER_SPS)[..], &set(SPS), &IDR] {
+            builder.push(nal);
+        }
+        assert_eq!(builder.finish().unwrap().parameters, None, "changed, and changed back");
         for nal in [&set(OTHER_SPS)[..], &set(PPS), &IDR] {
             builder.push(nal);
         }

@@ -144,7 +144,7 @@ fn take_in(
             match event {
                 IntakeEvent::Unit(unit, codec, _) => units.push((unit, codec)),
                 IntakeEvent::Dropped(why) => dropped.push(why),
-                other => panic!("{other:?}"),
+                _ => {}
             }
         }
     }
@@ -206,7 +206,11 @@ fn codec_private_data_is_what_ffmpeg_writes() -> Result<()> {
         (Codec::H264, "high", "-c:v libx264 -pix_fmt yuv420p"),
         (Codec::H264, "base", "-c:v libx264 -pix_fmt yuv420p -profile:v baseline -level 3.1"),
         (Codec::H264, "ten-bits", "-c:v libx264 -pix_fmt yuv422p10le"),
-        (Codec::H264, "interlaced", "-c:v libx264 -pix_fmt yuv420p -vf scale=636:360 -flags +ildct+ilme"),
+        (
+            Codec::H264,
+            "interlaced",
+            "-c:v libx264 -pix_fmt yuv420p -vf scale=636:360 -flags +ildct+ilme -x264-params weightp=0",
+        ),
         (Codec::H265, "main", "-c:v libx265 -pix_fmt yuv420p -x265-params log-level=none:info=0"),
         (
             Codec::H265,
@@ -311,7 +315,7 @@ fn every_group_of_h265_can_be_decoded_by_itself() -> Result<()> {
         let dropped =
             stored_and_decoded(&folder, Codec::H265, &raw, slices).with_context(|| name.to_owned())?;
         assert!(dropped.iter().all(|why| *why == Dropped::Leading), "{name}: {dropped:?}");
-        assert_eq!(dropped.len() >= opened, true, "{name}: {dropped:?}");
+        assert!(dropped.len() >= opened, "{name}: {dropped:?}");
         assert_eq!(dropped.is_empty(), opened == 0, "{name}: {dropped:?}");
     }
     Ok(())

@@ -164,3 +164,93 @@ fn hypothetical_decoder(bits: &mut BitReader<'_>, sub_layers: u8) -> Result<(), 
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Writes bits, for sets that no encoder at hand makes.
+    #[derive(Default)]
+    struct BitWriter(Vec<bool>);
+
+    impl BitWriter {
+        fn bits(&mut self, value: u64, count: u32) -> &mut Self {
+            self.0.extend((0..count).rev().map(|at| value >> at & 1 == 1));
+            self
+        }
+
+        /// `ue(v)` of each.
+        fn numbers(&mut self, values: &[u64]) -> &mut Self {
+            for value in values {
+                let length = (value + 1).ilog2();
+                self.bits(0, length).bits(value + 1, length + 1);
+            }
+            self
+        }
+
+        fn bytes(&self) -> Vec<u8> {
+            let byte = |bits: &[bool]| {
+                bits.iter().enumerate().fold(0, |byte, (at, bit)| byte | u8::from(*bit) << (7 - at))
+            };
+            self.0.chunks(8).map(byte).collect()
+        }
+    }
+
+    /// All that may stand before the number: scaling lists, PCM, predicted sets, long-term pictures, a decoder model with
+    /// sub-pictures of two layers.
+    fn everything() -> BitWriter {
+        let mut writer = BitWriter::default();
+        writer.numbers(&[4]).bits(1, 1).numbers(&[4, 2, 0, 4, 2, 0]).numbers(&[0, 3, 0, 3, 0, 0]);
+        writer.bits(0b11, 2);
+        for size in 0..4u32 {
+            for matrix in (0..6).step_by(if size == 3 { 3 } else { 1 }) {
+                if matrix == 0 {
+                    writer.bits(0, 1).numbers(&[0]);
+                    continue;
+                }
+                let count = 64.min(1 << (4 + 2 * size)) + usize::from(size > 1);
+                writer.bits(1, 1).numbers(&vec![3; count]);
+            }
+        }
+        writer.bits(0b01, 2).bits(1, 1).bits(0x77, 8).numbers(&[0, 2]).bits(0, 1);
+        // Three sets: two before and one after; predicted from that, of four one left out; one before.
+        writer.numbers(&[3]).numbers(&[2, 1]);
+        for _ in 0..3 {
+            writer.numbers(&[1]).bits(1, 1);
+        }
+        writer.bits(1, 1).bits(0, 1).numbers(&[0]).bits(0b1_00_01_1, 6);
+        writer.bits(0, 1).numbers(&[1, 0, 0]).bits(1, 1);
+        // Order counts of eight bits.
+        writer.bits(1, 1).numbers(&[2]).bits(0x1FF, 9).bits(0, 9).bits(0b11, 2);
+        // Usability: a ratio, overscan, colours, places of chroma, a window, timing with a decoder model.
+        writer.bits(1, 1);
+        writer.bits(1, 1).bits(255, 8).bits(0x0010_0011, 32).bits(0b11, 2).bits(0b1_101_1_1, 6).bits(1, 24);
+        writer.bits(1, 1).numbers(&[1, 1]).bits(0, 3).bits(1, 1).numbers(&[0, 1, 2, 3]);
+        writer.bits(1, 1).bits(1, 32).bits(25, 32).bits(1, 1).numbers(&[0]).bits(1, 1);
+        writer.bits(0b111, 3).bits(0, 19).bits(0, 8).bits(0, 4).bits(0, 15);
+        // Two layers: a fixed rate with two buffers, and a low delay.
+        writer.bits(1, 1).numbers(&[0, 1]);
+        for _ in 0..4 {
+            writer.numbers(&[7, 8, 9, 10]).bits(0, 1);
+        }
+        writer.bits(0b00, 2).bits(1, 1);
+        for _ in 0..2 {
+            writer.numbers(&[7, 8, 9, 10]).bits(1, 1);
+        }
+        writer
+    }
+
+    #[test]
+    fn the_number_is_found_behind_everything_that_may_stand_before_it() {
+        let mut writer = everything();
+        writer.bits(1, 1).bits(0, 3).numbers(&[1_234, 0]).bits(0xFF, 8);
+        let bytes = writer.bytes();
+        assert_eq!(min_spatial_segmentation(&mut BitReader::new(&bytes), 1), Ok(1_234));
+        for end in 0..bytes.len() - 3 {
+            assert_eq!(min_spatial_segmentation(&mut BitReader::new(&bytes[..end]), 1), Err(OutOfBits));
+        }
+        let mut without = everything();
+        let bytes = without.bits(0, 1).bits(0xFF, 8).bytes();
+        assert_eq!(min_spatial_segmentation(&mut BitReader::new(&bytes), 1), Ok(0));
+    }
+}

@@ -92,6 +92,6 @@ fn is_sane(offset_us: i64) -> bool {
 fn unix_us(ntp: u64) -> i64 {
     let seconds = (ntp >> 32) as i64;
     let era = if seconds < 1 << 31 { 1 << 32 } else { 0 };
-    let micros = ((ntp & 0xFFFF_FFFF) * 1_000_000 >> 32) as i64;
+    let micros = (((ntp & 0xFFFF_FFFF) * 1_000_000) >> 32) as i64;
     (seconds + era - NTP_TO_UNIX_SECONDS) * 1_000_000 + micros
 }

@@ -27,7 +27,7 @@ fn sound(ms: i64) -> (i64, u32) {
 
 fn ntp(ms: i64) -> u64 {
     let seconds = (START_MS + ms) as u64 / 1_000 + 2_208_988_800;
-    let fraction = ((START_MS + ms) as u64 % 1_000 << 32) / 1_000;
+    let fraction = (((START_MS + ms) as u64 % 1_000) << 32) / 1_000;
     (seconds << 32) + fraction
 }
 
@@ -92,7 +92,7 @@ fn a_reconnect_with_the_wall_clock_behind_never_goes_back() {
 
 #[test]
 fn a_jump_of_the_cameras_clock_goes_on_by_arrival() {
-    for jump in [-600_000, -2_000, 5_000, 600_000] {
+    for jump in [-600_000, -2_000, -500, 5_000, 600_000] {
         let mut timeline = connected(1);
         run(&mut timeline, (1_000_000, 1_001_000), 1.0, 0);
         let placed = timeline.place(0, video(1_001_040 + jump), true, at(1_001_040)).unwrap();
@@ -192,6 +192,37 @@ fn sound_without_reports_lies_where_it_comes_or_at_the_common_zero() {
         place(&mut timeline, video(0), at(0));
         let ticks = if common { 100 } else { 5_000 };
         assert_eq!(place_sound(&mut timeline, sound(ticks), at(115)), Some(expected));
+    }
+}
+
+#[test]
+fn sound_without_reports_follows_what_corrects_the_pictures() {
+    let mut timeline = connected(2);
+    let mut apart = 0;
+    for ms in (0..1_200_000).step_by(40) {
+        // Both clocks run fast by one part in two thousand.
+        let fast = ms + ms / 2_000;
+        let picture = place(&mut timeline, video(fast), at(ms));
+        apart = place_sound(&mut timeline, sound(fast), at(ms)).unwrap() - picture;
+        assert!(apart.abs() <= 1, "{apart} ms apart after {ms} ms");
+    }
+    assert!(timeline.common_us < -400_000, "the pictures were corrected by {} us", timeline.common_us);
+    assert!(apart.abs() <= 1);
+}
+
+#[test]
+fn a_cameras_wall_clock_that_is_set_between_two_reports_moves_nothing() {
+    let mut timeline = connected(2);
+    timeline.report(&SenderReport { track: 0, ticks: 0, rate: RATE, ntp: ntp(0) }, at(0));
+    timeline.report(&SenderReport { track: 1, ticks: 0, rate: SOUND_RATE, ntp: ntp(0) }, at(0));
+    for ms in (0..10_000).step_by(20) {
+        if ms == 5_000 {
+            // Of the sound alone; the next of the pictures has not come.
+            let report = SenderReport { track: 1, ticks: 5_000 * 48, rate: SOUND_RATE, ntp: ntp(8_000) };
+            timeline.report(&report, at(ms));
+        }
+        assert_eq!(place(&mut timeline, video(ms), at(ms)), ms);
+        assert_eq!(place_sound(&mut timeline, sound(ms), at(ms)), Some(ms));
     }
 }
 

@@ -59,7 +59,7 @@ impl Sound {
     /// The parameters of the sound that is stored from the key frame at this time on. `coming` are those of the sound
     /// that comes next, if it is there.
     pub(super) fn at_key(&mut self, key_ms: i64, coming: Option<Shared>) -> Option<Shared> {
-        self.parameters = coming.or(self.parameters.take());
+        self.parameters = coming.or_else(|| self.parameters.take());
         let heard = self.latest_ms.is_some_and(|latest| latest >= key_ms - SILENT_MS_MIN);
         let is_steady = self.latest_ms.is_some_and(|latest| latest - self.began_ms >= STEADY_MS_MIN);
         self.is_stored = self.is_selected && heard && (self.is_stored || !self.has_key || is_steady);
