@@ -24,6 +24,8 @@ pub struct Match {
     pub unmatched: usize,
     /// The largest distance of an edge of a gap from its hole's, in pictures.
     pub error_pictures: f64,
+    /// Both sides, where they do not match.
+    pub detail: String,
 }
 
 /// The holes between the first and the last picture of an archive, whose camera takes a picture each `period_ms`.
@@ -38,7 +40,7 @@ pub fn holes(archive: &[ArchivedPicture], period_ms: f64) -> Vec<Hole> {
 pub fn compare(holes: &[Hole], gaps: &[Gap], period_ms: f64) -> Match {
     let reported = joined(gaps, period_ms);
     let overlap = |gap: &Hole, hole: &Hole| gap.start_ms < hole.end_ms && hole.start_ms < gap.end_ms;
-    let mut result = Match { holes: holes.len(), unmatched: 0, error_pictures: 0.0 };
+    let mut result = Match { holes: holes.len(), unmatched: 0, error_pictures: 0.0, detail: String::new() };
     for hole in holes {
         match reported.iter().filter(|gap| overlap(gap, hole)).collect::<Vec<_>>()[..] {
             [gap] => {
@@ -53,7 +55,16 @@ pub fn compare(holes: &[Hole], gaps: &[Gap], period_ms: f64) -> Match {
     let is_real = |gap: &&Hole| (gap.end_ms - gap.start_ms) as f64 > period_ms;
     let alone = |gap: &&Hole| !holes.iter().any(|hole| overlap(gap, hole));
     result.unmatched += reported.iter().filter(is_real).filter(alone).count();
+    if result.unmatched > 0 || result.error_pictures > 1.0 {
+        result.detail = format!("holes {}, gaps {}", list(holes), list(&reported));
+    }
     result
+}
+
+/// Each by its start, in the last digits of the milliseconds, and its length.
+fn list(holes: &[Hole]) -> String {
+    let one = |hole: &Hole| format!("{}+{}", hole.start_ms % 10_000_000, hole.end_ms - hole.start_ms);
+    holes.iter().map(one).collect::<Vec<_>>().join(" ")
 }
 
 /// Gaps with an end that were not recovered, in order; those that are at most a picture apart are one.
@@ -112,7 +123,7 @@ mod tests {
     fn a_gap_matches_its_hole_as_well_as_its_edges_do() {
         let holes = [Hole { start_ms: 1_400, end_ms: 1_600 }];
         let exact = compare(&holes, &[gap(1_400, 1_600)], 40.0);
-        assert_eq!(exact, Match { holes: 1, unmatched: 0, error_pictures: 0.0 });
+        assert_eq!((exact.holes, exact.unmatched, exact.error_pictures), (1, 0, 0.0));
         assert_eq!(compare(&holes, &[gap(1_360, 1_520)], 40.0).error_pictures, 2.0);
         // In two pieces that touch, of different reasons.
         assert_eq!(compare(&holes, &[gap(1_440, 1_600), gap(1_400, 1_440)], 40.0).unmatched, 0);

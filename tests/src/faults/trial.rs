@@ -123,7 +123,7 @@ impl Report {
         }
         if let Some(gaps) = &self.gaps {
             let unmatched = Figure::new(name("gaps_unmatched"), gaps.unmatched as f64, "gaps");
-            figures.push(unmatched.at_most(0.0).note(format!("{} holes", gaps.holes)));
+            figures.push(unmatched.at_most(0.0).note(format!("{} holes {}", gaps.holes, gaps.detail)));
             figures.push(Figure::new(name("gap_error"), gaps.error_pictures, "pictures").at_most(1.0));
         }
         figures
@@ -155,6 +155,7 @@ impl Report {
             holes: a.holes + b.holes,
             unmatched: a.unmatched + b.unmatched,
             error_pictures: a.error_pictures.max(b.error_pictures),
+            detail: a.detail + &b.detail,
         });
         self
     }

@@ -112,17 +112,20 @@ pub fn stream(feed: usize) -> String {
 impl Rig {
     /// Starts all but the producer, in a folder of its own.
     pub async fn start(plan: Plan) -> Result<Self> {
-        Self::start_with(plan, |_| Vec::new()).await
+        Self::start_with(plan, |_| Ok(Vec::new())).await
     }
 
-    /// The same, with more arguments for the emulator that name files in the folder.
-    pub async fn start_with(plan: Plan, arguments: impl FnOnce(&Path) -> Vec<String>) -> Result<Self> {
+    /// The same, with more arguments for the emulator that name files in the folder, which are made first.
+    pub async fn start_with(
+        plan: Plan,
+        arguments: impl FnOnce(&Path) -> Result<Vec<String>>,
+    ) -> Result<Self> {
         let folder = std::env::temp_dir().join(format!("streamfleet-{}-{}", plan.name, std::process::id()));
         std::fs::create_dir_all(&folder)?;
         let cameras = cameras(&plan, &folder).await?;
         let proxy = Proxy::start().await?;
         let before = plan.proxied.then_some(&proxy);
-        let arguments = [plan.service_arguments.clone(), arguments(&folder)].concat();
+        let arguments = [plan.service_arguments.clone(), arguments(&folder)?].concat();
         let service = Service::start(&folder, before, &arguments).await?;
         let config = archive::sdk_config(&format!("http://{}", service.http)).await;
         let mut feeds = Vec::new();
