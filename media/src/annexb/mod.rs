@@ -53,7 +53,7 @@ enum State {
         ended: bool,
     },
     Reading {
-        pictures: Pictures,
+        pictures: Box<Pictures>,
         announced: Option<Codec>,
     },
 }
@@ -74,7 +74,7 @@ impl Demuxer {
                 let found = codec_of(held).and_then(|codec| Some((codec, Pictures::new(codec)?)));
                 if let Some((codec, mut pictures)) = found {
                     pictures.push(held);
-                    self.state = State::Reading { pictures, announced: Some(codec) };
+                    self.state = State::Reading { pictures: Box::new(pictures), announced: Some(codec) };
                 }
             }
         }

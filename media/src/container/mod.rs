@@ -71,6 +71,7 @@ pub enum ContainerError {
 
 impl ContainerError {
     /// A breach of the format.
+    #[expect(clippy::needless_pass_by_value, reason = "texts and errors alike are made where this is called")]
     pub fn invalid(container: &'static str, offset: u64, what: impl ToString) -> Self {
         Self::Invalid { container, what: what.to_string(), offset }
     }

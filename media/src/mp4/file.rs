@@ -45,7 +45,7 @@ enum State {
     Opened(Tracks),
     Reading(Tracks),
     /// The bytes of a sample are awaited.
-    Awaiting(Tracks, Found),
+    Awaiting(Tracks, Box<Found>),
     /// They came.
     Ready(Tracks, Box<Item>),
     /// An error was given out.
@@ -115,7 +115,7 @@ impl FileDemuxer {
             check_size(NAME, found.bytes, found.offset)?;
             if found.bytes > 0 && tracks.has(found.track_id) {
                 let step = Step::Read { position: found.offset, bytes: found.bytes };
-                self.state = State::Awaiting(tracks, found);
+                self.state = State::Awaiting(tracks, Box::new(found));
                 return Ok(step);
             }
         }

@@ -107,10 +107,10 @@ impl FragmentDemuxer {
 
     fn pass_over(&mut self, head: BoxHead) -> bool {
         let size = head.size.unwrap_or(u64::MAX);
-        let held = size.min(self.held.len() as u64);
-        self.held.advance(held as usize);
-        self.offset += held;
-        self.passed_over = size - held;
+        let here = size.min(self.held.len() as u64);
+        self.held.advance(here as usize);
+        self.offset += here;
+        self.passed_over = size - here;
         true
     }
 

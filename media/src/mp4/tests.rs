@@ -111,11 +111,9 @@ fn read(file: &[u8]) -> (Vec<Item>, Result<Step, ContainerError>) {
 }
 
 fn samples(items: &[Item], track: u8) -> Vec<&Sample> {
-    let of_track = |item| match item {
-        &Item::Sample(ref sample) if sample.track == track => Some(sample),
-        _ => None,
-    };
-    items.iter().filter_map(of_track).collect()
+    let samples =
+        items.iter().filter_map(|item| if let Item::Sample(sample) = item { Some(sample) } else { None });
+    samples.filter(|sample| sample.track == track).collect()
 }
 
 #[test]

@@ -79,7 +79,7 @@ impl Encoder {
     }
 
     /// The picture parameter set (clause 7.3.2.2).
-    pub(super) fn pps(&self) -> Vec<u8> {
+    pub(super) fn pps() -> Vec<u8> {
         let mut out = BitWriter::default();
         // CAVLC, no slice groups, one reference, no weights.
         out.unsigned(0).unsigned(0).flag(false).flag(false).unsigned(0).unsigned(0).unsigned(0);

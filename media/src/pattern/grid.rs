@@ -106,19 +106,19 @@ impl Layout {
         grid.fill(left as usize..right as usize, top as usize..bottom as usize, DARK);
         for (line, text) in (0..).zip(lines) {
             for (place, letter) in (0..self.letters).zip(text.chars()) {
-                self.draw_letter(&mut grid, self.letter(line, place), letter);
+                draw_letter(&mut grid, self.letter(line, place), letter);
             }
         }
         grid
     }
+}
 
-    fn draw_letter(&self, grid: &mut Grid, (left, top, scale): (usize, usize, usize), letter: char) {
-        for row in 0..GLYPH_HEIGHT {
-            for column in 0..GLYPH_WIDTH {
-                if is_lit(letter, column, row) {
-                    let (x, y) = (left + column * scale, top + row * scale);
-                    grid.fill(x..x + scale, y..y + scale, LIGHT);
-                }
+fn draw_letter(grid: &mut Grid, (left, top, scale): (usize, usize, usize), letter: char) {
+    for row in 0..GLYPH_HEIGHT {
+        for column in 0..GLYPH_WIDTH {
+            if is_lit(letter, column, row) {
+                let (x, y) = (left + column * scale, top + row * scale);
+                grid.fill(x..x + scale, y..y + scale, LIGHT);
             }
         }
     }

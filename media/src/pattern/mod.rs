@@ -59,7 +59,7 @@ impl Pattern {
         let encoder = Encoder::new(width, height, frame_rate);
         let configuration = AvcConfiguration {
             sps: vec![Bytes::from(encoder.sps())],
-            pps: vec![Bytes::from(encoder.pps())],
+            pps: vec![Bytes::from(Encoder::pps())],
             length_size: 4,
         };
         let private = configuration.to_record().ok_or(error)?;

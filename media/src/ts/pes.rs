@@ -28,11 +28,11 @@ pub(super) fn head(bytes: &[u8]) -> Head {
     let length = HEAD + usize::from(head[8]);
     let Some(optional) = bytes.get(HEAD..length) else { return Head::More };
     let has_time = head[7] & 0x80 != 0;
-    Head::Whole { bytes: length, time: optional.first_chunk().filter(|_| has_time).map(time) }
+    Head::Whole { bytes: length, time: optional.first_chunk().filter(|_| has_time).copied().map(time) }
 }
 
 /// Thirty-three bits, with a marker behind each part of them.
-fn time(field: &[u8; 5]) -> u64 {
+fn time(field: [u8; 5]) -> u64 {
     let [first, second, third, fourth, fifth] = field.map(u64::from);
     (first >> 1 & 7) << 30 | second << 22 | (third >> 1) << 15 | fourth << 7 | fifth >> 1
 }

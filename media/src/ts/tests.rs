@@ -124,11 +124,9 @@ fn read(input: &[u8]) -> (Vec<Item>, Option<ContainerError>) {
 }
 
 fn pictures(items: &[Item]) -> Vec<&Sample> {
-    let picture = |item| match item {
-        &Item::Sample(ref sample) if sample.track == 0 => Some(sample),
-        _ => None,
-    };
-    items.iter().filter_map(picture).collect()
+    let samples =
+        items.iter().filter_map(|item| if let Item::Sample(sample) = item { Some(sample) } else { None });
+    samples.filter(|sample| sample.track == 0).collect()
 }
 
 #[test]

@@ -46,7 +46,7 @@ impl Dated {
     fn report(&mut self, sample: &Sample, read_at: Now) -> SenderReport {
         let media_us = micros(sample.ticks, sample.rate);
         let (media_then, wall_then) =
-            *self.origin.get_or_insert((media_us, read_at.wall_ms.saturating_mul(1_000)));
+            *self.origin.get_or_insert_with(|| (media_us, read_at.wall_ms.saturating_mul(1_000)));
         let wall_us = wall_then.saturating_add(media_us.saturating_sub(media_then));
         SenderReport { track: sample.track, ticks: sample.ticks, rate: sample.rate, ntp: ntp(wall_us) }
     }

@@ -127,9 +127,9 @@ impl Player<'_> {
             let bytes = self.read(&mut file, READ_BYTES).await?;
             let is_end = bytes.is_empty();
             if is_end {
-                reading.finish()?
+                reading.finish()?;
             } else {
-                reading.push(bytes)?
+                reading.push(bytes)?;
             }
             while let Some(item) = reading.next()? {
                 self.hand_on(item).await?;
@@ -142,7 +142,7 @@ impl Player<'_> {
 
     /// The container, as it is configured or else by the file's first bytes; none where those do not tell.
     fn kind(&self, start: &[u8]) -> Option<Kind> {
-        kind_of(self.file.container).or(match detect(start) {
+        kind_of(self.file.container).or_else(|| match detect(start) {
             Detection::Found(kind) => Some(kind),
             Detection::More | Detection::Unknown => None,
         })

@@ -47,13 +47,12 @@ async fn next_writer(
     pipe: &PipeSource,
     outlet: &Outlet,
 ) -> Result<io::Result<tokio::net::UnixStream>, Closed> {
-    let accepted = match timeout(WRITER_WAIT, listening.listener.accept()).await {
-        Ok(accepted) => accepted,
-        Err(_) => {
-            let message = format!("no process has connected to {}", pipe.path);
-            outlet.state(SourceState::Failed, SourceReason::InputUnavailable, message).await?;
-            listening.listener.accept().await
-        }
+    let accepted = if let Ok(accepted) = timeout(WRITER_WAIT, listening.listener.accept()).await {
+        accepted
+    } else {
+        let message = format!("no process has connected to {}", pipe.path);
+        outlet.state(SourceState::Failed, SourceReason::InputUnavailable, message).await?;
+        listening.listener.accept().await
     };
     Ok(accepted.map(|(writer, _)| writer))
 }
