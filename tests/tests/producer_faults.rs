@@ -40,6 +40,8 @@ scenarios! {
     nothing_is_lost_when_calls_are_forbidden_for_a_while: "forbidden",
     nothing_is_lost_when_sessions_get_too_old: "session-age",
     nothing_is_lost_when_tokens_expire: "token-expires",
+    what_a_full_disk_cannot_take_is_a_gap_and_memory_stays_within_its_budget: "disk-full",
+    what_was_left_on_disk_is_stored: "spool-10h",
     a_killed_producer_stores_what_its_journal_has: "kill-9",
     a_camera_that_reboots_with_other_parameter_sets_is_a_gap_and_no_more: "camera-reboots",
     nothing_is_lost_when_the_camera_s_clock_jumps_back: "camera-clock-back",

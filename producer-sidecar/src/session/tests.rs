@@ -1,6 +1,6 @@
 //! The session in single situations: one cause, one expectation.
 
-use streamfleet_contract::StoredAt;
+use streamfleet_contract::{GapReason, StoredAt};
 use streamfleet_media::ack::{Ack, AckKind, ErrorId};
 use streamfleet_media::fragment::FragmentNumber;
 
@@ -542,6 +542,7 @@ fn a_camera_that_stays_away_has_its_session_ended_before_the_service_does_it() {
     scene.ack(id, AckKind::Persisted, 100_000);
     scene.seconds(11);
     assert!(!scene.outputs.contains(&Output::Finish(id)));
+    scene.handle(Input::Ack(id, Ack::idle()));
     scene.seconds(5);
     assert!(scene.outputs.contains(&Output::Finish(id)));
     scene.handle(Input::Closed(id, Ending::Finished));

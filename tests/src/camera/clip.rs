@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
-use streamfleet_media::h264::{NalKind, nal_kind, nals_annexb};
+use streamfleet_media::h264::{AvcConfiguration, NalKind, Sps, length_prefixed, nal_kind, nals_annexb, sei};
+use streamfleet_media::track::{Codec, TrackParameters};
 use thiserror::Error;
 
 use super::rtp::{Payload, payloads};
@@ -16,6 +17,17 @@ pub struct Clip {
     pub(super) pictures: Vec<Arc<Picture>>,
     pub(super) sps: Bytes,
     pub(super) pps: Bytes,
+}
+
+/// A picture as it is stored.
+#[derive(Debug, Clone)]
+pub struct Frame {
+    /// Whether decoding can begin here.
+    pub key: bool,
+    /// [`picture_digest`].
+    pub digest: String,
+    /// NAL units with a length of four bytes before each.
+    pub data: Bytes,
 }
 
 /// One recorded picture.
@@ -110,6 +122,28 @@ impl Clip {
             sps,
             pps,
         })
+    }
+
+    /// The picture that a camera shows as number `number` when it shows this clip from its start on, marked, as it is stored.
+    pub fn frame(&self, number: u64) -> Frame {
+        let picture = &self.pictures[(number % self.pictures.len() as u64) as usize];
+        let is_slice = |nal: &&Bytes| matches!(nal_kind(nal), Some(NalKind::Slice | NalKind::Idr));
+        let mark = sei::build_picture_number(number);
+        let slices = picture.nals.iter().filter(is_slice).map(AsRef::as_ref);
+        Frame {
+            key: picture.key,
+            digest: picture.digest.clone(),
+            data: length_prefixed(std::iter::once(&mark[..]).chain(slices)),
+        }
+    }
+
+    /// What a decoder must know first, as it is stored.
+    pub fn parameters(&self) -> Result<TrackParameters, ClipError> {
+        let configuration =
+            AvcConfiguration { sps: vec![self.sps.clone()], pps: vec![self.pps.clone()], length_size: 4 };
+        let sps = Sps::parse(&self.sps).map_err(|_| ClipError::NoKeyFrame)?;
+        let record = configuration.to_record().ok_or(ClipError::NoKeyFrame)?;
+        Ok(TrackParameters::video(Codec::H264, record, sps.width, sps.height))
     }
 
     /// Bytes of all pictures with a length of four bytes before each unit, as they are stored.

@@ -28,7 +28,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-pub use clip::{Clip, ClipError, Picture, picture_digest};
+pub use clip::{Clip, ClipError, Frame, Picture, picture_digest};
 pub use control::{ControlError, Order, UnknownOrder, send_order};
 pub use digest::Login;
 pub use recipe::{Recipe, RecipeError};

@@ -8,6 +8,7 @@ mod holes;
 mod network;
 mod process;
 mod service;
+mod spool;
 mod trial;
 
 use std::time::{Duration, Instant};
@@ -90,6 +91,7 @@ macro_rules! scenario {
 
 /// All of them, the longest first.
 pub const SCENARIOS: &[Scenario] = &[
+    scenario!("spool-10h", spool::ten_hours),
     scenario!("refused-300", network::refused_300),
     scenario!("errors", service::errors),
     scenario!("session-age", service::session_age),
@@ -99,6 +101,7 @@ pub const SCENARIOS: &[Scenario] = &[
     scenario!("kill-9", process::kill),
     scenario!("cut-15", network::cut),
     scenario!("token-expires", service::token_expires),
+    scenario!("disk-full", spool::disk_full),
     scenario!("refused-30", network::refused_30),
     scenario!("refused-8", network::refused_8),
     scenario!("forbidden", service::forbidden),

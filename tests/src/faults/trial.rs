@@ -24,7 +24,7 @@ const BESIDE_MEDIA_PER_FEED: u64 = 512 << 10;
 /// The attempts that are allowed, in the first 10 s and in any later minute.
 const ATTEMPTS: Attempts = Attempts { first: 6, worst_minute: 5 };
 /// Longer than anything takes to recover.
-const RECOVERY_MAX: Duration = Duration::from_secs(200);
+const RECOVERY_MAX: Duration = Duration::from_secs(1_000);
 
 /// What a trial must keep to.
 #[derive(Debug, Clone, Copy)]

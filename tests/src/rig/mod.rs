@@ -5,6 +5,8 @@ mod producer;
 mod service;
 mod times;
 
+use std::fs::File;
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -36,6 +38,8 @@ pub struct Plan {
     pub recipes: Vec<Recipe>,
     /// How many cameras, and as many streams.
     pub feeds: usize,
+    /// As if the cameras had been started so long before they are.
+    pub head_start: Duration,
     /// Whether cameras keep journals.
     pub journals: bool,
     /// Settings of the producer's process. A spool's folder is put into the rig's own when its path is relative.
@@ -57,6 +61,7 @@ impl Plan {
             name: name.into(),
             recipes: vec![recipe],
             feeds: 1,
+            head_start: Duration::ZERO,
             journals: true,
             process: contract::Process::default(),
             proxied: true,
@@ -224,6 +229,12 @@ impl Rig {
         Ok(journal::read(&journal_file(&self.folder, feed))?)
     }
 
+    /// Adds to what a camera has journalled: what it is to have sent before.
+    pub fn append_to_journal(&self, feed: usize, lines: &str) -> Result<()> {
+        let mut file = File::options().append(true).open(journal_file(&self.folder, feed))?;
+        Ok(file.write_all(lines.as_bytes())?)
+    }
+
     /// All pictures of a feed's stream.
     pub async fn archived(&self, feed: usize) -> Result<Vec<ArchivedPicture>> {
         archive::pictures(&self.config, &stream(feed)).await
@@ -272,7 +283,7 @@ async fn cameras(plan: &Plan, folder: &Path) -> Result<Vec<Camera>> {
             Camera::start(Options {
                 clips: clips.clone(),
                 picture_period: first.picture_period(),
-                head_start: first.picture_period() * pictures,
+                head_start: plan.head_start + first.picture_period() * pictures,
                 journal: plan.journals.then(|| journal_file(folder, index)),
                 ..options
             })
