@@ -167,3 +167,39 @@ fn an_unknown_schema_version_is_refused() {
         );
     }
 }
+
+#[test]
+fn every_field_and_every_reason_is_documented() {
+    fn fields(value: &Value, found: &mut Vec<String>) {
+        match value {
+            Value::Object(map) => map.iter().for_each(|(name, value)| {
+                // The names of tags are the user's own.
+                if name != "site" {
+                    found.push(name.clone());
+                }
+                fields(value, found);
+            }),
+            Value::Array(list) => list.iter().for_each(|value| fields(value, found)),
+            _ => {}
+        }
+    }
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/producer.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let words: BTreeSet<&str> = page.split(|c: char| !c.is_ascii_alphanumeric()).collect();
+    let mut names = Vec::new();
+    fields(&full(), &mut names);
+    assert!(names.len() > 30);
+    for name in names {
+        assert!(words.contains(name.as_str()), "{name} is not documented");
+    }
+    for file in ["status.rs", "configuration.rs"] {
+        let source = std::fs::read_to_string(format!("{}/src/{file}", env!("CARGO_MANIFEST_DIR"))).unwrap();
+        let variants = source
+            .lines()
+            .filter_map(|line| line.strip_prefix("    ")?.strip_suffix(','))
+            .filter(|name| name.starts_with(char::is_uppercase) && name.chars().all(char::is_alphanumeric));
+        for variant in variants {
+            assert!(words.contains(variant), "{variant} of {file} is not documented");
+        }
+    }
+}

@@ -327,3 +327,38 @@ impl FeedMetrics {
         KindLabels { feed: self.labels.feed.clone(), name: self.labels.name.clone(), kind: kind.to_owned() }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use prometheus_client::encoding::text::encode;
+
+    use super::*;
+
+    #[test]
+    fn every_metric_is_documented() {
+        let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/producer.md");
+        let page = std::fs::read_to_string(page).unwrap();
+        let mut registry = Registry::with_prefix("streamfleet_producer");
+        let metrics = Metrics::register(&mut registry);
+        let feed = metrics.feed("a", "a");
+        feed.dropped("leading", 1);
+        feed.lost_packets(1);
+        feed.acknowledged("received");
+        feed.stored(Some(std::time::Duration::from_millis(700)), 1);
+        feed.error("4006");
+        feed.connected("source");
+        feed.gap_began("expired");
+        feed.gap("expired", 1);
+        feed.recovered(1);
+        metrics.spool_failed("full");
+        let mut text = String::new();
+        encode(&mut text, &registry).unwrap();
+        let names: Vec<_> =
+            text.lines().filter_map(|line| line.strip_prefix("# HELP ")?.split(' ').next()).collect();
+        assert_eq!(names.len(), 19, "{names:?}");
+        for name in names {
+            let short = name.trim_start_matches("streamfleet_producer_spool");
+            assert!(page.contains(&format!("`{name}`")) || page.contains(&format!("`{short}`")), "{name}");
+        }
+    }
+}

@@ -173,8 +173,9 @@ impl Driver {
             return;
         }
         self.end_of_source(now);
-        // A file that is played once owes nothing more.
-        if let Some(kept_ms) = self.kept_ms.filter(|_| reason != SourceReason::Ended) {
+        // A file that is played once owes nothing more. Before the first picture of this process, nothing new is missing.
+        let owes = reason != SourceReason::Ended && self.received.is_some();
+        if let Some(kept_ms) = self.kept_ms.filter(|_| owes) {
             self.ctx.record.open_gap(kept_ms, GapReason::CameraLost, "");
         }
     }

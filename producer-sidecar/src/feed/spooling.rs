@@ -53,6 +53,8 @@ pub(super) struct Spooling {
     repairs: HashSet<GopId>,
     /// Whether the last write failed.
     is_failing: bool,
+    /// Whether it failed for another reason than want of room.
+    is_broken: bool,
     /// Groups that are to be read, and whether one is being read.
     loads: VecDeque<GopId>,
     is_loading: bool,
@@ -72,6 +74,7 @@ impl Spooling {
             wanted: HashSet::new(),
             repairs: HashSet::new(),
             is_failing: false,
+            is_broken: false,
             loads: VecDeque::new(),
             is_loading: false,
             held_up_since: None,
@@ -213,10 +216,8 @@ impl Driver {
         let Some(spooling) = &self.spooling else { return SpoolRoom::None };
         let there = |bytes: u64, gop: &Gop| bytes + gop.bytes_on_both();
         let already: u64 = if spooling.is_journal() { self.buffer.iter().fold(0, there) } else { 0 };
-        match spooling.spool.room() + already {
-            0 => SpoolRoom::None,
-            room => SpoolRoom::Bytes(room),
-        }
+        // A spool that is full takes more as soon as older video is given up.
+        if spooling.is_broken { SpoolRoom::None } else { SpoolRoom::Bytes(spooling.spool.room() + already) }
     }
 
     /// Notes a unit for the journal.
@@ -463,12 +464,13 @@ impl Driver {
             Some(Fault::Incomplete) => {}
             Some(fault) => {
                 spooling.is_failing = true;
+                spooling.is_broken = fault != Fault::Full;
                 if !was_failing {
                     tracing::warn!(feed = self.feed.name, %fault, "The spool does not take the feed's video");
                 }
             }
             None => {
-                spooling.is_failing = false;
+                (spooling.is_failing, spooling.is_broken) = (false, false);
                 if was_failing {
                     tracing::info!(feed = self.feed.name, "The spool takes the feed's video again");
                 }

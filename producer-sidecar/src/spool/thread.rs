@@ -28,6 +28,10 @@ const EXPIRE_EVERY: Duration = Duration::from_mins(10);
 /// How often the status is renewed while its state does not change.
 const STATUS_EVERY: Duration = Duration::from_secs(1);
 
+/// A spool is full no longer when one of so many parts of it is free, or nothing has failed for this time.
+const ROOM_PART: u64 = 16;
+const CALM: Duration = Duration::from_secs(30);
+
 /// The file that says that a process uses the folder.
 const LOCK_NAME: &str = ".lock";
 
@@ -83,6 +87,7 @@ pub struct Thread {
     /// Why the folder cannot be used at all.
     unusable: Option<Fault>,
     standing: (SpoolState, String),
+    failed_at: Option<Instant>,
     said_at: Option<Instant>,
     expired_at: Option<Instant>,
 }
@@ -108,6 +113,7 @@ impl Thread {
             next_key: 1,
             unusable: None,
             standing: (SpoolState::Ready, String::new()),
+            failed_at: None,
             said_at: None,
             expired_at: None,
         }
@@ -221,11 +227,7 @@ impl Thread {
         loop {
             match used.folder.append(part) {
                 Ok(()) => {
-                    if self.standing.0 != SpoolState::Ready {
-                        self.standing = (SpoolState::Ready, String::new());
-                        tracing::info!("The spool takes video again");
-                        self.say();
-                    }
+                    self.wrote();
                     return Ok(());
                 }
                 Err(Fault::Full) => {
@@ -245,6 +247,20 @@ impl Thread {
         }
     }
 
+    /// Something was written. A spool that is full now and then stays so until it has some room, or has not failed for a
+    /// while: nobody is to hear of each change.
+    fn wrote(&mut self) {
+        if self.standing.0 == SpoolState::Ready {
+            return;
+        }
+        let has_room = self.pool.budget().saturating_sub(self.pool.used()) > self.pool.budget() / ROOM_PART;
+        if has_room || self.failed_at.is_none_or(|at| at.elapsed() >= CALM) {
+            self.standing = (SpoolState::Ready, String::new());
+            tracing::info!("The spool takes video again");
+            self.say();
+        }
+    }
+
     fn failed(&mut self, fault: Fault) {
         self.metrics.spool_failed(match fault {
             Fault::Full => "full",
@@ -257,6 +273,7 @@ impl Thread {
             // What was damaged is lost; what comes can be written.
             Fault::Incomplete | Fault::Damaged => return,
         };
+        self.failed_at = Some(Instant::now());
         if self.standing.0 != state {
             tracing::warn!(%fault, "The spool does not take video");
             self.standing = (state, fault.to_string());
