@@ -3,20 +3,16 @@
 use streamfleet_media::{
     ack::ErrorId,
     ebml::Event,
-    limits::{TAG_NAME_BYTES_MAX, TAG_RESERVED_PREFIX, TAG_VALUE_BYTES_MAX, TAGS_PER_FRAGMENT_MAX},
+    limits::{
+        TAG_END_OF_FRAGMENT, TAG_IMAGE_GENERATION, TAG_IMAGE_PREFIX, TAG_NAME_BYTES_MAX, TAG_NOTIFICATION,
+        TAG_RESERVED_PREFIX, TAG_VALUE_BYTES_MAX, TAGS_PER_FRAGMENT_MAX,
+    },
     mkv::ids,
 };
 
-/// Closes the fragment before it at once, as the vendor's producers use it for cameras that pause.
-pub const END_OF_FRAGMENT: &str = "AWS_KINESISVIDEO_END_OF_FRAGMENT";
-
 /// The names beginning with `AWS` that a producer may use.
-const AWS_NAMES_ALLOWED: [&str; 4] = [
-    END_OF_FRAGMENT,
-    "AWS_KINESISVIDEO_IMAGE_GENERATION",
-    "AWS_KINESISVIDEO_IMAGE_PREFIX",
-    "AWS_KINESISVIDEO_NOTIFICATION",
-];
+const AWS_NAMES_ALLOWED: [&str; 4] =
+    [TAG_END_OF_FRAGMENT, TAG_IMAGE_GENERATION, TAG_IMAGE_PREFIX, TAG_NOTIFICATION];
 
 /// What one `Tags` element held.
 #[derive(Debug, Default)]
@@ -53,12 +49,12 @@ impl Tags {
 
     /// Whether the fragment is closed behind these.
     pub fn end_the_fragment(&self) -> bool {
-        self.entries.iter().any(|(name, _)| name == END_OF_FRAGMENT)
+        self.entries.iter().any(|(name, _)| name == TAG_END_OF_FRAGMENT)
     }
 
     /// Counts these to the fragment's `count` so far.
     pub fn count_to(&self, count: &mut usize) -> Result<(), ErrorId> {
-        for (name, value) in self.entries.iter().filter(|(name, _)| name != END_OF_FRAGMENT) {
+        for (name, value) in self.entries.iter().filter(|(name, _)| name != TAG_END_OF_FRAGMENT) {
             *count += 1;
             let reserved =
                 name.starts_with(TAG_RESERVED_PREFIX) && !AWS_NAMES_ALLOWED.contains(&name.as_str());
