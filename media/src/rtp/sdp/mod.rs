@@ -14,9 +14,10 @@ use crate::track::Codec;
 
 pub use self::fields::resolve;
 
-/// The longest description that is read, and the most media in it.
+/// The longest description that is read, and the most media in it, and formats of one.
 const BYTES_MAX: usize = 48 << 10;
 const MEDIA_MAX: usize = 64;
+const FORMATS_MAX: usize = 16;
 
 /// Cameras forget padding, and fill up with bits that are not zero.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
@@ -90,7 +91,8 @@ fn value<'a>(attributes: &'a [sdp_types::Attribute], name: &'a str) -> impl Iter
 impl Offer {
     fn of(media: &sdp_types::Media) -> Option<Self> {
         let types = media.fmt.split_ascii_whitespace().filter_map(|number| number.parse().ok());
-        let mut formats = types.filter_map(|payload_type| Self::of_type(media, payload_type)).peekable();
+        let mut formats =
+            types.take(FORMATS_MAX).filter_map(|payload_type| Self::of_type(media, payload_type)).peekable();
         let first = formats.peek().cloned();
         formats.find(|format| format.codec().is_some()).or(first)
     }

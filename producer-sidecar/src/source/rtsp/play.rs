@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::connection::Connection;
 use super::datagrams::{Datagram, Datagrams, REPORT_EVERY};
-use super::player::Player;
+use super::player::{Life, Player};
 use crate::clock::Clock;
 use crate::source::outlet::{Closed, Outlet};
 use crate::source::{Ending, SourceError};
@@ -215,7 +215,7 @@ impl Playing {
     /// When the camera is asked whether it is there, or has not answered that.
     fn probe_at(&self) -> Duration {
         let life = &self.player.life;
-        let heard = life.other.max(life.packet.unwrap_or_default());
+        let heard = life.heard();
         match self.keep_alive.waiting {
             Some((_, asked, _)) if asked > heard => asked + PROBE_TIMEOUT,
             _ => heard + PROBE_AFTER,
@@ -234,31 +234,12 @@ impl Playing {
                 self.keep_alive.next_report = now + REPORT_EVERY;
             }
         }
-        self.check_silence(now)?;
+        let asked = self.keep_alive.waiting.map(|(_, asked, _)| asked);
+        if let Some(error) = silence(&self.player.life, asked, self.datagrams.is_some(), now) {
+            return Err(error);
+        }
         if now >= self.keep_alive.next || now >= self.probe_at() {
             self.keep_alive(0).await?;
-        }
-        Ok(())
-    }
-
-    fn check_silence(&self, now: Duration) -> Result<(), SourceError> {
-        let life = &self.player.life;
-        let is_unanswered = self.keep_alive.waiting.is_some_and(|(_, asked, _)| {
-            asked > life.other.max(life.packet.unwrap_or_default()) && now >= asked + PROBE_TIMEOUT
-        });
-        if is_unanswered {
-            let message = format!("the camera neither sends nor answers for {PROBE_TIMEOUT:?}");
-            return Err(SourceError::new(SourceReason::Silent, message));
-        }
-        let quiet = now.saturating_sub(life.picture).as_secs();
-        let no_datagrams =
-            self.datagrams.is_some() && life.packet.is_none() && quiet >= PROBE_AFTER.as_secs();
-        if no_datagrams {
-            let message = "no packet comes over UDP: a firewall may be between; choose TCP as the transport";
-            return Err(SourceError::new(SourceReason::Silent, message));
-        }
-        if now >= life.silent_at() {
-            return Err(SourceError::new(SourceReason::Silent, format!("no picture for {quiet} s")));
         }
         Ok(())
     }
@@ -279,6 +260,21 @@ impl Playing {
     }
 }
 
+/// Why the camera counts as silent, if it does. `asked` is when it was asked something that it has not answered.
+fn silence(life: &Life, asked: Option<Duration>, by_datagrams: bool, now: Duration) -> Option<SourceError> {
+    let quiet = now.saturating_sub(life.picture);
+    let message = if asked.is_some_and(|asked| asked > life.heard() && now >= asked + PROBE_TIMEOUT) {
+        format!("the camera neither sends nor answers for {PROBE_TIMEOUT:?}")
+    } else if by_datagrams && life.packet.is_none() && quiet >= PROBE_AFTER {
+        "no packet comes over UDP: a firewall may be between; choose TCP as the transport".to_owned()
+    } else if now >= life.silent_at() {
+        format!("no picture for {} s", quiet.as_secs())
+    } else {
+        return None;
+    };
+    Some(SourceError::new(SourceReason::Silent, message))
+}
+
 async fn hear(connection: &mut Connection, datagrams: Option<&mut Datagrams>) -> Heard {
     match datagrams {
         None => Heard::Connection(connection.fill().await),
@@ -286,5 +282,34 @@ async fn hear(connection: &mut Connection, datagrams: Option<&mut Datagrams>) ->
             read = connection.fill() => Heard::Connection(read),
             datagram = datagrams.next() => Heard::Datagram(datagram),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn what_is_missing_is_said() {
+        let start = SECOND * 1_000;
+        let life = Life::begin(start);
+        let message = |life: &Life, asked: Option<Duration>, by_datagrams, after: u32| {
+            silence(life, asked, by_datagrams, start + SECOND * after).map(|error| error.message)
+        };
+        assert_eq!(message(&life, None, false, 29), None);
+        assert!(message(&life, None, false, 30).unwrap().contains("no picture for 30 s"));
+        assert_eq!(message(&life, None, true, 9), None);
+        assert!(message(&life, None, true, 10).unwrap().contains("UDP"));
+        let mut packets = life.clone();
+        packets.packet = Some(start + SECOND);
+        assert_eq!(message(&packets, None, true, 10), None);
+        let asked = Some(start + SECOND * 10);
+        assert_eq!(message(&packets, asked, false, 19), None);
+        assert!(message(&packets, asked, false, 20).unwrap().contains("neither sends nor answers"));
+        let mut answered = packets;
+        answered.other = start + SECOND * 11;
+        assert_eq!(message(&answered, asked, false, 20), None);
     }
 }

@@ -244,7 +244,7 @@ impl Packets for Player {
 }
 
 impl Life {
-    fn begin(mono: Duration) -> Self {
+    pub(super) fn begin(mono: Duration) -> Self {
         Self {
             picture: mono,
             pictures: 0,
@@ -253,6 +253,11 @@ impl Life {
             other: mono,
             goodbye: None,
         }
+    }
+
+    /// When anything was heard last.
+    pub(super) fn heard(&self) -> Duration {
+        self.other.max(self.packet.unwrap_or_default())
     }
 
     fn note_pictures(&mut self, mono: Duration, count: usize) {
@@ -272,8 +277,7 @@ impl Life {
         if let Some(goodbye) = self.goodbye {
             return goodbye + GOODBYE_MAX;
         }
-        let sign = self.other.max(self.packet.unwrap_or_default());
-        let is_alive = self.pictures > 0 && sign + ALIVE >= self.picture + SILENCE_UNKNOWN;
+        let is_alive = self.pictures > 0 && self.heard() + ALIVE >= self.picture + SILENCE_UNKNOWN;
         let least = match self.pictures {
             PICTURES_KNOWN.. => SILENCE_MIN,
             _ if is_alive => SILENCE_UNKNOWN_ALIVE,
