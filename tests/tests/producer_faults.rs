@@ -46,5 +46,6 @@ scenarios! {
     a_camera_that_reboots_with_other_parameter_sets_is_a_gap_and_no_more: "camera-reboots",
     nothing_is_lost_when_the_camera_s_clock_jumps_back: "camera-clock-back",
     a_silent_camera_is_a_gap_and_no_more: "camera-silent",
+    nothing_is_lost_when_the_node_s_clock_is_stepped: "wall-clock-steps",
     all_cameras_of_a_process_come_back_at_once: "50-cameras-vanish",
 }

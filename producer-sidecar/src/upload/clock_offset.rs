@@ -6,6 +6,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_smithy_async::time::TimeSource;
 
+use crate::clock::wall;
+
 /// A smaller difference cannot be why a signature was refused; the service tolerates five minutes.
 const SIGNIFICANT_MS: i64 = 60_000;
 
@@ -23,7 +25,7 @@ impl ClockOffset {
     /// Learns from the Date header of a refusal. Whether it changed anything: then the call is worth another try.
     pub fn learn(&self, date: Option<&str>) -> bool {
         let Some(theirs) = date.and_then(parse_http_date) else { return false };
-        let ours = signed_ms(SystemTime::now());
+        let ours = signed_ms(wall());
         let offset = theirs - ours;
         let before = self.offset_ms.load(Ordering::Relaxed);
         if (offset - before).abs() < SIGNIFICANT_MS {
@@ -37,14 +39,14 @@ impl ClockOffset {
     /// half a second, since the header has whole seconds, and to the answer's way.
     pub fn difference(date: Option<&str>) -> Option<i64> {
         let theirs = date.and_then(parse_http_date)? + HALF_A_SECOND_MS;
-        Some(theirs - signed_ms(SystemTime::now()))
+        Some(theirs - signed_ms(wall()))
     }
 
     /// The time by the service's clock.
     pub fn corrected(&self) -> SystemTime {
         let offset = self.offset_ms.load(Ordering::Relaxed);
         let size = Duration::from_millis(offset.unsigned_abs());
-        let now = SystemTime::now();
+        let now = wall();
         let moved = if offset < 0 { now.checked_sub(size) } else { now.checked_add(size) };
         moved.unwrap_or(now)
     }

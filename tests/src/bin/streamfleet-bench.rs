@@ -1,6 +1,8 @@
 //! Measures the product: what it costs, and what it does when things break. `make bench-producer` calls it, and its
 //! sisters do. Ends with an error where something that must be is not.
 
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -37,6 +39,19 @@ enum Subject {
         #[arg(long, default_value_t = 30)]
         minutes: u64,
     },
+    /// As `streamfleet-producer run`, with a wall clock that is stepped.
+    #[command(hide = true)]
+    Run {
+        /// The configuration file.
+        #[arg(long)]
+        config: PathBuf,
+        /// Where /status is served.
+        #[arg(long)]
+        admin_listen: SocketAddr,
+        /// SECONDS:MILLISECONDS, each after the one before.
+        #[arg(long, value_delimiter = ',', allow_hyphen_values = true)]
+        steps: Vec<faults::Step>,
+    },
     /// Plays cameras and throws away what they send.
     Read {
         /// For how long.
@@ -63,7 +78,9 @@ fn run(command: Subject, steps: &Steps) -> Result<()> {
     let mut runtime = match command {
         // One thread: cameras, and whoever looks at clocks and counters, take little, and leave the rest to what is
         // measured.
-        Subject::Producer | Subject::Read { .. } => tokio::runtime::Builder::new_current_thread(),
+        Subject::Producer | Subject::Read { .. } | Subject::Run { .. } => {
+            tokio::runtime::Builder::new_current_thread()
+        }
         Subject::FaultsProducer { .. } | Subject::Soak { .. } => tokio::runtime::Builder::new_multi_thread(),
     };
     runtime.enable_all().build()?.block_on(perform(command, steps))
@@ -80,6 +97,10 @@ async fn perform(command: Subject, steps: &Steps) -> Result<()> {
             let soak = Soak::whole(seed.unwrap_or_else(|| fastrand::u64(..)));
             let soak = Soak { time: Duration::from_mins(minutes), ..soak };
             conclude("soak", &soak.run(steps).await?, steps)
+        }
+        Subject::Run { config, admin_listen, steps: stepped } => {
+            tracing_subscriber::fmt().with_writer(std::io::stderr).init();
+            faults::produce(&config, admin_listen, &stepped).await
         }
         Subject::Read { seconds, urls } => {
             let counts = bench::read(&urls, Duration::from_secs(seconds)).await?;

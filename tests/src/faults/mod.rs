@@ -9,6 +9,7 @@ mod network;
 mod process;
 mod service;
 mod spool;
+mod stepped;
 mod trial;
 
 use std::time::{Duration, Instant};
@@ -21,6 +22,7 @@ use crate::camera::Recipe;
 use crate::figures::{Figure, columns};
 use crate::steps::Steps;
 
+pub use stepped::{Step, produce};
 pub use trial::{HEAD, Limits, Played, Report, Trial};
 
 /// How much is tried.
@@ -108,6 +110,7 @@ pub const SCENARIOS: &[Scenario] = &[
     scenario!("camera-reboots", camera::reboots),
     scenario!("camera-clock-back", camera::clock_back),
     scenario!("camera-silent", camera::silent),
+    scenario!("wall-clock-steps", process::wall_clock_steps),
     scenario!("50-cameras-vanish", camera::fifty_vanish, true),
 ];
 

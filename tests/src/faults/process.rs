@@ -7,7 +7,7 @@ use streamfleet_contract::{Spool, SpoolMode};
 
 use super::{Limits, MEMORY, Played, Report, Scale, Trial};
 use crate::journal::Entry;
-use crate::rig::{Plan, ends, unix_ms};
+use crate::rig::{Plan, Rig, ends, unix_ms};
 
 /// From a start until something is stored: what was left is sent first.
 const START_MAX: Duration = Duration::from_secs(20);
@@ -39,4 +39,28 @@ pub(super) async fn kill(scale: Scale) -> Result<Vec<Report>> {
         gaps: false,
     };
     trial.conclude(played, |_| "kill-9".to_owned(), |_| limits).await
+}
+
+/// The node's clock is set an hour ahead, and later an hour back.
+pub(super) async fn wall_clock_steps(scale: Scale) -> Result<Vec<Report>> {
+    let apart = scale.seconds(30, 12);
+    let plan = Plan {
+        program: Some("streamfleet-bench".to_owned()),
+        ..Plan::new("wall-clock", scale.recipe).memory(MEMORY)
+    };
+    let mut rig = Rig::start(plan).await?;
+    let [first, next] = [apart.as_secs(); 2];
+    rig.plan.producer_arguments = vec!["--steps".to_owned(), format!("{first}:3600000,{next}:-3600000")];
+    let (trial, producer) = Trial::begin(rig).await?;
+    let began_ms = unix_ms();
+    tokio::time::sleep(apart * 3).await;
+    let played = Played::until_now(producer, began_ms);
+    let limits = Limits {
+        lost: 0,
+        repeated: 2 * scale.window(),
+        recover: Duration::from_secs(60),
+        attempts: true,
+        gaps: true,
+    };
+    trial.conclude(played, |_| "wall-clock-steps".to_owned(), |_| limits).await
 }

@@ -31,8 +31,10 @@ impl SmallDisk {
         need_root("a full disk")?;
         let path = std::env::temp_dir().join(format!("streamfleet-full-{:08x}", fastrand::u32(..)));
         std::fs::create_dir(&path)?;
-        let mounted =
-            Command::new("mount").args(["-t", "tmpfs", "-o", &format!("size={bytes}"), "tmpfs"]).arg(&path).status()?;
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &format!("size={bytes}"), "tmpfs"])
+            .arg(&path)
+            .status()?;
         ensure!(mounted.success(), "failed to mount a small file system at {}", path.display());
         Ok(Self(path))
     }

@@ -48,6 +48,8 @@ pub struct Plan {
     pub proxied: bool,
     /// More arguments for the emulator.
     pub service_arguments: Vec<String>,
+    /// What runs in place of the producer.
+    pub program: Option<String>,
     /// More arguments for the producer.
     pub producer_arguments: Vec<String>,
     /// How long a producer that is stopped waits for storage, in seconds; none for its default.
@@ -66,6 +68,7 @@ impl Plan {
             process: contract::Process::default(),
             proxied: true,
             service_arguments: Vec::new(),
+            program: None,
             producer_arguments: Vec::new(),
             drain_seconds: None,
         }
@@ -216,7 +219,7 @@ impl Rig {
             }
             command.envs(self.environment.iter().cloned());
         };
-        Producer::start(&log, &feeds, more)
+        Producer::start(self.plan.program.as_deref(), &log, &feeds, more)
     }
 
     /// How often each camera was played so far.

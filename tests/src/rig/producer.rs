@@ -23,11 +23,16 @@ pub struct Producer {
 }
 
 impl Producer {
-    /// Starts the producer over a configuration file.
-    pub fn start(log: &Path, feeds: &Path, configure: impl FnOnce(&mut Command)) -> Result<Self> {
+    /// Starts the producer, or what runs in its place, over a configuration file.
+    pub fn start(
+        program: Option<&str>,
+        log: &Path,
+        feeds: &Path,
+        configure: impl FnOnce(&mut Command),
+    ) -> Result<Self> {
         // Free a moment ago; whoever takes it meanwhile makes the start fail, which is seen.
         let admin = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
-        let program = Program::start("streamfleet-producer", log, |command| {
+        let program = Program::start(program.unwrap_or("streamfleet-producer"), log, |command| {
             command.arg("run").arg("--config").arg(feeds).arg("--admin-listen").arg(admin.to_string());
             command.env("AWS_ACCESS_KEY_ID", KEY).env("AWS_SECRET_ACCESS_KEY", KEY);
             command.env("AWS_EC2_METADATA_DISABLED", "true");
