@@ -30,6 +30,8 @@ pub struct Attempt {
     pub latest_ms: i64,
     /// When the upload last took something, or had nothing to take.
     pub taken_at: Duration,
+    /// When the last piece was pulled.
+    pub pulled_at: Duration,
     /// When something of this session was last stored.
     pub progressed_at: Option<Duration>,
     /// The longest time from a fragment's end to its storage.
@@ -112,6 +114,7 @@ impl Attempt {
             fragments: VecDeque::new(),
             latest_ms: i64::MIN,
             taken_at: now,
+            pulled_at: now,
             progressed_at: None,
             longest_storage: Duration::ZERO,
             is_outdated: false,

@@ -258,6 +258,7 @@ impl Session {
         let piece = self.advance(now);
         if let Some(attempt) = &mut self.attempt {
             attempt.taken_at = now.mono;
+            attempt.pulled_at = now.mono;
         }
         self.load_ahead();
         piece

@@ -227,7 +227,7 @@ impl Session {
 
     /// Since when nothing has come, as far as this session is concerned.
     pub(super) fn idle_since(&self, attempt: &Attempt) -> Duration {
-        self.last_arrival.max(attempt.opened_at).max(attempt.taken_at)
+        self.last_arrival.max(attempt.pulled_at)
     }
 
     pub(super) fn is_isolating(&self) -> bool {

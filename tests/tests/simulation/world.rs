@@ -125,6 +125,8 @@ pub struct World {
     gaps: Vec<(i64, i64)>,
     pub calls: Calls,
     earliest_ms: Option<i64>,
+    /// The fragment that the last error named.
+    refused_at: Option<i64>,
     /// What was seen.
     pub tally: Tally,
     /// What is wrong.
@@ -177,6 +179,7 @@ impl World {
             gaps: Vec::new(),
             calls: Calls::default(),
             earliest_ms: None,
+            refused_at: None,
             tally: Tally::default(),
             violation: None,
             shedding: false,
@@ -337,6 +340,7 @@ impl World {
             }
         }
         self.note_what_is_stored(id, &ack);
+        self.refused_at = ack.timecode.filter(|_| is_current && ack.error.is_some());
         if !is_current {
             // What is due at this moment anyway is not the doing of late words.
             self.session.wake(self.clock());
@@ -345,6 +349,7 @@ impl World {
         let before = self.current;
         let is_error = ack.error.is_some();
         self.handle(what, Input::Ack(SessionId(id), ack));
+        self.refused_at = None;
         if is_error && !is_current && before.is_some() {
             self.check(self.current == before, || {
                 "a late error of a finished session ended another".to_owned()
@@ -477,6 +482,14 @@ impl World {
                     GapReason::InternalError => "gap InternalError",
                     _ => "another gap",
                 });
+                if *reason == GapReason::Refused
+                    && let Some(at) = self.refused_at.filter(|at| *at != 0)
+                {
+                    let within = (*start_ms..=*end_ms).contains(&at);
+                    self.check(within, || {
+                        format!("{at} was refused, and {start_ms} to {end_ms} is given up")
+                    });
+                }
                 self.gaps.push((*start_ms, *end_ms));
             }
             Report::GapBegan { start_ms } => {
