@@ -120,8 +120,10 @@ impl Demuxer {
         let found = (0..).zip(&mut self.tracks).find(|(_, known)| known.number == frame.track);
         let Some((index, known)) = found else { return Ok(()) };
         check_size(NAME, frame.payload.len(), offset)?;
-        let time =
-            (self.clock.ticks(frame.timecode) + known.laced_ticks(frame, self.clock.rate), self.clock.rate);
+        let time = (
+            self.clock.ticks(frame.timecode).saturating_add(known.laced_ticks(frame, self.clock.rate)),
+            self.clock.rate,
+        );
         self.ready.extend(known.track.sample(index, time, &frame.payload).map(Item::Sample));
         Ok(())
     }

@@ -70,6 +70,8 @@ pub(super) async fn read(
             Some(Ok(Ok(count))) => count,
         };
         let read = match count {
+            // One that has written nothing has not broken any format.
+            0 if live.bytes == 0 => Ok(()),
             0 => live.finish().await?,
             count => live.take(Bytes::copy_from_slice(&buffer[..count])).await?,
         };

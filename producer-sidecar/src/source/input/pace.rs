@@ -22,15 +22,17 @@ pub(super) struct Pace {
     began: Option<(Duration, i64)>,
     /// What is added in this round, so that it follows the one before.
     shift_us: i64,
-    /// The first time of this round, and its end so far.
-    round: Option<(i64, i64)>,
-    tracks: Vec<TrackPace>,
+    tracks: Vec<Option<TrackPace>>,
 }
 
-#[derive(Debug, Clone, Copy, Default)]
+/// One track in one round.
+#[derive(Debug, Clone, Copy)]
 struct TrackPace {
-    last_us: Option<i64>,
-    length_us: i64,
+    first_us: i64,
+    last_us: i64,
+    latest_us: i64,
+    /// The shortest distance of two samples: pictures may come in another order than they are shown in.
+    length_us: Option<i64>,
 }
 
 impl Pace {
@@ -42,9 +44,9 @@ impl Pace {
         sample.ticks = sample.ticks.saturating_add(shift as i64);
         let time_us = file_us.saturating_add(self.shift_us);
         let (began, first_us) = *self.began.get_or_insert((now, time_us));
-        let due_us = i64::try_from(began.as_micros()).unwrap_or(i64::MAX).saturating_add(time_us - first_us);
-        let behind_us = i64::try_from(now.as_micros()).unwrap_or(i64::MAX).saturating_sub(due_us);
-        if behind_us.abs() > JUMP_US_MAX {
+        let due_us = whole_us(began).saturating_add(time_us.saturating_sub(first_us));
+        let behind_us = whole_us(now).saturating_sub(due_us);
+        if behind_us.saturating_abs() > JUMP_US_MAX {
             self.began = Some((now, time_us));
             return now;
         }
@@ -54,25 +56,36 @@ impl Pace {
     fn follow(&mut self, track: u8, file_us: i64) {
         let track = usize::from(track);
         if self.tracks.len() <= track {
-            self.tracks.resize(track + 1, TrackPace::default());
+            self.tracks.resize(track + 1, None);
         }
-        let pace = &mut self.tracks[track];
-        pace.length_us = match pace.last_us {
-            Some(last) => (file_us.saturating_sub(last)).saturating_abs().min(LAST_US_MAX),
-            None => LAST_US,
-        };
-        pace.last_us = Some(file_us);
-        let (first, end) = self.round.unwrap_or((file_us, file_us));
-        self.round = Some((first.min(file_us), end.max(file_us.saturating_add(pace.length_us))));
+        let (first_us, last_us, latest_us) = (file_us, file_us, file_us);
+        let pace =
+            self.tracks[track].get_or_insert(TrackPace { first_us, last_us, latest_us, length_us: None });
+        let distance = file_us.saturating_sub(pace.last_us).saturating_abs();
+        if distance > 0 {
+            pace.length_us = Some(pace.length_us.map_or(distance, |length| length.min(distance)));
+        }
+        pace.last_us = file_us;
+        pace.first_us = pace.first_us.min(file_us);
+        pace.latest_us = pace.latest_us.max(file_us);
     }
 
     /// The file begins anew: what comes next follows what came last.
     pub(super) fn next_round(&mut self) {
-        if let Some((first, end)) = self.round.take() {
-            self.shift_us = self.shift_us.saturating_add(end.saturating_sub(first));
+        let ends =
+            self.tracks.iter().flatten().map(|pace| {
+                pace.latest_us.saturating_add(pace.length_us.unwrap_or(LAST_US).min(LAST_US_MAX))
+            });
+        let starts = self.tracks.iter().flatten().map(|pace| pace.first_us);
+        if let (Some(end), Some(start)) = (ends.max(), starts.min()) {
+            self.shift_us = self.shift_us.saturating_add(end.saturating_sub(start));
         }
         self.tracks.clear();
     }
+}
+
+fn whole_us(time: Duration) -> i64 {
+    i64::try_from(time.as_micros()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]
@@ -100,6 +113,21 @@ mod tests {
                 let mut sound = sample(1, 8_000 + number as i64 * 800, 8_000);
                 assert_eq!(pace.place(&mut sound, start), due);
                 assert_eq!(sound.ticks, 8_000 + (round * 4 + number) as i64 * 800);
+            }
+            pace.next_round();
+        }
+    }
+
+    #[test]
+    fn a_round_ends_with_its_last_picture_also_where_pictures_are_reordered() {
+        let mut pace = Pace::default();
+        let start = Duration::from_secs(100);
+        for round in 0..3 {
+            for number in [0, 3, 1, 2, 6, 4, 5] {
+                let mut picture = sample(0, number * 40, 1_000);
+                let due = pace.place(&mut picture, start);
+                assert_eq!(picture.ticks, (round * 7 + number) * 40, "round {round}");
+                assert_eq!(due, start + Duration::from_millis((round * 7 + number) as u64 * 40));
             }
             pace.next_round();
         }
