@@ -218,13 +218,13 @@ mod tests {
         for _ in 0..3 {
             writer.numbers(&[1]).bits(1, 1);
         }
-        writer.bits(1, 1).bits(0, 1).numbers(&[0]).bits(0b1_00_01_1, 6);
+        writer.bits(1, 1).bits(0, 1).numbers(&[0]).bits(0b10_0011, 6);
         writer.bits(0, 1).numbers(&[1, 0, 0]).bits(1, 1);
         // Order counts of eight bits.
         writer.bits(1, 1).numbers(&[2]).bits(0x1FF, 9).bits(0, 9).bits(0b11, 2);
         // Usability: a ratio, overscan, colours, places of chroma, a window, timing with a decoder model.
         writer.bits(1, 1);
-        writer.bits(1, 1).bits(255, 8).bits(0x0010_0011, 32).bits(0b11, 2).bits(0b1_101_1_1, 6).bits(1, 24);
+        writer.bits(1, 1).bits(255, 8).bits(0x0010_0011, 32).bits(0b11, 2).bits(0b11_0111, 6).bits(1, 24);
         writer.bits(1, 1).numbers(&[1, 1]).bits(0, 3).bits(1, 1).numbers(&[0, 1, 2, 3]);
         writer.bits(1, 1).bits(1, 32).bits(25, 32).bits(1, 1).numbers(&[0]).bits(1, 1);
         writer.bits(0b111, 3).bits(0, 19).bits(0, 8).bits(0, 4).bits(0, 15);
