@@ -21,7 +21,7 @@ const ROLE: &str = "arn:aws:iam::123456789012:role/feeder";
 const TOKEN: &str = "planted-web-identity-token";
 
 /// How long anything may take to come about on a busy machine.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 
 /// Waits until the feed's sessions are as many, and the last has stored something.
 async fn sessions(producer: &Producer, wanted: u64) -> Result<()> {

@@ -206,9 +206,9 @@ mod tests {
         let now = SystemTime::now();
         let hour = Held::taken(expiring_in(3_600, now), now, 0);
         assert!(hour.is_fresh(now + Duration::from_secs(3_299)));
-        assert!(!hour.is_fresh(now + Duration::from_secs(3_300)));
+        assert!(!hour.is_fresh(now + Duration::from_mins(55)));
         assert!(hour.is_valid(now + Duration::from_secs(3_599)));
-        assert!(!hour.is_valid(now + Duration::from_secs(3_600)));
+        assert!(!hour.is_valid(now + Duration::from_hours(1)));
         let short = Held::taken(expiring_in(20, now), now, 0);
         assert!(
             short.is_fresh(now + Duration::from_secs(14)) && !short.is_fresh(now + Duration::from_secs(15))

@@ -36,7 +36,7 @@ use self::identity::{Held, Identity, LOOK_EVERY};
 use self::network::Network;
 use self::refusal::Judgement;
 use self::request::Address;
-use self::role::AssumedRole;
+use self::role::{AssumedRole, Purpose};
 use crate::session::{Ending, Refusal, SessionId};
 
 /// A data endpoint is asked for again after this time; AWS expects it about every 45 minutes.
@@ -160,7 +160,10 @@ impl Uploader {
         let Shared { identity, network } = self.shared.as_ref();
         let base = identity.held(&self.stream.region, network, self.offset.corrected()).await?;
         match &self.stream.role_arn {
-            Some(role) => self.role.held((&self.stream, role), base, identity, network, &self.offset).await,
+            Some(role) => {
+                let purpose = Purpose { stream: &self.stream, role, network, offset: &self.offset };
+                self.role.held(purpose, base, identity).await
+            }
             None => Ok(base),
         }
     }

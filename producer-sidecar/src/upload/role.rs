@@ -23,6 +23,19 @@ use super::refusal::{Judgement, blames_key};
 /// The longest session name (`roleSessionNameType` of STS).
 const SESSION_NAME_CHARS_MAX: usize = 64;
 
+/// For what a role is assumed, and by which way.
+#[derive(Debug, Clone, Copy)]
+pub struct Purpose<'a> {
+    /// The stream that is to be fed.
+    pub stream: &'a Stream,
+    /// The role's ARN.
+    pub role: &'a str,
+    /// The way to STS.
+    pub network: &'a Network,
+    /// The service's clock.
+    pub offset: &'a Arc<ClockOffset>,
+}
+
 /// The credentials of the role that a feed assumes, while they are good.
 #[derive(Debug, Default)]
 pub struct AssumedRole {
@@ -30,23 +43,21 @@ pub struct AssumedRole {
 }
 
 impl AssumedRole {
-    /// Credentials of `role` for `stream` that are good for some minutes; `base` are those that may assume it.
+    /// Credentials for the purpose that are good for some minutes; `base` are those of `identity`, which may assume the role.
     pub async fn held(
         &self,
-        (stream, role): (&Stream, &str),
+        purpose: Purpose<'_>,
         base: Held,
         identity: &Identity,
-        network: &Network,
-        offset: &Arc<ClockOffset>,
     ) -> Result<Held, Judgement> {
         let mut current = self.current.lock().await;
-        let now = offset.corrected();
+        let now = purpose.offset.corrected();
         let same_base = current.as_ref().filter(|held| held.generation == base.generation);
         if let Some(held) = same_base.filter(|held| held.is_fresh(now)) {
             return Ok(held.clone());
         }
         let generation = base.generation;
-        match Box::pin(assume(stream, role, &base.credentials, network, offset)).await {
+        match Box::pin(assume(purpose, &base.credentials)).await {
             Ok(credentials) => {
                 let held = Held::taken(credentials, now, generation);
                 *current = Some(held.clone());
@@ -68,13 +79,8 @@ impl AssumedRole {
 }
 
 /// One call, no retries: those are the session's. With a refusal, whether the base credentials are to blame.
-async fn assume(
-    stream: &Stream,
-    role: &str,
-    base: &Credentials,
-    network: &Network,
-    offset: &Arc<ClockOffset>,
-) -> Result<Credentials, (Judgement, bool)> {
+async fn assume(purpose: Purpose<'_>, base: &Credentials) -> Result<Credentials, (Judgement, bool)> {
+    let Purpose { stream, role, network, offset } = purpose;
     let mut config = aws_sdk_sts::Config::builder()
         .behavior_version(BehaviorVersion::v2026_01_12())
         .region(Region::new(stream.region.clone()))
