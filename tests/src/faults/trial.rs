@@ -14,7 +14,7 @@ use super::holes::{self, Match};
 use crate::figures::Figure;
 use crate::journal::{self, Comparison};
 use crate::resources;
-use crate::rig::{Plan, Producer, Rig, stream, unix_ms};
+use crate::rig::{Plan, Producer, Rig, check_times, stream, unix_ms};
 
 /// What waits all the time: the open fragment, and what is not yet acknowledged.
 const USUAL_BACKLOG: Duration = Duration::from_secs(8);
@@ -23,6 +23,8 @@ const BESIDE_MEDIA: u64 = 8 << 20;
 const BESIDE_MEDIA_PER_FEED: u64 = 512 << 10;
 /// The attempts that are allowed, in the first 10 s and in any later minute.
 const ATTEMPTS: Attempts = Attempts { first: 6, worst_minute: 5 };
+/// What [`check_times`] allows.
+const TIME_ERROR_MS_MAX: f64 = 2_000.0;
 /// Longer than anything takes to recover.
 const RECOVERY_MAX: Duration = Duration::from_secs(1_000);
 
@@ -91,6 +93,8 @@ pub struct Report {
     pub recovered: Option<f64>,
     /// The most memory, in bytes, and how much it may be.
     pub peak: (u64, u64),
+    /// How far a stored picture's time is from when the camera took it, in milliseconds; or what is wrong with the times.
+    pub times: std::result::Result<i64, String>,
     /// None where the reports cannot be known.
     pub gaps: Option<Match>,
     limits: Limits,
@@ -109,6 +113,11 @@ impl Report {
             pictures("lost", lost.len()).at_most(bound(self.limits.lost)),
             pictures("stored_twice", repeated.len()).at_most(bound(self.limits.repeated)),
             pictures("altered_or_unknown", altered.len() + unknown.len()).at_most(0.0),
+            match &self.times {
+                Ok(error_ms) => Figure::new(name("time_error"), *error_ms as f64, "ms"),
+                Err(why) => Figure::new(name("time_error"), None, "ms").note(why),
+            }
+            .at_most(TIME_ERROR_MS_MAX),
             Figure::new(name("recovered_after"), self.recovered, "s")
                 .at_most(self.limits.recover.as_secs_f64()),
             Figure::new(name("peak_memory"), mib(self.peak.0), "MiB").at_most(mib(self.peak.1)),
@@ -151,6 +160,7 @@ impl Report {
             first: a.first.max(b.first),
             worst_minute: a.worst_minute.max(b.worst_minute),
         });
+        self.times = self.times.and_then(|a| other.times.map(|b| a.max(b)));
         self.gaps = self.gaps.zip(other.gaps).map(|(a, b)| Match {
             holes: a.holes + b.holes,
             unmatched: a.unmatched + b.unmatched,
@@ -282,6 +292,7 @@ impl Trial {
                 attempts: Some(attempts::count(&attempted(&rig, feed).await?, began_ms)),
                 recovered,
                 peak: (peak.0.load(Ordering::Relaxed), budget + beside),
+                times: check_times(&journal, &archive).map_err(|error| format!("{error:#}")),
                 gaps: limits.gaps.then(|| holes::compare(&holes, &reported, period_ms)),
                 limits,
             });

@@ -31,6 +31,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("gstreamer1.0-plugins-ugly", "x264 for the demo's cameras"),
     ("gstreamer1.0-tools", "gst-launch-1.0, to compare the producer with"),
     ("gstreamer1.0-libav", "AAC for the foreign cameras of the tests"),
+    ("glib-networking", "TLS for the foreign cameras of the tests"),
     ("ffmpeg", "test media, and ffprobe"),
     ("python3-venv", "the foreign clients' environment, where python3 is Debian's"),
 ];
