@@ -15,7 +15,7 @@ INDEX ?= 1
 NODES ?= 2
 ONLY ?=
 
-.PHONY: help check demo demo-down test lint images cluster-up cluster-down build release bench-producer faults-producer
+.PHONY: help check demo demo-down test lint images cluster-up cluster-down build release bench-producer faults-producer soak
 
 help: ## this list
 	@echo 'Streamfleet: from YAML about cameras to stored video.'
@@ -69,6 +69,9 @@ bench-producer: release ## what the producer costs, beside ffmpeg and GStreamer 
 
 faults-producer: release ## what becomes of pictures when things break (12 minutes; ONLY=zero-window,cut-15); target/bench/faults-producer.json
 	@$(RELEASE)/streamfleet-bench faults-producer --only '$(ONLY)'
+
+soak: release ## half an hour of random faults with 50 feeds (SEED=1 plays one again, MINUTES=5); target/bench/soak.json
+	@$(RELEASE)/streamfleet-bench soak $(if $(SEED),--seed $(SEED)) --minutes $(or $(MINUTES),30)
 
 images: release ## the images, to push to a registry; says where they are
 	@$(RELEASE)/streamfleet-dev images

@@ -24,8 +24,6 @@ const DRIFT_PART: f64 = 0.02;
 const USUAL_BACKLOG: Duration = Duration::from_secs(9);
 /// Until all feeds have recovered from anything.
 const RECOVERY_MAX: Duration = Duration::from_secs(150);
-/// Looks at a checkpoint, since a backlog goes up and down with its fragments.
-const LOOKS: usize = 15;
 const LOOK_EVERY: Duration = Duration::from_millis(700);
 
 /// How long, with how much.
@@ -37,6 +35,8 @@ pub struct Soak {
     pub time: Duration,
     /// How often it is looked.
     pub checkpoints: usize,
+    /// Looks at each, since a backlog goes up and down with its fragments.
+    pub looks: usize,
     /// Of the faults.
     pub seed: u64,
 }
@@ -44,12 +44,12 @@ pub struct Soak {
 impl Soak {
     /// 50 feeds for 30 minutes.
     pub fn whole(seed: u64) -> Self {
-        Self { feeds: 50, time: Duration::from_mins(30), checkpoints: 5, seed }
+        Self { feeds: 50, time: Duration::from_mins(30), checkpoints: 5, looks: 15, seed }
     }
 
     /// What a test can do in about a minute, with a process that is not optimised.
     pub fn short(seed: u64) -> Self {
-        Self { feeds: 8, time: Duration::from_secs(40), checkpoints: 3, seed }
+        Self { feeds: 8, time: Duration::from_secs(30), checkpoints: 3, looks: 6, seed }
     }
 }
 
@@ -108,7 +108,7 @@ impl Soak {
             let part = self.time / self.checkpoints as u32;
             let faults = break_things(&mut rig, &mut random, part).await?;
             settle(&producer).await.with_context(|| format!("checkpoint {number}"))?;
-            let checkpoint = Checkpoint::look(&producer).await?;
+            let checkpoint = Checkpoint::look(&producer, self.looks).await?;
             steps.say(format!("checkpoint {number} after {faults} faults: {checkpoint}"));
             checkpoints.push(checkpoint);
         }
@@ -208,17 +208,17 @@ async fn settle(producer: &Producer) -> Result<()> {
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
     // Old sessions end, and what was held for them is let go.
-    tokio::time::sleep(Duration::from_secs(8)).await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
     Ok(())
 }
 
 impl Checkpoint {
-    async fn look(producer: &Producer) -> Result<Self> {
+    async fn look(producer: &Producer, looks: usize) -> Result<Self> {
         let mut beside = Vec::new();
         let mut media = Vec::new();
         let mut descriptors = Vec::new();
         let mut tasks = Vec::new();
-        for _ in 0..LOOKS {
+        for _ in 0..looks {
             let waits: u64 = producer.status().await?.feeds.iter().map(|feed| feed.backlog.bytes).sum();
             beside.push(producer.memory()?.anonymous as f64 - waits as f64);
             media.push(waits as f64);
