@@ -100,3 +100,14 @@ fn the_authorities_are_mounted_where_the_configuration_says() {
     let arguments = pod["containers"][0]["args"].as_array().unwrap();
     assert!(arguments.contains(&json!(format!("{folder}/{FEEDS_FILE}"))), "{arguments:?}");
 }
+
+#[test]
+fn the_configuration_keeps_tags_to_the_limits_that_the_media_library_names() {
+    use streamfleet_contract as contract;
+    use streamfleet_media::limits;
+
+    assert_eq!(contract::TAGS_MAX, limits::TAGS_PER_FRAGMENT_MAX);
+    assert_eq!(contract::TAG_NAME_BYTES_MAX, limits::TAG_NAME_BYTES_MAX);
+    assert_eq!(contract::TAG_VALUE_BYTES_MAX, limits::TAG_VALUE_BYTES_MAX);
+    assert_eq!(contract::TAG_RESERVED_PREFIX, limits::TAG_RESERVED_PREFIX);
+}

@@ -7,7 +7,6 @@ mod block;
 mod demux;
 mod header;
 pub mod ids;
-pub mod tags;
 #[cfg(test)]
 mod tests;
 pub mod write;
