@@ -24,6 +24,9 @@ const RETENTION_HOURS_MAX: u32 = 87_600;
 /// The longest id of a feed: it is a label of metrics and a name on the spool.
 const ID_BYTES_MAX: usize = 256;
 
+/// The longest ARN (`StreamARN` of the API).
+const ARN_BYTES_MAX: usize = 1_024;
+
 /// Less memory holds not even a few seconds of one camera.
 const MEMORY_BYTES_MIN: u64 = 500_000;
 
@@ -142,6 +145,9 @@ fn stream_problems(stream: &Stream) -> Vec<String> {
     }
     let parts: Vec<&str> = stream.arn.splitn(6, ':').collect();
     match parts.as_slice() {
+        _ if stream.arn.len() > ARN_BYTES_MAX => {
+            problems.push(format!("stream.arn is longer than {ARN_BYTES_MAX} bytes"));
+        }
         ["arn", _, "kinesisvideo", region, _, resource] if resource.starts_with("stream/") => {
             if *region != stream.region {
                 problems.push("stream.region is not the region that stream.arn names".to_owned());
@@ -218,8 +224,8 @@ fn rtsp_problems(rtsp: &RtspSource) -> Vec<String> {
     if rest.is_empty() || rest.starts_with(['/', ':', '?']) {
         problems.push("source.rtsp.url names no host".to_owned());
     }
-    if rtsp.url.chars().any(|c| c.is_whitespace() || c.is_control()) {
-        problems.push("source.rtsp.url has white space in it: write it as %20".to_owned());
+    if rtsp.url.chars().any(char::is_control) {
+        problems.push("source.rtsp.url has control characters in it".to_owned());
     }
     if is_secure && rtsp.transport == RtspTransport::Udp {
         problems.push(

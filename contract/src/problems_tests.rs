@@ -87,7 +87,7 @@ fn each_fault_is_said_once_and_names_its_field() {
         ("/feeds/0/id", json!(long), "id is longer"),
         ("/feeds/0/source", json!({"rtsp": {"url": "http://x/"}}), "source.rtsp.url"),
         ("/feeds/0/source", json!({"rtsp": {"url": "rtsp:///live"}}), "names no host"),
-        ("/feeds/0/source", json!({"rtsp": {"url": "rtsp://a/b c"}}), "white space"),
+        ("/feeds/0/source", json!({"rtsp": {"url": "rtsp://a/b\nc"}}), "control characters"),
         ("/feeds/0/source", json!({"rtsp": {"url": "rtsps://a/", "transport": "Udp"}}), "transport"),
         ("/feeds/0/source", json!({"rtsp": {"url": "rtsp://a/", "tls": {}}}), "source.rtsp.tls"),
         (
@@ -110,6 +110,11 @@ fn each_fault_is_said_once_and_names_its_field() {
         ("/feeds/0/fragment", json!({"tags": {"a": long}}), "fragment.tags.a"),
         ("/feeds/0/stream/arn", json!("x"), "stream.arn"),
         ("/feeds/0/stream/arn", json!("arn:aws:s3:eu-west-1:1:stream/x"), "stream.arn"),
+        (
+            "/feeds/0/stream/arn",
+            json!(format!("arn:aws:kinesisvideo:eu-west-1:1:stream/{}", long.repeat(4))),
+            "longer",
+        ),
         ("/feeds/0/stream/region", json!("us-east-1"), "stream.region"),
         ("/feeds/0/stream/endpoint", json!("kvs.example"), "stream.endpoint"),
         ("/feeds/0/stream/stsEndpoint", json!("https://u:p@sts.example"), "stream.stsEndpoint"),

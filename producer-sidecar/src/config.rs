@@ -124,6 +124,17 @@ feeds:
     }
 
     #[test]
+    fn the_contract_has_the_service_s_limits_for_tags() {
+        use streamfleet_contract as contract;
+        use streamfleet_media::limits;
+
+        assert_eq!(contract::TAGS_MAX, limits::TAGS_PER_FRAGMENT_MAX);
+        assert_eq!(contract::TAG_NAME_BYTES_MAX, limits::TAG_NAME_BYTES_MAX);
+        assert_eq!(contract::TAG_VALUE_BYTES_MAX, limits::TAG_VALUE_BYTES_MAX);
+        assert_eq!(contract::TAG_RESERVED_PREFIX, limits::TAG_RESERVED_PREFIX);
+    }
+
+    #[test]
     fn the_example_in_the_readme_can_be_used() {
         let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md")).unwrap();
         let (_, rest) = readme.split_once("```yaml\n# feeds.yaml\n").expect("the README shows a feeds.yaml");

@@ -1,6 +1,7 @@
 //! Metric names and help. Labels are bounded by the configuration: a feed's id and name, and closed sets of words.
 
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, OnceLock};
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric as _};
@@ -224,6 +225,7 @@ impl Metrics {
             in_memory: self.buffered_bytes.get_or_create_owned(&place(MEMORY)),
             on_spool: self.buffered_bytes.get_or_create_owned(&place(SPOOL)),
             buffered_seconds: self.buffered_seconds.get_or_create_owned(&labels),
+            last_stored: Arc::default(),
             all: self.clone(),
             labels,
         }
@@ -251,6 +253,8 @@ pub struct FeedMetrics {
     in_memory: Gauge,
     on_spool: Gauge,
     buffered_seconds: FloatGauge,
+    /// Made with the first fragment that is stored: before, there is no such time.
+    last_stored: Arc<OnceLock<FloatGauge>>,
 }
 
 impl FeedMetrics {
@@ -280,7 +284,8 @@ impl FeedMetrics {
         if let Some(latency) = latency {
             self.all.latency.get_or_create(&self.labels).observe(latency.as_secs_f64());
         }
-        self.all.last_stored.get_or_create(&self.labels).set(wall_ms as f64 / 1_000.0);
+        let last = self.last_stored.get_or_init(|| self.all.last_stored.get_or_create_owned(&self.labels));
+        last.set(wall_ms as f64 / 1_000.0);
     }
 
     /// The service answered with an error.

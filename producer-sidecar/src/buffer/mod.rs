@@ -391,6 +391,73 @@ mod tests {
     }
 
     #[test]
+    fn a_key_frame_that_no_fragment_can_hold_is_refused_with_what_depends_on_it() {
+        let (mut buffer, pool) = buffer();
+        let codec = parameters(b"a");
+        buffer.push(unit(0, true), &codec);
+        let used = pool.used();
+        let huge = AccessUnit { data: Bytes::from(vec![0; GOP_BYTES_MAX as usize]), ..unit(40, true) };
+        let refused = Pushed::TooLong { completed: Some(GopId(1)), limit: Limit::Size };
+        assert_eq!(buffer.push(huge, &codec), refused);
+        assert_eq!(buffer.push(unit(80, false), &codec), Pushed::NoKeyFrame);
+        assert_eq!(pool.used(), used);
+    }
+
+    #[test]
+    fn what_is_at_risk_is_what_the_spool_does_not_have() {
+        let pool = Pool::new(1 << 30);
+        let risk = Arc::<AtRisk>::default();
+        let mut buffer = Buffer::new(pool.share(), Arc::clone(&risk));
+        assert_eq!(risk.take(), None);
+        for n in 0..3 {
+            buffer.push(unit(n * 1_000, true), &parameters(b"a"));
+            buffer.push(unit(n * 1_000 + 40, false), &parameters(b"a"));
+        }
+        buffer.complete();
+        for (gop, since_ms) in [(1, 1_000), (2, 2_000), (3, 2_040)] {
+            let part = buffer.to_store(GopId(gop)).unwrap();
+            buffer.written(GopId(gop), Some(part.units.len()));
+            assert!(buffer.unload(GopId(gop)));
+            assert_eq!(
+                risk.take(),
+                Some(since_ms),
+                "what comes after the newest picture is lost in any case"
+            );
+            buffer.note_risk();
+        }
+        assert_eq!((buffer.bytes(), buffer.len()), (0, 3));
+    }
+
+    #[test]
+    fn bytes_that_are_being_written_count_until_they_are() {
+        let (mut buffer, pool) = buffer();
+        buffer.push(unit(0, true), &parameters(b"a"));
+        buffer.complete();
+        let part = buffer.to_store(GopId(1)).unwrap();
+        let used = pool.used();
+        assert!(buffer.free(GopId(1)), "something of it may be on the spool");
+        assert_eq!(pool.used(), used);
+        drop(part);
+        buffer.written(GopId(1), Some(1));
+        assert_eq!(pool.used(), 0);
+    }
+
+    #[test]
+    fn times_that_are_moved_are_moved_for_what_is_read_back_too() {
+        let (mut buffer, _) = buffer();
+        buffer.push(unit(0, true), &parameters(b"a"));
+        buffer.push(unit(1_000, true), &parameters(b"a"));
+        let part = buffer.to_store(GopId(1)).unwrap();
+        buffer.written(GopId(1), Some(1));
+        buffer.unload(GopId(1));
+        buffer.retime(500);
+        assert!(buffer.loading(GopId(1)));
+        assert!(buffer.loaded(GopId(1), part.units));
+        let times = [1, 2].map(|gop| buffer.unit(GopId(gop), 0).unwrap().time_ms);
+        assert_eq!(times, [500, 1_500]);
+    }
+
+    #[test]
     fn freeing_gives_the_bytes_back_and_ends_an_open_group() {
         let (mut buffer, pool) = buffer();
         let codec = parameters(b"a");
