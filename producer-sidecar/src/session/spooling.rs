@@ -39,7 +39,9 @@ impl Session {
 
     /// Asks for a group to be written to the spool and to leave memory.
     pub(super) fn store(&mut self, id: GopId) {
-        if let Some(gop) = self.queue.get_mut(id).filter(|gop| gop.home == Home::Memory) {
+        if let Some(gop) =
+            self.queue.get_mut(id).filter(|gop| gop.home == Home::Memory && gop.place != Place::Dropped)
+        {
             gop.home = Home::Storing;
             self.storing_bytes += gop.bytes;
             self.storing_groups += 1;

@@ -213,10 +213,10 @@ impl World {
             Word::Received(at) => ("RECEIVED", "late RECEIVED", ack(AckKind::Received, at)),
             Word::Persisted(at) => ("PERSISTED", "late PERSISTED", ack(AckKind::Persisted, at)),
             Word::Foreign(at) => {
-                ("PERSISTED of nothing", "late PERSISTED of nothing", ack(AckKind::Persisted, at))
+                ("PERSISTED of nothing", "PERSISTED of nothing", ack(AckKind::Persisted, at))
             }
             Word::Unknown(at) => {
-                ("an unknown word", "a late unknown word", ack(AckKind::Unknown("ARCHIVED".to_owned()), at))
+                ("an unknown word", "an unknown word", ack(AckKind::Unknown("ARCHIVED".to_owned()), at))
             }
             Word::Idle => ("IDLE", "late IDLE", Ack::idle()),
             Word::Error(code, at, named) => {

@@ -540,7 +540,8 @@ impl World {
         for (id, (start_ms, _)) in &mut self.begun {
             *start_ms += if self.store.groups.contains_key(id) { by_ms } else { 0 };
         }
-        self.earliest_ms = earliest_ms;
+        // A camera whose clock has gone back sends earlier ones all the same.
+        self.earliest_ms = earliest_ms.filter(|earliest| self.camera.time_ms >= *earliest);
         self.handle("retimed", Input::Retimed { by_ms });
     }
 
