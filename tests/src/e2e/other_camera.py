@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """A foreign camera with a codec of one's choice: gst-rtsp-server with a small test picture, by RTSP at /live.
 
-Arguments: ADDRESS:PORT CODEC, where CODEC is h265 or mjpeg.
+Arguments: ADDRESS:PORT CODEC, where CODEC is vp8 or mjpeg.
 """
 
 import sys
@@ -13,7 +13,7 @@ gi.require_version("GstRtspServer", "1.0")
 from gi.repository import GLib, Gst, GstRtspServer  # noqa: E402
 
 ENCODERS = {
-    "h265": "x265enc tune=zerolatency speed-preset=ultrafast key-int-max=5 ! rtph265pay name=pay0 pt=96",
+    "vp8": "vp8enc deadline=1 ! rtpvp8pay name=pay0 pt=96",
     "mjpeg": "jpegenc ! rtpjpegpay name=pay0 pt=26",
 }
 

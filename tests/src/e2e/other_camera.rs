@@ -26,7 +26,7 @@ pub struct OtherCamera {
 }
 
 impl OtherCamera {
-    /// Starts one with `h265` or `mjpeg`; its files are in `folder`.
+    /// Starts one with `vp8` or `mjpeg`; its files are in `folder`.
     pub async fn start(folder: &Path, address: Ipv4Addr, codec: &str) -> Result<Self> {
         let script = folder.join("other_camera.py");
         fs::write(&script, SCRIPT)?;

@@ -19,7 +19,9 @@ use crate::secrets::{
     CAMERA_PASSWORD, URL_PASSWORD, WRONG_AWS_SECRET, lines, planted, search, search_finds_the_canary,
     search_reaches_every_place,
 };
-use crate::site::{CAMERA_USER, Cameras, Classes, broken_objects, make_classes, with_credentials};
+use crate::site::{
+    CAMERA_USER, Cameras, Classes, broken_objects, make_classes, with_credentials, with_source,
+};
 
 /// What a condition must be and say.
 struct Explained {
@@ -56,7 +58,7 @@ const EXPLAINED: &[Explained] = &[
         says: &["refuses the user name or password", "correct the Secret of spec.credentialsRef"],
     },
     Explained {
-        camera: "h265",
+        camera: "vp8",
         condition: (ConditionType::MediaCompatible, "False", "UnsupportedCodec"),
         says: &["codec", "set the camera to H.264"],
     },
@@ -64,6 +66,11 @@ const EXPLAINED: &[Explained] = &[
         camera: "mjpeg",
         condition: (ConditionType::MediaCompatible, "False", "UnsupportedCodec"),
         says: &["codec", "set the camera to H.264"],
+    },
+    Explained {
+        camera: "container",
+        condition: (ConditionType::Ready, "False", "ContainerSourceNotAllowed"),
+        says: &["does not allow containers as sources", "spec.producer.allowContainerSources"],
     },
     Explained {
         camera: "aws-refused",
@@ -141,6 +148,9 @@ async fn bad_input_is_explained_and_disturbs_nobody_and_no_secret_shows() -> Res
     steps.done("the healthy camera records");
 
     world.apply(&namespace, &broken_objects(&world, &cameras, &classes)?).await?.succeeded()?;
+    let pattern =
+        with_source("pattern", json!({ "testPattern": { "width": 320, "height": 192 } }), &classes.good);
+    world.apply(&namespace, &[pattern]).await?.succeeded()?;
     let aws_refused = camera("aws-refused", &cameras.ours[0].url(), &own_stream(&classes.good));
     world.apply(&refused, &[aws_refused]).await?.succeeded()?;
     stays_healthy(&world, &namespace, &since).await?;
@@ -148,6 +158,8 @@ async fn bad_input_is_explained_and_disturbs_nobody_and_no_secret_shows() -> Res
     other_account_is_explained_on_the_class(&world, &classes).await?;
     producers_explain(&world, &namespace, &refused).await?;
     streams_explain(&world, &namespace).await?;
+    let recording = (ConditionType::Ready, "True", "Recording");
+    has_condition(&world.api::<Camera>(&namespace), "pattern", recording).await?;
     stays_healthy(&world, &namespace, &since).await?;
     steps.done("everything bad is explained, the healthy camera records on");
 

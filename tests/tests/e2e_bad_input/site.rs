@@ -34,7 +34,7 @@ impl Cameras {
             ours.push(camera::Camera::start(options).await?);
         }
         let mut others = Vec::new();
-        for codec in ["h265", "mjpeg"] {
+        for codec in ["vp8", "mjpeg"] {
             others.push(OtherCamera::start(&world.folder, world.cluster.bridge_address(), codec).await?);
         }
         Ok(Self { ours, others })
@@ -63,13 +63,22 @@ pub fn with_credentials(class: &str, secret: &str) -> Value {
     more
 }
 
+/// A Camera with a source that is no RTSP camera.
+pub fn with_source(name: &str, source: Value, class: &str) -> Value {
+    let mut object = camera(name, "", &own_stream(class));
+    object["spec"]["source"] = source;
+    object
+}
+
 /// All objects but those of the healthy camera and of refused AWS credentials.
 pub fn broken_objects(world: &World, cameras: &Cameras, classes: &Classes) -> Result<Vec<Value>> {
     let login = cameras.ours[1].url();
     let nobody = free_port(world.cluster.bridge_address())?;
     let good = &classes.good;
     let plain = cameras.ours[0].url();
+    let container = json!({ "container": { "image": "registry.example/ffmpeg:7" } });
     Ok(vec![
+        with_source("container", container, good),
         secret("half-secret", &[("username", CAMERA_USER)]),
         secret("wrong-secret", &[("username", CAMERA_USER), ("password", WRONG_CAMERA_PASSWORD)]),
         camera("secret-missing", &login, &with_credentials(good, "late-secret")),
@@ -77,7 +86,7 @@ pub fn broken_objects(world: &World, cameras: &Cameras, classes: &Classes) -> Re
         camera("wrong-password", &login, &with_credentials(good, "wrong-secret")),
         camera("unreachable", &format!("rtsp://{nobody}/live"), &own_stream(good)),
         camera("unknown-host", "rtsp://nobody.cameras.example/live", &own_stream(good)),
-        camera("h265", &cameras.others[0].url, &own_stream(good)),
+        camera("vp8", &cameras.others[0].url, &own_stream(good)),
         camera("mjpeg", &cameras.others[1].url, &own_stream(good)),
         camera("no-class", &plain, &own_stream("no-such-class")),
         camera("not-admitted", &plain, &own_stream(&classes.closed)),
