@@ -25,14 +25,14 @@ pub(super) struct Pace {
     tracks: Vec<Option<TrackPace>>,
 }
 
-/// One track in one round.
+/// One track in one round, in microseconds.
 #[derive(Debug, Clone, Copy)]
 struct TrackPace {
-    first_us: i64,
-    last_us: i64,
-    latest_us: i64,
+    first: i64,
+    last: i64,
+    latest: i64,
     /// The shortest distance of two samples: pictures may come in another order than they are shown in.
-    length_us: Option<i64>,
+    length: Option<i64>,
 }
 
 impl Pace {
@@ -58,25 +58,25 @@ impl Pace {
         if self.tracks.len() <= track {
             self.tracks.resize(track + 1, None);
         }
-        let (first_us, last_us, latest_us) = (file_us, file_us, file_us);
-        let pace =
-            self.tracks[track].get_or_insert(TrackPace { first_us, last_us, latest_us, length_us: None });
-        let distance = file_us.saturating_sub(pace.last_us).saturating_abs();
+        let begun = TrackPace { first: file_us, last: file_us, latest: file_us, length: None };
+        let pace = self.tracks[track].get_or_insert(begun);
+        let distance = file_us.saturating_sub(pace.last).saturating_abs();
         if distance > 0 {
-            pace.length_us = Some(pace.length_us.map_or(distance, |length| length.min(distance)));
+            pace.length = Some(pace.length.map_or(distance, |length| length.min(distance)));
         }
-        pace.last_us = file_us;
-        pace.first_us = pace.first_us.min(file_us);
-        pace.latest_us = pace.latest_us.max(file_us);
+        pace.last = file_us;
+        pace.first = pace.first.min(file_us);
+        pace.latest = pace.latest.max(file_us);
     }
 
     /// The file begins anew: what comes next follows what came last.
     pub(super) fn next_round(&mut self) {
-        let ends =
-            self.tracks.iter().flatten().map(|pace| {
-                pace.latest_us.saturating_add(pace.length_us.unwrap_or(LAST_US).min(LAST_US_MAX))
-            });
-        let starts = self.tracks.iter().flatten().map(|pace| pace.first_us);
+        let ends = self
+            .tracks
+            .iter()
+            .flatten()
+            .map(|pace| pace.latest.saturating_add(pace.length.unwrap_or(LAST_US).min(LAST_US_MAX)));
+        let starts = self.tracks.iter().flatten().map(|pace| pace.first);
         if let (Some(end), Some(start)) = (ends.max(), starts.min()) {
             self.shift_us = self.shift_us.saturating_add(end.saturating_sub(start));
         }
