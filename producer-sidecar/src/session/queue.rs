@@ -6,6 +6,7 @@ use super::{RecoveredGop, TrackSet};
 use crate::buffer::{CodecId, GopId};
 
 /// A group of pictures that waits to be stored.
+#[expect(clippy::struct_excessive_bools, reason = "facts that are independent of each other")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Queued {
     /// Its name in the buffer.

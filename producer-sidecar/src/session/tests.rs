@@ -495,7 +495,9 @@ fn storage_that_is_not_acknowledged_is_awaited_thirty_seconds_then_sixty() {
         while !scene.outputs.contains(&Output::Abort(id)) {
             for piece in scene.pull(id) {
                 if let Some(time_ms) = piece.strip_prefix("cluster ").map(|time| time.parse().unwrap()) {
-                    whole_at = whole_at.or((time_ms > 100_000).then_some(scene.now.mono));
+                    if time_ms > 100_000 {
+                        whole_at.get_or_insert(scene.now.mono);
+                    }
                     scene.ack(id, AckKind::Buffering, time_ms);
                 }
             }
@@ -750,4 +752,82 @@ fn a_group_that_grows_beyond_the_open_fragment_begins_one_in_another_session() {
     scene.seconds(1);
     let second = scene.accepted();
     assert_eq!(scene.pull(second), ["header 1", "cluster 100000", "gop 1", "cluster 110000", "gop 2"]);
+}
+
+#[test]
+fn tags_end_each_fragment_and_are_left_out_where_the_service_refuses_them() {
+    let mut scene = Scene::new();
+    scene.session.set_settings(Settings { tags: 2, ..Settings::new(2_000) });
+    for _ in 0..3 {
+        scene.gop();
+    }
+    let first = scene.accepted();
+    let pulled = scene.pull(first);
+    assert_eq!(pulled[1..], ["cluster 100000", "gop 1", "gop 2", "Configured", "cluster 102000", "gop 3"]);
+    scene.fail(first, 4009, Some(100_000));
+    assert_eq!((scene.gaps().len(), scene.freed()), (0, vec![]));
+    scene.seconds(2);
+    let second = scene.accepted();
+    assert_eq!(scene.pull(second)[1..], ["cluster 100000", "gop 1", "gop 2", "cluster 102000", "gop 3"]);
+    scene.fail(second, 4009, Some(100_000));
+    assert_eq!(scene.gaps().len(), 1, "there is nothing left to mend");
+}
+
+#[test]
+fn a_track_that_is_silent_is_left_out_of_the_header_and_nothing_else_is() {
+    let mut scene = Scene::new();
+    let tracks = TrackSet::first(2);
+    for n in 0..3_u64 {
+        let (gop, time_ms) = (GopId(n + 1), 100_000 + n as i64 * 2_000);
+        scene.handle(Input::Began { gop, codec: CODEC, tracks, track: 0, time_ms, bytes: 10 });
+        // The one in the middle has no sound.
+        if n != 1 {
+            scene.handle(Input::Extended { gop, track: 1, time_ms: time_ms + 5, bytes: 1 });
+        }
+        scene.handle(Input::Completed(gop));
+    }
+    let mut headers = Vec::new();
+    for expected in [100_000, 102_000, 104_000] {
+        let id = scene.accepted();
+        while scene.session.has_piece(id, scene.now) {
+            if let Some(Piece::Header(_, tracks)) = scene.session.pull(id, scene.now) {
+                headers.push(tracks);
+            }
+        }
+        scene.collect();
+        scene.ack(id, AckKind::Persisted, expected);
+        scene.handle(Input::Closed(id, Ending::Finished));
+        scene.seconds(20);
+    }
+    assert_eq!(headers[..2], [tracks, TrackSet::only(0)]);
+    assert!(scene.gaps().is_empty());
+}
+
+#[test]
+fn fragments_that_are_received_and_not_stored_for_a_minute_twice_are_a_hold() {
+    let mut scene = Scene::new();
+    scene.gop();
+    for times in 1..=2 {
+        let id = loop {
+            scene.seconds(1);
+            if scene.outputs.iter().any(|output| matches!(output, Output::Open(_))) {
+                break scene.accepted();
+            }
+        };
+        let begun = scene.now.mono;
+        while !scene.outputs.contains(&Output::Abort(id)) {
+            for piece in scene.pull(id) {
+                if let Some(time_ms) = piece.strip_prefix("cluster ").map(|time| time.parse().unwrap()) {
+                    scene.ack(id, AckKind::Buffering, time_ms);
+                    scene.ack(id, AckKind::Received, time_ms - 2_000);
+                    scene.ack(id, AckKind::Received, time_ms - 10_000);
+                }
+            }
+            scene.gop();
+            scene.seconds(1);
+        }
+        assert!(scene.now.mono >= begun + Duration::from_mins(1), "the {times}. time");
+        assert!(scene.troubles().contains(&UploadReason::NoPersistedAcks));
+    }
+    assert_eq!(scene.session.state(), State::OnHold);
 }

@@ -12,6 +12,7 @@ use crate::world::{Event, World};
 const GROUP_MS_MAX: i64 = 19_000;
 
 /// What is known of the camera.
+#[expect(clippy::struct_excessive_bools, reason = "facts that are independent of each other")]
 #[derive(Debug)]
 pub struct Camera {
     /// The time of the next unit.

@@ -4,6 +4,14 @@
 //!
 //! A seed that fails is told with its trace, and goes to [`KEPT`].
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a test of several files: it tells what it has seen, and the trace of a seed that fails"
+)]
+
 mod calls;
 mod camera;
 mod hostile;
@@ -40,7 +48,7 @@ fn run(case: Case) -> (Tally, Option<String>) {
 
 /// Runs cases on all processors; gives what they saw and the first that fails.
 fn run_all(cases: u64, peer: PeerKind, mutant: Option<Mutant>) -> (Tally, Option<(u64, String)>) {
-    let (next, seen, failed) = (AtomicU64::new(0), Mutex::new(Tally::default()), Mutex::new(None));
+    let (next, all, failed) = (AtomicU64::new(0), Mutex::new(Tally::default()), Mutex::new(None));
     let work = || {
         let mut tally = Tally::default();
         loop {
@@ -54,14 +62,14 @@ fn run_all(cases: u64, peer: PeerKind, mutant: Option<Mutant>) -> (Tally, Option
                 failed.lock().unwrap().get_or_insert((seed, violation));
             }
         }
-        seen.lock().unwrap().add(&tally);
+        all.lock().unwrap().add(&tally);
     };
     std::thread::scope(|scope| {
         for _ in 0..std::thread::available_parallelism().map_or(2, Into::into) {
             scope.spawn(work);
         }
     });
-    (seen.into_inner().unwrap(), failed.into_inner().unwrap())
+    (all.into_inner().unwrap(), failed.into_inner().unwrap())
 }
 
 fn hold(cases: u64, peer: PeerKind) -> Tally {
