@@ -1,6 +1,8 @@
 //! Cameras that are not ours are read, and what is stored of them is read by others: gst-rtsp-server with H.264, H.265, AAC
 //! and G.711, over TCP, UDP and TLS, with a password; ffprobe and the vendor's parser over what the archive gives.
 
+#![expect(clippy::unwrap_used, reason = "a test may fail anywhere")]
+
 use std::collections::BTreeMap;
 use std::process::Stdio;
 use std::time::Duration;
@@ -158,7 +160,7 @@ async fn h264_and_aac_over_the_connection() {
         audio: Audio::Auto,
         codecs: &["h264", "aac"],
     };
-    read_and_stored(case).await;
+    Box::pin(read_and_stored(case)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -167,7 +169,7 @@ async fn h264_in_datagrams_with_a_password() {
     let wanted = Wanted { video: "h264", audio: "none", login, tls: false };
     let case =
         Case { name: "udp", wanted, transport: RtspTransport::Udp, audio: Audio::Auto, codecs: &["h264"] };
-    read_and_stored(case).await;
+    Box::pin(read_and_stored(case)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -180,7 +182,7 @@ async fn h264_and_g711_by_name_over_tls() {
         audio: Audio::All,
         codecs: &["h264", "pcm_alaw"],
     };
-    read_and_stored(case).await;
+    Box::pin(read_and_stored(case)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -193,7 +195,7 @@ async fn g711_is_left_out_where_it_is_not_named() {
         audio: Audio::Auto,
         codecs: &["h264"],
     };
-    read_and_stored(case).await;
+    Box::pin(read_and_stored(case)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -201,7 +203,7 @@ async fn h265_in_datagrams() {
     let wanted = Wanted { video: "h265", audio: "none", ..Wanted::default() };
     let case =
         Case { name: "h265", wanted, transport: RtspTransport::Udp, audio: Audio::Auto, codecs: &["hevc"] };
-    read_and_stored(case).await;
+    Box::pin(read_and_stored(case)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

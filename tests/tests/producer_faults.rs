@@ -2,18 +2,18 @@
 //! and shorter faults. Each holds the same kinds of limits.
 
 #![expect(clippy::print_stdout, reason = "the counts are to be seen")]
+#![expect(clippy::unwrap_used, reason = "a test may fail anywhere")]
 
-use streamfleet_tests::faults::{HEAD, Scale, Scenario};
+use streamfleet_tests::faults::{HEAD, Report, Scale, Scenario};
 use streamfleet_tests::figures::{Figure, columns};
 
 async fn held(name: &str) {
     let reports = Scenario::find(name).unwrap().run(Scale::short()).await.unwrap();
     let head = HEAD.map(str::to_owned);
-    let rows: Vec<_> = std::iter::once(head).chain(reports.iter().map(|report| report.row())).collect();
+    let rows: Vec<_> = std::iter::once(head).chain(reports.iter().map(Report::row)).collect();
     println!("{}", columns(&rows));
     assert!(!reports.is_empty());
-    let missed: Vec<Figure> =
-        reports.iter().flat_map(|report| report.figures()).filter(Figure::is_missed).collect();
+    let missed: Vec<Figure> = reports.iter().flat_map(Report::figures).filter(Figure::is_missed).collect();
     assert!(missed.is_empty(), "{missed:#?}");
 }
 

@@ -16,7 +16,7 @@ const USUAL: Duration = Duration::from_secs(8);
 /// Until the first fragment is stored.
 const START: Duration = Duration::from_secs(15);
 /// Slower than real time it would never end.
-const CATCH_UP_MAX: Duration = Duration::from_secs(300);
+const CATCH_UP_MAX: Duration = Duration::from_mins(5);
 
 /// A producer whose video waits.
 pub(super) struct Backlog {

@@ -88,7 +88,7 @@ fn run(command: Subject, steps: &Steps) -> Result<()> {
 
 async fn perform(command: Subject, steps: &Steps) -> Result<()> {
     match command {
-        Subject::Producer => conclude("producer", &bench::producer(steps).await?, steps),
+        Subject::Producer => conclude("producer", &Box::pin(bench::producer(steps)).await?, steps),
         Subject::FaultsProducer { only } => {
             let figures = faults::producer(only.as_deref().filter(|only| !only.is_empty()), steps).await?;
             conclude("faults-producer", &figures, steps)

@@ -286,8 +286,8 @@ impl Connection {
             if due > Instant::now() {
                 tokio::time::sleep_until(due).await;
             }
-            let marked = payload.is_marked(marker, index + 1 == count);
-            let head = player.packetizer.head(payload, picture.rtp_time, marked);
+            let ends = payload.is_marked(marker, index + 1 == count);
+            let head = player.packetizer.head(payload, picture.rtp_time, ends);
             write_both(&mut self.stream, head.as_ref(), payload.bytes()).await?;
         }
         Ok(())
@@ -303,11 +303,11 @@ impl Connection {
 async fn write_both(stream: &mut TcpStream, head: &[u8], body: &[u8]) -> std::io::Result<()> {
     let mut written = 0;
     while written < head.len() + body.len() {
-        let pieces = [
+        let parts = [
             IoSlice::new(head.get(written..).unwrap_or_default()),
             IoSlice::new(&body[written.saturating_sub(head.len())..]),
         ];
-        match stream.write_vectored(&pieces).await? {
+        match stream.write_vectored(&parts).await? {
             0 => return Err(std::io::ErrorKind::WriteZero.into()),
             taken => written += taken,
         }

@@ -179,8 +179,8 @@ mod tests {
         let mut packetizer = Packetizer::new(4, 7, 65_534);
         let payloads: Vec<Payload> = nals.iter().flat_map(payloads).collect();
         let packet = |(index, payload): (usize, &Payload)| {
-            let marked = payload.is_marked(marker, index + 1 == payloads.len());
-            let head = packetizer.head(payload, 90, marked);
+            let ends = payload.is_marked(marker, index + 1 == payloads.len());
+            let head = packetizer.head(payload, 90, ends);
             let packet = [head.as_ref(), payload.bytes()].concat();
             assert_eq!(packet[..2], [b'$', 4]);
             assert_eq!(usize::from(u16::from_be_bytes([packet[2], packet[3]])), packet.len() - 4);

@@ -58,7 +58,7 @@ pub(super) async fn wall_clock_steps(scale: Scale) -> Result<Vec<Report>> {
     let limits = Limits {
         lost: 0,
         repeated: 2 * scale.window(),
-        recover: Duration::from_secs(60),
+        recover: Duration::from_mins(1),
         attempts: true,
         gaps: true,
     };

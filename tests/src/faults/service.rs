@@ -102,7 +102,7 @@ pub(super) async fn session_age(scale: Scale) -> Result<Vec<Report>> {
 /// would be refused.
 pub(super) async fn token_expires(scale: Scale) -> Result<Vec<Report>> {
     /// How long a token is valid.
-    const VALID: Duration = Duration::from_secs(60);
+    const VALID: Duration = Duration::from_mins(1);
     let age = if scale.short { 12 } else { 25 };
     let plan = Plan {
         service_arguments: vec!["--put-session-limit".to_owned(), age.to_string()],

@@ -104,13 +104,14 @@ impl Report {
     /// All figures of the report.
     pub fn figures(&self) -> Vec<Figure> {
         let name = |what: &str| format!("{}.{what}", self.name);
-        let Comparison { journalled, stored, lost, repeated, unknown, altered, .. } = &self.counts;
+        let Comparison { journalled, stored, lost, excused, repeated, unknown, altered } = &self.counts;
         let pictures = |what: &str, count: usize| Figure::new(name(what), count as f64, "pictures");
         let bound = |count: usize| count as f64;
         let mut figures = vec![
             pictures("sent", *journalled).at_least(1.0),
             pictures("stored", *stored),
             pictures("lost", lost.len()).at_most(bound(self.limits.lost)),
+            pictures("exempt", excused.values().map(Vec::len).sum()),
             pictures("stored_twice", repeated.len()).at_most(bound(self.limits.repeated)),
             pictures("altered_or_unknown", altered.len() + unknown.len()).at_most(0.0),
             match &self.times {
@@ -140,10 +141,7 @@ impl Report {
 
     /// One report of many, with the sums of what is counted and the worst of what is measured.
     pub fn together(name: &str, reports: Vec<Self>) -> Option<Self> {
-        reports
-            .into_iter()
-            .reduce(|sum, report| sum.and(report))
-            .map(|all| Self { name: name.to_owned(), ..all })
+        reports.into_iter().reduce(Self::and).map(|all| Self { name: name.to_owned(), ..all })
     }
 
     fn and(mut self, other: Self) -> Self {
