@@ -256,7 +256,8 @@ fn path_problem(name: &str, path: &str) -> Option<String> {
 }
 
 fn pattern_problem(pattern: &TestPattern) -> Option<String> {
-    let fits = |value: u32, range: std::ops::RangeInclusive<u32>| value % 16 == 0 && range.contains(&value);
+    let fits =
+        |value: u32, range: std::ops::RangeInclusive<u32>| value.is_multiple_of(16) && range.contains(&value);
     if !fits(pattern.width, 160..=1920) || !fits(pattern.height, 96..=1088) {
         return Some(format!(
             "source.testPattern is {}x{}: width must be a multiple of 16 from 160 to 1920, height one from 96 to 1088",

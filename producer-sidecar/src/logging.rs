@@ -155,7 +155,7 @@ impl Visit for About {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         match field.name() {
             "feed" | "stream" => self.feed = format!("{value:?}"),
-            "reason" | "state" => self.cause.push_str(&format!("{value:?} ")),
+            "reason" | "state" => self.cause = format!("{}{value:?} ", self.cause),
             "message" => self.line = format!("{value:?}"),
             _ => {}
         }

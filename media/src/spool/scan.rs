@@ -66,6 +66,7 @@ impl Scanner {
     }
 
     /// Asks for the payloads of units too, and stops at the first that is damaged.
+    #[must_use]
     pub fn verify_units(mut self) -> Self {
         self.verify_units = true;
         self
@@ -83,7 +84,6 @@ impl Scanner {
             return Err(SpoolError::Truncated);
         }
         match head.kind {
-            Kind::Parameters => {}
             Kind::Group => {
                 let Some(codec) = self.codec.clone() else {
                     return Err(SpoolError::Field("order of records"));
@@ -105,7 +105,7 @@ impl Scanner {
             }
             Kind::Unit if self.current.is_none() => return Err(SpoolError::Field("order of records")),
             Kind::Unit if !self.verify_units => self.add_unit(&head),
-            Kind::Unit => {}
+            Kind::Unit | Kind::Parameters => {}
         }
         if head.kind == Kind::Parameters || (head.kind == Kind::Unit && self.verify_units) {
             self.pending = Some(head);

@@ -38,14 +38,12 @@ pub struct Gop {
 }
 
 impl Gop {
-    /// A group that begins with this unit; `expected` units may follow.
+    /// A group that begins with this unit, which costs so much; `expected` units may follow.
     pub(super) fn begin(
         id: GopId,
-        codec: Arc<CodecParameters>,
-        codec_id: CodecId,
+        (codec, codec_id): (Arc<CodecParameters>, CodecId),
         expected: usize,
-        unit: AccessUnit,
-        cost: u64,
+        (unit, cost): (AccessUnit, u64),
     ) -> Self {
         let (start_ms, last_ms) = (unit.time_ms, unit.time_ms);
         let mut units = Vec::with_capacity(expected.clamp(1, EXPECTED_MAX));

@@ -165,7 +165,7 @@ impl Buffer {
         let codec = self.codec.clone().unwrap_or_else(|| Arc::clone(codec));
         self.share.take(cost);
         self.risk.newest(unit.time_ms);
-        self.gops.push_back(Gop::begin(id, codec, codec_id, expected, unit, cost));
+        self.gops.push_back(Gop::begin(id, (codec, codec_id), expected, (unit, cost)));
         self.note_risk();
         Pushed::Began { gop: id, codec: codec_id, completed }
     }

@@ -54,7 +54,7 @@ impl Driver {
         let mut groups = self.buffer.iter().peekable();
         let mut spans: Vec<(i64, i64)> = Vec::new();
         while let Some(group) = groups.next() {
-            let next_ms = groups.peek().map_or(group.last_ms(), |next| next.start_ms());
+            let next_ms = groups.peek().map_or_else(|| group.last_ms(), |next| next.start_ms());
             let follows = (0..=CONTIGUOUS_MS).contains(&(next_ms - group.last_ms()));
             let end_ms = if follows { next_ms } else { group.last_ms() };
             if !which(group) {

@@ -97,20 +97,27 @@ impl Driver {
         }
         let Ok(permit) = body.try_reserve() else { return false };
         let Some(piece) = self.session.pull(id, now) else { return true };
-        match self.chunk(piece) {
-            Some(Some(chunk)) => permit.send(chunk),
-            Some(None) => {}
-            None => {
-                drop(permit);
-                self.lost_piece(id, now);
-            }
+        if self.is_left_out(piece) {
+            return true;
+        }
+        if let Some(chunk) = self.chunk(piece) {
+            permit.send(chunk);
+        } else {
+            drop(permit);
+            self.lost_piece(id, now);
         }
         true
     }
 
-    /// What to send for a piece, if anything; `None` where the buffer does not have it.
-    fn chunk(&self, piece: Piece) -> Option<Option<Chunk>> {
-        Some(Some(match piece {
+    /// Whether it is a unit of a track that the header does not have.
+    fn is_left_out(&self, piece: Piece) -> bool {
+        let Piece::Unit { gop, index, tracks, .. } = piece else { return false };
+        self.buffer.unit(gop, index).is_some_and(|unit| !tracks.contains(unit.track))
+    }
+
+    /// What to send for a piece; `None` where the buffer does not have it.
+    fn chunk(&self, piece: Piece) -> Option<Chunk> {
+        Some(match piece {
             Piece::Header(gop, chosen) => {
                 let codec = &self.buffer.gop(gop)?.codec;
                 let tracks: Vec<_> = (1u8..)
@@ -127,17 +134,14 @@ impl Driver {
                 Tags::Configured => write::tags(&self.tags()),
                 Tags::EndOfFragment => write::tags(&[(TAG_END_OF_FRAGMENT, "")]),
             }),
-            Piece::Unit { gop, index, cluster_ms, tracks } => {
+            Piece::Unit { gop, index, cluster_ms, .. } => {
                 let unit = self.buffer.unit(gop, index)?;
-                if !tracks.contains(unit.track) {
-                    return Some(None);
-                }
                 let relative = i16::try_from(unit.time_ms - cluster_ms).ok()?;
                 let number = u64::from(unit.track) + 1;
                 let prefix = write::simple_block_prefix(number, relative, unit.key, unit.data.len());
                 prefix.chain(unit.data.clone())
             }
-        }))
+        })
     }
 
     fn tags(&self) -> Vec<(&str, &str)> {

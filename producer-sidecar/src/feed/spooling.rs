@@ -51,13 +51,11 @@ pub(super) struct Spooling {
     wanted: HashSet<GopId>,
     /// Groups that are written anew because their journal failed.
     repairs: HashSet<GopId>,
-    /// Whether the last write failed.
-    is_failing: bool,
-    /// Whether it failed for another reason than want of room.
-    is_broken: bool,
-    /// Groups that are to be read, and whether one is being read.
+    /// Why the last write failed, if it did.
+    failure: Option<Fault>,
+    /// Groups that are to be read, and how many are being read.
     loads: VecDeque<GopId>,
-    is_loading: bool,
+    loading: usize,
     /// Since when the source waits for the spool.
     held_up_since: Option<Duration>,
 }
@@ -73,10 +71,9 @@ impl Spooling {
             is_appending: false,
             wanted: HashSet::new(),
             repairs: HashSet::new(),
-            is_failing: false,
-            is_broken: false,
+            failure: None,
             loads: VecDeque::new(),
-            is_loading: false,
+            loading: 0,
             held_up_since: None,
         }
     }
@@ -217,7 +214,11 @@ impl Driver {
         let there = |bytes: u64, gop: &Gop| bytes + gop.bytes_on_both();
         let already: u64 = if spooling.is_journal() { self.buffer.iter().fold(0, there) } else { 0 };
         // A spool that is full takes more as soon as older video is given up.
-        if spooling.is_broken { SpoolRoom::None } else { SpoolRoom::Bytes(spooling.spool.room() + already) }
+        if spooling.failure.is_some_and(|fault| fault != Fault::Full) {
+            SpoolRoom::None
+        } else {
+            SpoolRoom::Bytes(spooling.spool.room() + already)
+        }
     }
 
     /// Notes a unit for the journal.
@@ -331,11 +332,11 @@ impl Driver {
         let now = self.ctx.clock.now();
         while let Some(spooling) = &mut self.spooling
             && let Some(gop) = spooling.loads.front().copied()
-            && (!spooling.is_loading || self.buffer.has_room_for(gop))
+            && (spooling.loading == 0 || self.buffer.has_room_for(gop))
         {
             spooling.loads.pop_front();
             if self.buffer.loading(gop) {
-                spooling.is_loading = true;
+                spooling.loading += 1;
                 spooling.spool.submit(Job::Load(gop.0));
             } else {
                 let is_there = self.buffer.gop(gop).is_some();
@@ -400,7 +401,7 @@ impl Driver {
 
     fn on_loaded(&mut self, gop: GopId, outcome: Result<Vec<AccessUnit>, Fault>, now: Now) {
         if let Some(spooling) = &mut self.spooling {
-            spooling.is_loading = false;
+            spooling.loading = spooling.loading.saturating_sub(1);
         }
         if self.buffer.gop(gop).is_none() {
             return self.load_next();
@@ -437,7 +438,7 @@ impl Driver {
     /// After the journal failed and room came back: writes the first whole group that the spool lacks.
     fn repair(&mut self, now: Now) {
         let Some(spooling) = &self.spooling else { return };
-        let is_idle = spooling.repairs.is_empty() && !spooling.is_failing && spooling.is_journal();
+        let is_idle = spooling.repairs.is_empty() && spooling.failure.is_none() && spooling.is_journal();
         if !is_idle {
             return;
         }
@@ -458,19 +459,18 @@ impl Driver {
 
     fn note_fault(&mut self, fault: Option<Fault>) {
         let Some(spooling) = &mut self.spooling else { return };
-        let was_failing = spooling.is_failing;
+        let was_failing = spooling.failure.is_some();
         match fault {
             // It is part of a group whose beginning failed, which was said.
             Some(Fault::Incomplete) => {}
             Some(fault) => {
-                spooling.is_failing = true;
-                spooling.is_broken = fault != Fault::Full;
+                spooling.failure = Some(fault);
                 if !was_failing {
                     tracing::warn!(feed = self.feed.name, %fault, "The spool does not take the feed's video");
                 }
             }
             None => {
-                (spooling.is_failing, spooling.is_broken) = (false, false);
+                spooling.failure = None;
                 if was_failing {
                     tracing::info!(feed = self.feed.name, "The spool takes the feed's video again");
                 }

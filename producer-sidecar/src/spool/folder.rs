@@ -162,7 +162,7 @@ impl Folder {
         let continues = self.current.as_ref().is_some_and(|current| current.group == Some(part.group));
         match begins {
             Some(_) if self.current.as_ref().is_none_or(|current| current.length >= self.segment_bytes()) => {
-                self.roll()?
+                self.roll()?;
             }
             Some(_) => {}
             None if continues => {}
@@ -176,7 +176,7 @@ impl Folder {
             self.current.iter_mut().for_each(|current| current.group = None);
         }
         let offset = written?;
-        let length: u64 = heads.iter().map(|record| record.bytes()).sum();
+        let length: u64 = heads.iter().map(Record::bytes).sum();
         match begins {
             Some(codec) => {
                 let skipped = heads.first().filter(|record| record.is_parameters()).map_or(0, Record::bytes);

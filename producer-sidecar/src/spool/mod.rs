@@ -136,7 +136,7 @@ impl Spool {
 
     /// Opens a feed's folder and reads what a process before this one has left there. Waits while it is in use.
     pub async fn open(&self, owner: Owner) -> Result<Opened, Fault> {
-        let Claimed { path, share, replaced } = loop {
+        let Claimed { path, share, replaced: set_aside } = loop {
             match self.claim(&owner).await {
                 // A feed that was taken out of the configuration and put in again: its predecessor ends soon.
                 Err(Fault::InUse) => sleep(CLAIM_AGAIN_AFTER).await,
@@ -151,7 +151,7 @@ impl Spool {
         let replayed = replayed.map_err(|_| Fault::Damaged)??;
         let (replies, receiver) = mpsc::unbounded_channel();
         let (reply, adopted) = oneshot::channel();
-        let summary = Recovered::of(&replayed, replaced);
+        let summary = Recovered::of(&replayed, set_aside);
         let command = Command::Adopt { path, owner, share, replayed, replies, reply };
         self.commands.send(command).await.map_err(|_| Fault::Closed)?;
         let key = adopted.await.map_err(|_| Fault::Closed)?;
@@ -206,13 +206,13 @@ pub struct Recovered {
 }
 
 impl Recovered {
-    fn of(replayed: &Replayed, replaced: Vec<(i64, i64)>) -> Self {
+    fn of(replayed: &Replayed, set_aside: Vec<(i64, i64)>) -> Self {
         Self {
             groups: replayed.waiting(),
             last_id: replayed.last_id(),
             floor_ms: replayed.floor_ms(),
             unusable: replayed.unusable.clone(),
-            replaced,
+            replaced: set_aside,
         }
     }
 }
