@@ -34,6 +34,9 @@ pub(super) const BLOCKED_RETRY: Duration = Duration::from_millis(20);
 /// The source waits for the spool this long at a time. The camera's connection holds what it sends meanwhile.
 const HELD_UP_MAX: Duration = Duration::from_secs(1);
 
+/// After a volume has failed it is tried again after this time.
+const VOLUME_RETRY: Duration = Duration::from_secs(10);
+
 /// Groups of another process whose times cannot be are not taken over.
 const GOP_SPAN_MS_MAX: i64 = GOP_MS_MAX + 1_000;
 
@@ -51,8 +54,8 @@ pub(super) struct Spooling {
     wanted: HashSet<GopId>,
     /// Groups that are written anew because their journal failed.
     repairs: HashSet<GopId>,
-    /// Why the last write failed, if it did.
-    failure: Option<Fault>,
+    /// Why the last write failed, if it did, and when.
+    failure: Option<(Fault, Duration)>,
     /// Groups that are to be read, and how many are being read.
     loads: VecDeque<GopId>,
     loading: usize,
@@ -214,7 +217,9 @@ impl Driver {
         let there = |bytes: u64, gop: &Gop| bytes + gop.bytes_on_both();
         let already: u64 = if spooling.is_journal() { self.buffer.iter().fold(0, there) } else { 0 };
         // A spool that is full takes more as soon as older video is given up.
-        if spooling.failure.is_some_and(|fault| fault != Fault::Full) {
+        let now = self.ctx.clock.now().mono;
+        let is_broken = |(fault, at): (Fault, Duration)| fault != Fault::Full && now < at + VOLUME_RETRY;
+        if spooling.failure.is_some_and(is_broken) {
             SpoolRoom::None
         } else {
             SpoolRoom::Bytes(spooling.spool.room() + already)
@@ -464,7 +469,7 @@ impl Driver {
             // It is part of a group whose beginning failed, which was said.
             Some(Fault::Incomplete) => {}
             Some(fault) => {
-                spooling.failure = Some(fault);
+                spooling.failure = Some((fault, self.ctx.clock.now().mono));
                 if !was_failing {
                     tracing::warn!(feed = self.feed.name, %fault, "The spool does not take the feed's video");
                 }
