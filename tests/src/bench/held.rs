@@ -28,6 +28,11 @@ impl Held {
     pub(super) fn beside(&self) -> f64 {
         self.anonymous as f64 - self.media as f64
     }
+
+    /// Bytes beside the media that the producer says it holds.
+    pub(super) fn beside_what_it_says(&self) -> f64 {
+        self.anonymous as f64 - self.says as f64
+    }
 }
 
 impl Start {
