@@ -112,7 +112,9 @@ impl GapLog {
     fn joined(&mut self, start_ms: i64, reason: GapReason, detail: &str) -> Option<&mut Kept> {
         let joins = |gap: &Gap| {
             let end = gap.end_ms.unwrap_or(i64::MIN);
-            gap.reason == reason && gap.detail == detail && start_ms.abs_diff(end) <= JOIN_MS.unsigned_abs()
+            let follows = start_ms.abs_diff(end) <= JOIN_MS.unsigned_abs();
+            // One that was stored after all stays apart: what follows it was not.
+            follows && gap.reason == reason && gap.detail == detail && !gap.recovered
         };
         self.gaps.back_mut().filter(|kept| joins(&kept.gap))
     }
@@ -227,6 +229,18 @@ mod tests {
         assert_eq!(log.recover(2_000, 4_000), 2_000);
         assert!(log.to_vec()[0].recovered);
         assert_eq!(log.recover(9_000, 10_000), 0);
+    }
+
+    #[test]
+    fn what_follows_a_gap_that_was_stored_after_all_is_a_gap_of_its_own() {
+        let mut log = GapLog::default();
+        log.record(0, 2_000, GapReason::BufferOverflow, "");
+        log.recover(0, 2_000);
+        assert!(log.record(2_000, 4_000, GapReason::BufferOverflow, "").is_new);
+        log.recover(2_000, 4_000);
+        log.open(4_000, GapReason::BufferOverflow, "");
+        let recovered: Vec<_> = log.to_vec().iter().map(|gap| gap.recovered).collect();
+        assert_eq!(recovered, [true, true, false]);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use streamfleet_contract::{
-    Backlog, FeedStatus, GapReason, Mark, SourceReason, SourceState, UploadReason, UploadState,
+    Backlog, FeedStatus, GapReason, Mark, SourceReason, SourceState, StoredAt, UploadReason, UploadState,
 };
 use streamfleet_media::ack::{AckKind, ErrorId};
 
@@ -26,7 +26,13 @@ impl Driver {
                 if let Some(error) = error {
                     self.ctx.metrics.error(&error_word(&error));
                 }
-                if kind == AckKind::Persisted {
+                let frees = match kind {
+                    AckKind::Persisted => true,
+                    AckKind::Received => self.feed.stored_at == StoredAt::Received,
+                    _ => false,
+                };
+                // Without a latency it is of no fragment of ours.
+                if frees && latency.is_some() {
                     self.ctx.metrics.stored(latency, now.wall_ms);
                 }
             }

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use bytes::Bytes;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
-use streamfleet_contract::{GapReason, Overflow, SourceReason, SourceState, SpoolMode};
+use streamfleet_contract::{GapReason, Overflow, SourceReason, SourceState, SpoolMode, StoredAt};
+use streamfleet_media::ack::AckKind;
 use streamfleet_media::track::{AccessUnit, TrackParameters};
 
 use super::record::GapBook;
@@ -13,6 +14,7 @@ use super::*;
 use crate::board::Board;
 use crate::buffer::GopId;
 use crate::metrics::Metrics;
+use crate::session::Report;
 
 const START_MS: i64 = 1_700_000_000_000;
 const FRAME_MS: i64 = 100;
@@ -252,6 +254,24 @@ async fn what_a_stop_leaves_without_a_spool_is_a_gap_and_a_replaced_stream_s_ano
     successor.ctx.record = Record::new(book, successor.ctx.post.clone(), successor.ctx.metrics.clone());
     successor.judge(successor.ctx.clock.now());
     assert_eq!(world.gaps(), [(GapReason::StreamReplaced, at(5), Some(at(6) - FRAME_MS))]);
+}
+
+#[tokio::test]
+async fn what_counts_as_stored_is_what_frees() {
+    let received = (AckKind::Received, Some(Duration::from_millis(700)));
+    let persisted = (AckKind::Persisted, Some(Duration::from_millis(700)));
+    for (stored_at, (kind, latency), counts) in [
+        (StoredAt::Persisted, received.clone(), false),
+        (StoredAt::Received, received, true),
+        (StoredAt::Persisted, persisted, true),
+        (StoredAt::Persisted, (AckKind::Persisted, None), false),
+    ] {
+        let world = World::new("counts", 10 << 20);
+        let mut driver = world.driver(|feed| feed.stored_at = stored_at).await;
+        driver.on_report(Report::Acknowledged(kind.clone(), None, latency));
+        let last = world.metric("last_stored_timestamp_seconds{");
+        assert_eq!(last > 0.0, counts, "{stored_at:?} {kind:?} {latency:?}");
+    }
 }
 
 #[tokio::test]
