@@ -9,8 +9,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use streamfleet_media::spool::ScannedGroup;
+
 use super::folder::{Owner, allotted, folder_bytes};
-use super::replay::{owner_of, replay, sequence_of};
+use super::replay::{owner_of, replay, replay_segment, sequence_of};
 use crate::buffer::pool::{Pool, Share};
 
 /// What is appended to the name of a folder whose feed has another stream now: it is never fed, and was reported.
@@ -124,8 +126,11 @@ impl Leftovers {
             }
             let oldest_kept = now_ms - i64::from(hours) * HOUR_MS;
             for segment in leftover.segments() {
-                if leftover.newest_ms(&segment).is_some_and(|newest| newest < oldest_kept) {
-                    evicted.extend(leftover.delete(&segment));
+                match leftover.newest_ms(&segment) {
+                    Some(newest) if newest < oldest_kept => evicted.extend(leftover.delete(&segment)),
+                    // Those behind it are newer.
+                    Some(_) => break,
+                    None => {}
                 }
             }
         }
@@ -155,7 +160,9 @@ impl Leftover {
     }
 
     fn delete(&mut self, segment: &Path) -> Option<Evicted> {
-        let spans = self.spans_of(Some(segment));
+        // Of this segment alone is read: there may be thousands.
+        let groups = self.owner.as_ref().and_then(|owner| replay_segment(segment, owner));
+        let spans = spans_of(groups.iter().flatten());
         let bytes = fs::metadata(segment).map_or(0, |metadata| allotted(metadata.len()));
         fs::remove_file(segment).ok()?;
         self.share.give(bytes);
@@ -163,36 +170,28 @@ impl Leftover {
     }
 
     fn newest_ms(&self, segment: &Path) -> Option<i64> {
-        let replayed = replay(&self.path, self.owner.as_ref()?).ok()?;
-        let wanted = sequence_of(segment)?;
-        let found = replayed.segments.into_iter().find(|found| found.sequence == wanted)?;
-        found.groups.iter().map(|group| group.last_ms).max()
+        let groups = replay_segment(segment, self.owner.as_ref()?)?;
+        groups.iter().map(|group| group.last_ms).max()
     }
 
     fn spans(&self) -> Vec<(i64, i64)> {
-        self.spans_of(None)
-    }
-
-    fn spans_of(&self, segment: Option<&Path>) -> Vec<(i64, i64)> {
         let Some(owner) = &self.owner else { return Vec::new() };
         let Ok(replayed) = replay(&self.path, owner) else { return Vec::new() };
-        let wanted = segment.and_then(sequence_of);
-        let mut times: Vec<(i64, i64)> = replayed
-            .segments
-            .iter()
-            .filter(|found| wanted.is_none_or(|wanted| found.sequence == wanted))
-            .flat_map(|found| &found.groups)
-            .filter(|group| group.waits)
-            .map(|group| (group.start_ms, group.last_ms))
-            .collect();
-        times.sort_unstable();
-        let mut spans: Vec<(i64, i64)> = Vec::new();
-        for (start, end) in times {
-            match spans.last_mut() {
-                Some(last) if start - last.1 <= CONTIGUOUS_MS => last.1 = last.1.max(end),
-                _ => spans.push((start, end)),
-            }
-        }
-        spans
+        spans_of(replayed.segments.iter().flat_map(|found| &found.groups))
     }
+}
+
+/// The stretches of time of those groups that wait.
+fn spans_of<'a>(groups: impl Iterator<Item = &'a ScannedGroup>) -> Vec<(i64, i64)> {
+    let mut times: Vec<(i64, i64)> =
+        groups.filter(|group| group.waits).map(|group| (group.start_ms, group.last_ms)).collect();
+    times.sort_unstable();
+    let mut spans: Vec<(i64, i64)> = Vec::new();
+    for (start, end) in times {
+        match spans.last_mut() {
+            Some(last) if start - last.1 <= CONTIGUOUS_MS => last.1 = last.1.max(end),
+            _ => spans.push((start, end)),
+        }
+    }
+    spans
 }

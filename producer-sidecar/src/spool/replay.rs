@@ -89,6 +89,11 @@ pub fn replay(path: &Path, owner: &Owner) -> std::io::Result<Replayed> {
     Ok(replayed.deduplicated())
 }
 
+/// Reads one segment's groups; `None` where it cannot be used.
+pub fn replay_segment(segment: &Path, owner: &Owner) -> Option<Vec<ScannedGroup>> {
+    scan_file(segment, owner, false).ok().map(|(_, groups)| groups)
+}
+
 /// Reads the owner that a folder's first readable segment names.
 pub fn owner_of(path: &Path) -> Option<Owner> {
     let entries = fs::read_dir(path).ok()?;

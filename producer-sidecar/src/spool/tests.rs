@@ -325,6 +325,23 @@ async fn a_feed_writes_reads_and_finds_its_groups_again() {
 }
 
 #[tokio::test]
+async fn what_feeds_find_when_the_process_starts_is_no_leftover_however_old() {
+    let place = Place::new("old");
+    let other = || Owner { feed: "yard".to_owned(), ..owner("arn:b") };
+    for owner in [owner("arn:a"), other()] {
+        let share = Pool::new(1 << 20).share();
+        let path = place.0.join(owner.folder_name());
+        let mut folder = Folder::new(path, owner, share, &replay(Path::new("/nowhere"), &other()).unwrap());
+        folder.append(&part(1, 100)).unwrap();
+    }
+    let (spool, _) = start(&place, 10 << 20);
+    for owner in [owner("arn:a"), other()] {
+        let opened = spool.open(owner).await.unwrap();
+        assert_eq!(opened.recovered.groups.len(), 1, "the feed itself says that it is expired");
+    }
+}
+
+#[tokio::test]
 async fn a_full_spool_says_so_on_the_board_and_takes_video_again_when_room_returns() {
     let place = Place::new("full");
     let (spool, board) = start(&place, 200_000);

@@ -115,7 +115,8 @@ impl Thread {
             standing: (SpoolState::Ready, String::new()),
             failed_at: None,
             said_at: None,
-            expired_at: None,
+            // Not at once: what is there belongs to feeds that are about to claim it.
+            expired_at: Some(Instant::now()),
         }
     }
 
