@@ -21,6 +21,7 @@ use std::time::Duration;
 use streamfleet_contract::{Audio, RtspSource, RtspTransport, SourceReason};
 use streamfleet_media::rtp::message::{Kind, Message};
 use streamfleet_media::rtp::sdp::resolve;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use self::address::Address;
@@ -28,7 +29,7 @@ use self::connection::{Connection, NoPackets, refusal};
 use self::datagrams::Datagrams;
 use self::login::Login;
 use self::offer::{Choice, Transport, session, unsupported};
-use self::play::{KeepAlive, Playing};
+use self::play::{KeepAlive, Playing, TEARDOWN_TIMEOUT};
 use self::player::Player;
 use self::stream::Stream;
 use super::credentials::Credentials;
@@ -71,11 +72,35 @@ async fn open(
     let Described { mut connection, peer, choice } = described;
     let mut player = Player::new(&choice.offers, clock).map_err(|error| unsupported(&error))?;
     let mut datagrams = (source.transport == RtspTransport::Udp).then(Datagrams::new);
+    let seconds = match start(&mut connection, &choice, &mut player, datagrams.as_mut(), peer).await {
+        Ok(seconds) => seconds,
+        Err(error) => {
+            // A session that is set up takes one of the camera's few places until it times out.
+            if connection.session.is_some() {
+                let asked = connection.ask("TEARDOWN", &choice.url, &[], &mut player);
+                _ = timeout(TEARDOWN_TIMEOUT, asked).await;
+            }
+            return Err(error);
+        }
+    };
+    connection.leave_reactor()?;
+    let every = Duration::from_secs(seconds.max(SESSION_TIMEOUT_MIN)) / 2;
+    let keep_alive = KeepAlive::new(every, clock.now().mono);
+    Ok(Playing { connection, player, datagrams, url: choice.url, clock, keep_alive })
+}
+
+/// Sets all tracks up and starts them; gives the session's timeout in seconds.
+async fn start(
+    connection: &mut Connection,
+    choice: &Choice,
+    player: &mut Player,
+    mut datagrams: Option<&mut Datagrams>,
+    peer: IpAddr,
+) -> Result<u64, SourceError> {
     let mut timeout = SESSION_TIMEOUT;
     for track in 0..choice.offers.len() {
-        let set_up =
-            set_up(&mut connection, &choice, track, &mut player, datagrams.as_mut().map(|d| (d, peer)));
-        match set_up.await {
+        let by_datagrams = datagrams.as_deref_mut().map(|datagrams| (datagrams, peer));
+        match set_up(connection, choice, track, player, by_datagrams).await {
             Ok(seconds) => timeout = seconds.unwrap_or(timeout),
             // The pictures are what matters.
             Err(error) if track > 0 && error.reason == SourceReason::Refused => {
@@ -87,15 +112,12 @@ async fn open(
             Err(error) => return Err(error),
         }
     }
-    if let Some(datagrams) = &mut datagrams {
-        datagrams.report(&mut player);
+    if let Some(datagrams) = datagrams {
+        datagrams.report(player);
     }
-    let answer = connection.ask("PLAY", &choice.url, &[("Range", "npt=0.000-")], &mut player).await?;
+    let answer = connection.ask("PLAY", &choice.url, &[("Range", "npt=0.000-")], player).await?;
     succeeded(&answer)?;
-    connection.leave_reactor()?;
-    let every = Duration::from_secs(timeout.max(SESSION_TIMEOUT_MIN)) / 2;
-    let keep_alive = KeepAlive::new(every, clock.now().mono);
-    Ok(Playing { connection, player, datagrams, url: choice.url, clock, keep_alive })
+    Ok(timeout)
 }
 
 /// A connection to the server that has described what it offers.

@@ -20,7 +20,7 @@ const PROBE_AFTER: Duration = Duration::from_secs(10);
 const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long a camera may take to end the session.
-const TEARDOWN_TIMEOUT: Duration = Duration::from_millis(500);
+pub(super) const TEARDOWN_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// So many reads are one batch at most: then pictures are handed on even if more bytes are there.
 const READS_MAX: usize = 16;

@@ -100,6 +100,16 @@ async fn what_a_camera_answers_is_told_apart() {
 }
 
 #[tokio::test]
+async fn a_session_that_is_set_up_and_not_played_is_given_back() {
+    let full = "453 Not Enough Bandwidth";
+    let list = [(DESCRIBED, H264), (SET_UP, ""), (full, ""), ("200 OK", "")];
+    let (busy, requests) = refusal_of(&list, None).await;
+    assert_eq!(busy.reason, SourceReason::ServerBusy);
+    let last = requests.last().unwrap();
+    assert!(last.starts_with("TEARDOWN ") && header(last, "Session") == Some("abc"), "{last}");
+}
+
+#[tokio::test]
 async fn a_host_without_an_address_and_a_closed_port_are_told_apart() {
     let error = open_url("rtsp://no-such-host.invalid/x", None).await.err().unwrap();
     assert_eq!(error.reason, SourceReason::HostNotFound);
