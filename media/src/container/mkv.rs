@@ -57,7 +57,7 @@ impl Clock {
 
     fn ticks(self, timecode: i64) -> i64 {
         let nanos = i128::from(timecode) * i128::from(self.scale);
-        let ticks = nanos * i128::from(self.rate) / 1_000_000_000;
+        let ticks = nanos.saturating_mul(i128::from(self.rate)) / 1_000_000_000;
         ticks.clamp(i128::from(i64::MIN), i128::from(i64::MAX)) as i64
     }
 }
@@ -176,4 +176,19 @@ fn known(track: &Track) -> Result<Option<Known>, String> {
 /// As much of a name from outside as messages show.
 fn shown(name: &str) -> String {
     name.chars().filter(|letter| !letter.is_control()).take(64).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_at_the_ends_of_what_can_be_written_are_held_at_the_ends() {
+        for scale in [1, 1_000, 1_000_000, u64::MAX] {
+            let clock = Clock::new(scale);
+            assert!(clock.ticks(i64::MAX) > 0 && clock.ticks(i64::MIN) < 0, "{scale}");
+        }
+        assert_eq!(Clock::new(u64::MAX).ticks(i64::MAX), i64::MAX);
+        assert_eq!(Clock::default().ticks(40), 40);
+    }
 }

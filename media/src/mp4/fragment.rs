@@ -165,6 +165,7 @@ impl FragmentDemuxer {
         }
         let mut data = self.held.split_to(size as usize);
         self.open = None;
+        check_runs(&data[..moof]).map_err(|what| invalid(self.offset, what))?;
         rebase(&mut data[..moof], self.offset).map_err(|what| invalid(self.offset, what))?;
         let data = data.freeze();
         let read = demuxer.handle_media_segment(&data).map_err(|error| invalid(self.offset, error))?;
@@ -184,6 +185,38 @@ impl FragmentDemuxer {
         self.offset += size;
         Ok(true)
     }
+}
+
+/// Samples that a fragment may have: those of a minute of sound with some to spare. The head of a run may name any number of
+/// samples in a few bytes (§8.8.8, `trun` without fields of each sample), and all are kept in memory.
+const SAMPLES_MAX: u64 = 1 << 16;
+
+/// Looks at how many samples the runs of a `moof` name, before they are read.
+fn check_runs(moof: &[u8]) -> Result<(), String> {
+    let mut samples: u64 = 0;
+    for (_, track) in children(moof).filter(|(name, _)| name == b"traf") {
+        for (_, run) in children(track).filter(|(name, _)| name == b"trun") {
+            // Size, name, version with flags, and the count.
+            let count = run.get(12..16).and_then(|count| count.try_into().ok()).map_or(0, u32::from_be_bytes);
+            samples += u64::from(count);
+        }
+    }
+    if samples > SAMPLES_MAX {
+        return Err(format!("a fragment of {samples} samples, more than the {SAMPLES_MAX} that are taken"));
+    }
+    Ok(())
+}
+
+/// The boxes within a box, whole; up to the first that does not fit.
+fn children(parent: &[u8]) -> impl Iterator<Item = ([u8; 4], &[u8])> {
+    let mut rest = parent.get(8..).unwrap_or_default();
+    std::iter::from_fn(move || {
+        let head = box_head(rest).ok().flatten()?;
+        let size = head.size.map_or(Some(rest.len()), |size| usize::try_from(size).ok())?;
+        let (child, behind) = rest.split_at_checked(size)?;
+        rest = behind;
+        Some((head.name, child))
+    })
 }
 
 /// Makes places in the file into places in the fragment, which begins at `offset` of the file. Where a track says from where

@@ -184,3 +184,21 @@ fn samples_and_boxes_that_are_too_large_are_refused_before_they_are_kept() {
     assert!(refused(&head(7, b"free")).contains("7 bytes"));
     assert!(refused(&[head(8, b"moof"), head(8, b"free")].concat()).contains("free follows"));
 }
+
+#[test]
+fn a_run_that_names_millions_of_samples_is_refused_before_they_are_kept() {
+    let mut file = fragmented(&clip(5), false);
+    let run = file.windows(4).position(|name| name == b"trun").unwrap();
+    // No field of each sample, and sixteen million of them.
+    file[run + 4..run + 8].copy_from_slice(&[0; 4]);
+    file[run + 8..run + 12].copy_from_slice(&16_000_000_u32.to_be_bytes());
+    let mut demuxer = FragmentDemuxer::default();
+    demuxer.push(&file);
+    let error = loop {
+        match demuxer.next() {
+            Ok(item) => assert!(item.is_some(), "an error is due"),
+            Err(error) => break error.to_string(),
+        }
+    };
+    assert!(error.contains("16000000 samples"), "{error}");
+}
