@@ -97,6 +97,7 @@ pub async fn run(ctx: FeedContext, mut configured: watch::Receiver<Feed>, stop: 
         if stop_at.is_some_and(|at| now.mono >= at) {
             break;
         }
+        driver.note_progress(now);
         match happening {
             Happening::Stop => {
                 stop_at = Some(now.mono + driver.ctx.drain);
@@ -162,6 +163,7 @@ struct Driver {
     kept_ms: Option<i64>,
     source_connections: u64,
     judged_at: Duration,
+    progress_at: Duration,
 }
 
 impl Driver {
@@ -192,6 +194,7 @@ impl Driver {
             kept_ms: None,
             source_connections: 0,
             judged_at: now.mono,
+            progress_at: now.mono,
             ctx,
             feed,
         }
@@ -233,6 +236,19 @@ impl Driver {
         self.take_in(now);
         self.session.wake(now);
         self.flush_spool(now);
+    }
+
+    /// Tells the session, about once a second, that the network takes bytes: it is not stalled then, only slow.
+    fn note_progress(&mut self, now: Now) {
+        if now.mono < self.progress_at + JUDGE_EVERY {
+            return;
+        }
+        self.progress_at = now.mono;
+        if let Some(upload) = self.upload.as_mut()
+            && upload.has_progressed()
+        {
+            self.session.handle(Input::Progress(upload.id), now);
+        }
     }
 
     async fn reconfigure(&mut self, feed: Feed) {

@@ -2,6 +2,8 @@
 
 use std::convert::Infallible;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -14,6 +16,7 @@ use hyper_util::rt::TokioIo;
 use streamfleet_media::ack::{Ack, AckError, AckParser};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
+use tokio_util::io::InspectWriter;
 
 use super::clock_offset::ClockOffset;
 use super::network::{CONNECT_TIMEOUT, Socket};
@@ -32,12 +35,16 @@ pub struct Exchange<'a> {
     pub uploader: &'a Uploader,
     pub id: SessionId,
     pub events: &'a mpsc::Sender<(SessionId, UploadEvent)>,
+    /// Counts the bytes that the network takes.
+    pub sent: &'a Arc<AtomicU64>,
 }
 
 impl Exchange<'_> {
     /// Sends the request and reads the answer to its end.
     pub async fn run(&self, socket: Socket, request: http::Request<ChunkBody>) -> Result<Ending, Judgement> {
-        let (mut sender, connection) = http1::handshake(TokioIo::new(socket))
+        let sent = Arc::clone(self.sent);
+        let counting = move |bytes: &[u8]| _ = sent.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        let (mut sender, connection) = http1::handshake(TokioIo::new(InspectWriter::new(socket, counting)))
             .await
             .map_err(|error| aws::unreachable_endpoint(&format!("PutMedia: {error}")))?;
         let answer = async {

@@ -18,6 +18,7 @@ pub mod trust;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::buf::Chain;
@@ -99,6 +100,17 @@ pub struct Upload {
     /// Takes the body; dropping it ends the body.
     pub body: Option<mpsc::Sender<Chunk>>,
     task: JoinHandle<()>,
+    /// Bytes that the network has taken, and how many there were at the last look.
+    sent: Arc<AtomicU64>,
+    seen: u64,
+}
+
+impl Upload {
+    /// Whether the network has taken anything since this was asked last: a large piece may take long on a slow way.
+    pub fn has_progressed(&mut self) -> bool {
+        let sent = self.sent.load(Ordering::Relaxed);
+        std::mem::replace(&mut self.seen, sent) != sent
+    }
 }
 
 impl Drop for Upload {
@@ -122,9 +134,11 @@ impl Uploader {
     pub fn open(&self, id: SessionId, events: mpsc::Sender<(SessionId, UploadEvent)>) -> Upload {
         let (body, chunks) = mpsc::channel(CHUNKS_WAITING_MAX);
         let uploader = self.clone();
+        let sent = Arc::<AtomicU64>::default();
+        let counted = Arc::clone(&sent);
         let task = tokio::spawn(async move {
             // A defect here must not look like a session that goes on.
-            let ending = match AssertUnwindSafe(uploader.run(id, chunks, &events)).catch_unwind().await {
+            let ending = match AssertUnwindSafe(uploader.run(id, chunks, &events, &counted)).catch_unwind().await {
                 Ok(Ok(ending)) => ending,
                 Ok(Err(judgement)) => uploader.learn(judgement).await,
                 Err(_) => Ending::Broken("internal fault".to_owned()),
@@ -132,7 +146,7 @@ impl Uploader {
             // Nobody listens only when the feed is gone.
             _ = events.send((id, UploadEvent::Closed(ending))).await;
         });
-        Upload { id, body: Some(body), task }
+        Upload { id, body: Some(body), task, sent, seen: 0 }
     }
 
     async fn learn(&self, judgement: Judgement) -> Ending {
@@ -147,9 +161,10 @@ impl Uploader {
         id: SessionId,
         chunks: mpsc::Receiver<Chunk>,
         events: &mpsc::Sender<(SessionId, UploadEvent)>,
+        sent: &Arc<AtomicU64>,
     ) -> Result<Ending, Judgement> {
         let held = self.credentials().await?;
-        let outcome = self.run_as(id, &held, chunks, events).await;
+        let outcome = self.run_as(id, &held, chunks, events, sent).await;
         if let Err(Judgement { refusal: Refusal::CredentialsRefused, .. }) = &outcome {
             self.refused(&held).await;
         }
@@ -181,6 +196,7 @@ impl Uploader {
         held: &Held,
         chunks: mpsc::Receiver<Chunk>,
         events: &mpsc::Sender<(SessionId, UploadEvent)>,
+        sent: &Arc<AtomicU64>,
     ) -> Result<Ending, Judgement> {
         let endpoint = self.data_endpoint(held).await?;
         let address =
@@ -192,7 +208,7 @@ impl Uploader {
         let connecting = self.shared.network.connect(&address, self.stream.ca_file.as_deref());
         let socket =
             Box::pin(connecting).await.map_err(|error| aws::unreachable_endpoint(&error.to_string()))?;
-        let exchange = Exchange { uploader: self, id, events };
+        let exchange = Exchange { uploader: self, id, events, sent };
         tokio::select! {
             ending = exchange.run(socket, request) => ending,
             never = self.watch_credentials(id, held, events) => match never {},

@@ -13,6 +13,7 @@ use hyper_util::client::legacy::connect::proxy::Tunnel;
 use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -25,6 +26,10 @@ use super::trust::{Trust, TrustError};
 
 /// How long connecting, the proxy's answer, and the TLS handshake may each take.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// So much waits in the kernel to be sent, no more: on a slow way megabytes of it would delay each fragment by longer than
+/// its acknowledgement is awaited.
+const UNSENT_BYTES_MAX: u32 = 256 << 10;
 
 /// Why there is no connection. Without secrets.
 #[derive(Debug, thiserror::Error)]
@@ -147,6 +152,8 @@ async fn tcp(host: &str, port: u16) -> io::Result<TcpStream> {
     let tcp = TcpStream::connect((host, port)).await?;
     // Frames are written whole, and are wanted at once.
     tcp.set_nodelay(true)?;
+    // What the kernel does not take is a little slower, and nothing else.
+    _ = SockRef::from(&tcp).set_tcp_notsent_lowat(UNSENT_BYTES_MAX);
     Ok(tcp)
 }
 
@@ -260,6 +267,19 @@ mod tests {
         let proxy = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://user:hunter2@{}", proxy.local_addr().unwrap());
         (proxy, Network::new(Matcher::builder().https(url).no(no.to_owned()).build()))
+    }
+
+    #[tokio::test]
+    async fn little_waits_in_the_kernel_where_nobody_reads() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (near, far) = tokio::join!(tcp("127.0.0.1", port), listener.accept());
+        let (near, _far) = (near.unwrap(), far.unwrap());
+        let mut taken = 0;
+        while let Ok(Ok(())) = timeout(Duration::from_millis(300), near.writable()).await {
+            taken += near.try_write(&[0; 64 << 10]).unwrap_or(0);
+        }
+        assert!(taken < 1 << 20, "{taken} bytes");
     }
 
     #[tokio::test]

@@ -159,6 +159,22 @@ async fn an_upload_that_is_dropped_drops_its_connection() {
 }
 
 #[tokio::test]
+async fn what_the_network_takes_of_a_large_piece_is_seen() {
+    let service = Service::start().await;
+    let (mut upload, mut events) = service.open();
+    let body = upload.body.clone().unwrap();
+    body.send(plain_chunk(vec![0; 32 << 20].into())).await.unwrap();
+    let mut request = service.put_media().await;
+    request.write("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").await;
+    assert_eq!(events.recv().await, Some((SessionId(7), UploadEvent::Opened)));
+    while upload.has_progressed() {
+        sleep(Duration::from_millis(100)).await;
+    }
+    request.socket.read_exact(&mut vec![0; 16 << 20]).await.unwrap();
+    assert!(upload.has_progressed());
+}
+
+#[tokio::test]
 async fn a_broken_connection_is_an_end() {
     let service = Service::start().await;
     let (_upload, mut events) = service.open();
