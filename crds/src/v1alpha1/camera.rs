@@ -148,7 +148,7 @@ pub struct ContainerSource {
 #[derive(KubeSchema, Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FileSource {
-    /// The PersistentVolumeClaim in the namespace of the Camera. It is mounted read-only.
+    /// The `PersistentVolumeClaim` in the namespace of the Camera. It is mounted read-only.
     #[schemars(length(min = 1, max = 253))]
     pub claim_name: String,
     /// The file's path on the volume, for example `clips/door.mp4`.
