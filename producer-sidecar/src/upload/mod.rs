@@ -138,11 +138,12 @@ impl Uploader {
         let counted = Arc::clone(&sent);
         let task = tokio::spawn(async move {
             // A defect here must not look like a session that goes on.
-            let ending = match AssertUnwindSafe(uploader.run(id, chunks, &events, &counted)).catch_unwind().await {
-                Ok(Ok(ending)) => ending,
-                Ok(Err(judgement)) => uploader.learn(judgement).await,
-                Err(_) => Ending::Broken("internal fault".to_owned()),
-            };
+            let ending =
+                match AssertUnwindSafe(uploader.run(id, chunks, &events, &counted)).catch_unwind().await {
+                    Ok(Ok(ending)) => ending,
+                    Ok(Err(judgement)) => uploader.learn(judgement).await,
+                    Err(_) => Ending::Broken("internal fault".to_owned()),
+                };
             // Nobody listens only when the feed is gone.
             _ = events.send((id, UploadEvent::Closed(ending))).await;
         });
