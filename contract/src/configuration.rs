@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::problems::has_user_info;
 
@@ -149,7 +149,12 @@ pub enum Source {
     /// A Unix socket that the producer listens on, and another process connects to and writes.
     Socket(PipeSource),
     /// A picture with a clock, made by the producer itself.
-    TestPattern(TestPattern),
+    TestPattern(#[serde(deserialize_with = "null_as_default")] TestPattern),
+}
+
+/// `testPattern:` with nothing behind it means the default, as `testPattern: {}` does.
+fn null_as_default<'de, D: Deserializer<'de>>(deserializer: D) -> Result<TestPattern, D::Error> {
+    Option::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
 /// A media file.

@@ -148,12 +148,15 @@ fn stream_problems(stream: &Stream) -> Vec<String> {
         _ if stream.arn.len() > ARN_BYTES_MAX => {
             problems.push(format!("stream.arn is longer than {ARN_BYTES_MAX} bytes"));
         }
-        ["arn", _, "kinesisvideo", region, _, resource] if resource.starts_with("stream/") => {
+        ["arn", _, "kinesisvideo", region, _, resource] if names_stream(resource) => {
             if *region != stream.region {
                 problems.push("stream.region is not the region that stream.arn names".to_owned());
             }
         }
-        _ => problems.push("stream.arn must be the stream's ARN, not its name".to_owned()),
+        _ => problems.push(
+            "stream.arn must be the stream's whole ARN, arn:PARTITION:kinesisvideo:REGION:ACCOUNT:stream/NAME/CREATION, as DescribeStream gives it"
+                .to_owned(),
+        ),
     }
     for (name, endpoint) in
         [("stream.endpoint", &stream.endpoint), ("stream.stsEndpoint", &stream.sts_endpoint)]
@@ -175,6 +178,15 @@ fn stream_problems(stream: &Stream) -> Vec<String> {
         problems.push(format!("stream.retentionHours must be at most {RETENTION_HOURS_MAX}"));
     }
     problems
+}
+
+/// Whether the last part of an ARN is `stream/NAME/CREATION`. Without the time of creation it would fit a successor too.
+fn names_stream(resource: &str) -> bool {
+    let Some((name, creation)) = resource.strip_prefix("stream/").and_then(|rest| rest.split_once('/'))
+    else {
+        return false;
+    };
+    !name.is_empty() && !creation.is_empty() && creation.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 fn endpoint_problem(name: &str, url: &str) -> Option<String> {

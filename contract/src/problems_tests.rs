@@ -109,6 +109,9 @@ fn each_fault_is_said_once_and_names_its_field() {
         ("/feeds/0/fragment", json!({"tags": {"": "v"}}), "has 0 bytes"),
         ("/feeds/0/fragment", json!({"tags": {"a": long}}), "fragment.tags.a"),
         ("/feeds/0/stream/arn", json!("x"), "stream.arn"),
+        ("/feeds/0/stream/arn", json!("arn:aws:kinesisvideo:eu-west-1:1:stream/x"), "NAME/CREATION"),
+        ("/feeds/0/stream/arn", json!("arn:aws:kinesisvideo:eu-west-1:1:stream/x/"), "NAME/CREATION"),
+        ("/feeds/0/stream/arn", json!("arn:aws:kinesisvideo:eu-west-1:1:stream//1"), "NAME/CREATION"),
         ("/feeds/0/stream/arn", json!("arn:aws:s3:eu-west-1:1:stream/x"), "stream.arn"),
         (
             "/feeds/0/stream/arn",

@@ -11,7 +11,7 @@ mod config;
 fuzz_target!(|data: &[u8]| {
     let Ok(text) = std::str::from_utf8(data) else { return };
     match config::parse(text) {
-        Ok(configuration) => assert!(configuration.feeds.len() <= text.len()),
+        Ok(parsed) => assert!(parsed.configuration.feeds.len() <= text.len()),
         Err(error) => assert!(error.to_string().len() <= text.len() * 16 + 4_096),
     }
 });

@@ -39,6 +39,17 @@ pub enum Readiness {
     Outdated(String),
 }
 
+impl Readiness {
+    /// What is true after a configuration that cannot be used, and why it cannot.
+    #[must_use]
+    pub fn refused(&self, why: String) -> Self {
+        match self {
+            Self::NotConfigured(_) => Self::NotConfigured(why),
+            Self::Ready | Self::Outdated(_) => Self::Outdated(why),
+        }
+    }
+}
+
 /// The endpoints.
 pub fn router(admin: Admin) -> Router {
     Router::new()
@@ -108,6 +119,15 @@ mod tests {
 
     fn seen(instance: &str, generation: u64, wait: u64) -> Query<Seen> {
         Query(Seen { instance: Some(instance.to_owned()), generation: Some(generation), wait: Some(wait) })
+    }
+
+    #[test]
+    fn nothing_is_said_to_be_in_force_before_something_was() {
+        let why = || "no such file".to_owned();
+        let first = Readiness::NotConfigured("not read yet".to_owned()).refused(why());
+        assert_eq!(first, Readiness::NotConfigured(why()));
+        assert_eq!(Readiness::Ready.refused(why()), Readiness::Outdated(why()));
+        assert_eq!(Readiness::Outdated(String::new()).refused(why()), Readiness::Outdated(why()));
     }
 
     #[tokio::test]

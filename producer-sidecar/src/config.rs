@@ -11,7 +11,7 @@ use streamfleet_contract::{Configuration, parse_problems};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.
-    #[error("failed to read \"{path}\": {kind}")]
+    #[error("failed to read \"{path}\": {}", in_words(*.kind))]
     Read {
         /// The file.
         path: String,
@@ -26,21 +26,104 @@ pub enum ConfigError {
     Invalid(Vec<String>),
 }
 
-/// Reads a configuration from YAML.
-pub fn parse(text: &str) -> Result<Configuration, ConfigError> {
-    let mut configuration: Configuration = serde_saphyr::from_str(text)
-        .map_err(|error| ConfigError::Parse(without_user_info(error.without_snippet())))?;
+/// How many unknown fields are named, and how many characters of each: a file may hold any number.
+const UNKNOWN_MAX: usize = 10;
+const UNKNOWN_CHARS_MAX: usize = 100;
+
+/// A configuration, and what of its file nothing knows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parsed {
+    /// The configuration.
+    pub configuration: Configuration,
+    /// Paths of fields that are ignored, such as `feeds[0].sorce`; the first few. A newer operator may write fields that
+    /// this producer does not know, so they are no fault.
+    pub unknown: Vec<String>,
+}
+
+/// Reads a configuration from YAML. Faults name the field by its path.
+pub fn parse(text: &str) -> Result<Parsed, ConfigError> {
+    let mut unknown = Vec::new();
+    let mut place = String::new();
+    let mut note = |path: serde_ignored::Path<'_>| {
+        if unknown.len() < UNKNOWN_MAX {
+            unknown
+                .push(without_user_info(&shown(&path)).chars().take(UNKNOWN_CHARS_MAX).collect::<String>());
+        }
+    };
+    let parsed: Result<Configuration, _> = serde_saphyr::with_deserializer_from_str(text, |deserializer| {
+        let noting = serde_ignored::Deserializer::new(deserializer, &mut note);
+        serde_path_to_error::deserialize(noting).map_err(|error| {
+            place = error.path().to_string();
+            error.into_inner()
+        })
+    });
+    let mut configuration =
+        parsed.map_err(|error| ConfigError::Parse(explained(&place, error.without_snippet(), &unknown)))?;
     // A feed without a name for people goes by its id, in logs and metrics.
     for feed in configuration.feeds.iter_mut().filter(|feed| feed.name.is_empty()) {
         feed.name.clone_from(&feed.id);
     }
     let problems = parse_problems(&configuration);
-    if problems.is_empty() { Ok(configuration) } else { Err(ConfigError::Invalid(problems)) }
+    if problems.is_empty() {
+        Ok(Parsed { configuration, unknown })
+    } else {
+        Err(ConfigError::Invalid(problems))
+    }
 }
 
-/// The first line of an error, with what stands between `://` and `@` left out: a parser may quote a value.
-fn without_user_info(error: &serde_saphyr::Error) -> String {
-    let text = error.to_string();
+/// A fault of the form in plain words: the field, what is wrong with it, and what may have been meant for it.
+fn explained(place: &str, error: &serde_saphyr::Error, unknown: &[String]) -> String {
+    let error = error.to_string();
+    let error = error.lines().next().unwrap_or_default();
+    let place = match place.find("].source.") {
+        // A second source, behind a whole one.
+        Some(at) if error.contains("after enum variant") => {
+            place.get(..at + "].source".len()).unwrap_or(place)
+        }
+        _ => place,
+    };
+    let mut text = if place.starts_with("feeds[") && place.ends_with("].source") {
+        let line = error.rfind(" at line ").and_then(|at| error.get(at..)).unwrap_or_default();
+        format!("{place} must name exactly one of rtsp, file, fifo, socket, testPattern{line}")
+    } else if matches!(place, "" | ".") {
+        error.to_owned()
+    } else {
+        format!("{place}: {error}")
+    };
+    for number in ["invalid u64", "invalid u32"] {
+        text = text.replace(number, "not a whole number");
+    }
+    if !unknown.is_empty() {
+        text = format!("{text} (unknown fields: {})", unknown.join(", "));
+    }
+    without_user_info(&text)
+}
+
+/// A path as faults show it: `feeds[0].source`.
+fn shown(path: &serde_ignored::Path<'_>) -> String {
+    use serde_ignored::Path;
+    match path {
+        Path::Root => String::new(),
+        Path::Seq { parent, index } => format!("{}[{index}]", shown(parent)),
+        Path::Map { parent, key } if matches!(parent, Path::Root) => key.clone(),
+        Path::Map { parent, key } => format!("{}.{key}", shown(parent)),
+        Path::Some { parent } | Path::NewtypeStruct { parent } | Path::NewtypeVariant { parent } => {
+            shown(parent)
+        }
+    }
+}
+
+/// What hinders the reading of a file, in the words of other programs.
+fn in_words(kind: std::io::ErrorKind) -> String {
+    match kind {
+        std::io::ErrorKind::NotFound => "no such file or directory".to_owned(),
+        std::io::ErrorKind::InvalidData => "it is not UTF-8 text".to_owned(),
+        _ => kind.to_string(),
+    }
+}
+
+/// The first line, with what stands between `://` and `@` left out: a parser may quote a value.
+fn without_user_info(text: &str) -> String {
     let line = text.lines().next().unwrap_or_default();
     let mut out = String::with_capacity(line.len());
     let mut rest = line;
@@ -82,7 +165,7 @@ impl Watch {
     }
 
     /// What the file holds, if that is other than at the last look.
-    pub async fn look(&mut self) -> Option<Result<Configuration, ConfigError>> {
+    pub async fn look(&mut self) -> Option<Result<Parsed, ConfigError>> {
         let seen = match tokio::fs::read_to_string(&self.path).await {
             Ok(text) => Seen::Text(text),
             Err(error) => Seen::Unreadable(ConfigError::Read {
@@ -116,7 +199,7 @@ feeds:
 
     #[test]
     fn a_minimal_file_is_read_and_a_faulty_one_names_the_place() {
-        let feed = &parse(GOOD).unwrap().feeds[0];
+        let feed = &parse(GOOD).unwrap().configuration.feeds[0];
         assert_eq!((feed.id.as_str(), feed.name.as_str()), ("a", "a"));
         let error = parse("schemaVersion: 1\nfeeds: 7\n").unwrap_err().to_string();
         assert!(error.contains("line 2"), "{error}");
@@ -139,7 +222,55 @@ feeds:
         let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md")).unwrap();
         let (_, rest) = readme.split_once("```yaml\n# feeds.yaml\n").expect("the README shows a feeds.yaml");
         let (example, _) = rest.split_once("```").unwrap();
-        assert!(!parse(example).unwrap().feeds.is_empty());
+        let parsed = parse(example).unwrap();
+        assert!(!parsed.configuration.feeds.is_empty() && parsed.unknown.is_empty(), "{:?}", parsed.unknown);
+    }
+
+    #[test]
+    fn faults_name_the_field_in_plain_words() {
+        let process = |line: &str| GOOD.replace("feeds:", &format!("process: {{{line}}}\nfeeds:"));
+        let source = |text: &str| GOOD.replace("{rtsp: {url: \"rtsp://door.example/live\"}}", text);
+        let feed = |line: &str| format!("{GOOD}  {line}\n");
+        let kinds = "feeds[0].source must name exactly one of rtsp, file, fifo, socket, testPattern";
+        for (text, expected) in [
+            (process("memoryBudgetBytes: 64MiB"), "process.memoryBudgetBytes: not a whole number"),
+            (process("spool: {path: /spool, maxBytes: 1G}"), "process.spool.maxBytes: not a whole number"),
+            (feed("fragment: {targetSeconds: 2.5}"), "feeds[0].fragment.targetSeconds: not a whole number"),
+            (feed("storedAt: persisted"), "feeds[0].storedAt: "),
+            (source("{rtsp: {url: \"rtsp://a/\"}, testPattern: {}}"), kinds),
+            (source("{}"), kinds),
+            (source(""), kinds),
+            (source("{rtps: {url: \"rtsp://a/\"}}"), kinds),
+            (source("{rtsp: {}}"), "feeds[0].source.rtsp: missing field"),
+            (GOOD.replace("source:", "sorce:"), "(unknown fields: feeds[0].sorce)"),
+        ] {
+            let error = parse(&text).unwrap_err().to_string();
+            assert!(error.contains(expected), "{text}: {error}");
+            assert!(error.contains("line "), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_test_pattern_without_settings_is_the_default_one() {
+        use streamfleet_contract::{Source, TestPattern};
+
+        for written in ["{testPattern: }", "{testPattern: {}}", "\n    testPattern:"] {
+            let text = GOOD.replace("{rtsp: {url: \"rtsp://door.example/live\"}}", written);
+            let parsed = parse(&text).unwrap();
+            assert_eq!(parsed.configuration.feeds[0].source, Source::TestPattern(TestPattern::default()));
+        }
+    }
+
+    #[test]
+    fn unknown_fields_are_named_and_are_no_fault() {
+        let text = GOOD.replace(
+            "feeds:",
+            "process: {spool: {path: /spool, maxBytes: 5000000, size: 1}}\nnew: 1\nfeeds:",
+        ) + "  audi: All\n";
+        assert_eq!(parse(&text).unwrap().unknown, ["process.spool.size", "new", "feeds[0].audi"]);
+        assert_eq!(parse(GOOD).unwrap().unknown, [] as [&str; 0]);
+        let many: String = (0..1_000).map(|n| format!("x{n}: 1\n")).collect();
+        assert_eq!(parse(&format!("{many}{GOOD}")).unwrap().unknown.len(), UNKNOWN_MAX);
     }
 
     #[test]
@@ -150,6 +281,7 @@ feeds:
             format!("schemaVersion: \"{secret}\"\nfeeds: []\n"),
             format!("schemaVersion: 1\nfeeds:\n- id: a\n  source: \"{secret}\"\n"),
             format!("schemaVersion: 1\nfeeds:\n- id: a\n  source: {{\"{secret}\": 1}}\n"),
+            format!("\"{secret}\": 1\nschemaVersion: 1\n"),
             GOOD.replace("rtsp://door", "rtsp://admin:hunter2@door"),
         ] {
             let error = parse(&text).unwrap_err().to_string();
@@ -161,7 +293,8 @@ feeds:
     async fn only_changes_are_told() {
         let path = std::env::temp_dir().join(format!("streamfleet-config-{}.yaml", std::process::id()));
         let mut watch = Watch::new(&path);
-        assert!(matches!(watch.look().await, Some(Err(ConfigError::Read { .. }))));
+        let Some(Err(error)) = watch.look().await else { panic!("there is no file") };
+        assert!(error.to_string().ends_with(": no such file or directory"), "{error}");
         assert!(watch.look().await.is_none());
         std::fs::write(&path, GOOD).unwrap();
         assert!(matches!(watch.look().await, Some(Ok(_))));

@@ -11,10 +11,9 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::Parser as _;
 use prometheus_client::registry::Registry;
-use streamfleet_contract::Configuration;
 use streamfleet_producer::admin::{self, Admin, Readiness};
 use streamfleet_producer::board::Board;
-use streamfleet_producer::config::{ConfigError, Watch};
+use streamfleet_producer::config::{ConfigError, Parsed, Watch};
 use streamfleet_producer::logging::{self, Quiet};
 use streamfleet_producer::metrics::Metrics;
 use streamfleet_producer::supervisor::Supervisor;
@@ -100,25 +99,40 @@ async fn serve(run: Run, quiet: Quiet) -> anyhow::Result<()> {
 }
 
 fn take_configuration(
-    looked: Result<Configuration, ConfigError>,
+    looked: Result<Parsed, ConfigError>,
     supervisor: &mut Supervisor,
     readiness: &watch::Sender<Readiness>,
 ) {
     match looked {
-        Ok(configuration) => {
+        Ok(Parsed { configuration, unknown }) => {
+            if !unknown.is_empty() {
+                tracing::warn!(
+                    fields = unknown.join(", "),
+                    "The configuration has fields that are not known here: they are ignored"
+                );
+            }
             tracing::info!(feeds = configuration.feeds.len(), "Configuration read");
             supervisor.apply(&configuration);
             readiness.send_replace(Readiness::Ready);
         }
         Err(error) => {
-            let why = error.to_string();
-            tracing::error!(error = why, "The configuration cannot be used; what was in force stays so");
-            readiness.send_modify(|readiness| {
-                *readiness = match readiness {
-                    Readiness::NotConfigured(_) => Readiness::NotConfigured(why),
-                    Readiness::Ready | Readiness::Outdated(_) => Readiness::Outdated(why),
-                };
-            });
+            let after = readiness.borrow().refused(error.to_string());
+            match &after {
+                Readiness::Outdated(why) => {
+                    tracing::error!(
+                        error = why,
+                        "The configuration cannot be used; what was in force stays so"
+                    );
+                }
+                Readiness::NotConfigured(why) => {
+                    tracing::error!(
+                        error = why,
+                        "The configuration cannot be used; nothing is carried until it can"
+                    );
+                }
+                Readiness::Ready => {}
+            }
+            readiness.send_replace(after);
         }
     }
 }

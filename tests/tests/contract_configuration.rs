@@ -56,7 +56,7 @@ fn rendered(camera: &Camera) -> (String, Value) {
 #[test]
 fn sidecar_reads_what_the_operator_writes() {
     let (text, _) = rendered(&camera(Some("login")));
-    let configuration = streamfleet_producer::config::parse(&text).unwrap();
+    let configuration = streamfleet_producer::config::parse(&text).unwrap().configuration;
     let feed = &configuration.feeds[0];
     assert_eq!(feed.name, "shop/door");
     assert_eq!(feed.stream.arn, ARN);
@@ -68,7 +68,7 @@ fn sidecar_reads_what_the_operator_writes() {
 #[test]
 fn credentials_are_mounted_where_the_configuration_says() {
     let (text, pod) = rendered(&camera(Some("login")));
-    let feed = streamfleet_producer::config::parse(&text).unwrap().feeds.remove(0);
+    let feed = streamfleet_producer::config::parse(&text).unwrap().configuration.feeds.remove(0);
     let files = feed.credentials.unwrap();
     let volume = pod["volumes"].as_array().unwrap().iter().find(|volume| volume["name"] == "camera").unwrap();
     let mounts = pod["containers"][0]["volumeMounts"].as_array().unwrap();
@@ -85,14 +85,14 @@ fn credentials_are_mounted_where_the_configuration_says() {
 #[test]
 fn a_camera_without_credentials_mounts_no_secret() {
     let (text, pod) = rendered(&camera(None));
-    assert_eq!(streamfleet_producer::config::parse(&text).unwrap().feeds[0].credentials, None);
+    assert_eq!(streamfleet_producer::config::parse(&text).unwrap().configuration.feeds[0].credentials, None);
     assert!(!pod.to_string().contains("secret"), "{pod}");
 }
 
 #[test]
 fn the_authorities_are_mounted_where_the_configuration_says() {
     let (text, pod) = rendered(&camera(None));
-    let feed = streamfleet_producer::config::parse(&text).unwrap().feeds.remove(0);
+    let feed = streamfleet_producer::config::parse(&text).unwrap().configuration.feeds.remove(0);
     let mounts = pod["containers"][0]["volumeMounts"].as_array().unwrap();
     let folder =
         mounts.iter().find(|mount| mount["name"] == "config").unwrap()["mountPath"].as_str().unwrap();

@@ -53,7 +53,7 @@ pub async fn produce(config: &Path, admin: SocketAddr, steps: &[Step]) -> Result
     // Ends with the process.
     drop(tokio::spawn(async move { axum::serve(listener, admin::router(served)).await }));
     let mut supervisor = Supervisor::new(board, metrics, DRAIN);
-    let configuration = Watch::new(config).look().await.context("there is no configuration")??;
+    let configuration = Watch::new(config).look().await.context("there is no configuration")??.configuration;
     supervisor.apply(&configuration);
     let stepped = async {
         for step in steps {
