@@ -1,6 +1,6 @@
 //! Metric names and help. Labels are bounded by the configuration: a feed's id and name, and closed sets of words.
 
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use prometheus_client::collector::Collector;
@@ -60,6 +60,37 @@ impl Collector for Tasks {
     }
 }
 
+/// How the spool stands. Left out while there is none: a gauge at 0 would tell of a spool that fails.
+#[derive(Debug, Clone, Default)]
+struct SpoolMetrics {
+    is_there: Arc<AtomicBool>,
+    used: Gauge,
+    max: Gauge,
+    leftover: Gauge,
+    ready: Gauge,
+    failures: Family<CauseLabels, Counter>,
+}
+
+impl Collector for SpoolMetrics {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), std::fmt::Error> {
+        if !self.is_there.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let leftover = "Bytes in the spool that belong to feeds that are not configured any more";
+        for (name, help, gauge) in [
+            ("spool_used_bytes", "Bytes that the spool takes", &self.used),
+            ("spool_max_bytes", "Bytes that the spool may take", &self.max),
+            ("spool_leftover_bytes", leftover, &self.leftover),
+            ("spool_ready", "1 while the spool takes video, 0 while it is full or fails", &self.ready),
+        ] {
+            gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
+        }
+        let (failures, help) =
+            (&self.failures, "What the spool could not do, by cause (full, volume, damaged)");
+        failures.encode(encoder.encode_descriptor("spool_failures", help, None, failures.metric_type())?)
+    }
+}
+
 /// All metrics of the process.
 #[derive(Debug, Clone)]
 pub struct Metrics {
@@ -77,11 +108,7 @@ pub struct Metrics {
     buffered_seconds: Family<FeedLabels, FloatGauge>,
     last_stored: Family<FeedLabels, FloatGauge>,
     latency: Family<FeedLabels, Histogram, LatencyHistogram>,
-    spool_used: Gauge,
-    spool_max: Gauge,
-    spool_leftover: Gauge,
-    spool_ready: Gauge,
-    spool_failures: Family<CauseLabels, Counter>,
+    spool: SpoolMetrics,
 }
 
 impl Metrics {
@@ -102,23 +129,27 @@ impl Metrics {
             buffered_seconds: Family::default(),
             last_stored: Family::default(),
             latency: Family::new_with_constructor(LatencyHistogram),
-            spool_used: Gauge::default(),
-            spool_max: Gauge::default(),
-            spool_leftover: Gauge::default(),
-            spool_ready: Gauge::default(),
-            spool_failures: Family::default(),
+            spool: SpoolMetrics::default(),
         };
         metrics.register_counters(registry);
         registry.register_collector(Box::new(Tasks));
         metrics.register_losses(registry);
         metrics.register_gauges(registry);
-        metrics.register_spool(registry);
+        registry.register_collector(Box::new(metrics.spool.clone()));
         metrics
     }
 
     fn register_counters(&self, registry: &mut Registry) {
-        registry.register("frames", "Pictures that came from the camera", self.frames.clone());
-        registry.register("media_bytes", "Bytes of pictures that came from the camera", self.bytes.clone());
+        registry.register(
+            "frames",
+            "Pictures and pieces of sound that came from the source",
+            self.frames.clone(),
+        );
+        registry.register(
+            "media_bytes",
+            "Bytes of pictures and sound that came from the source",
+            self.bytes.clone(),
+        );
         registry.register(
             "acknowledgements",
             "Acknowledgements by kind; where PERSISTED stays behind RECEIVED, the service does not store",
@@ -156,26 +187,6 @@ impl Metrics {
         );
     }
 
-    fn register_spool(&self, registry: &mut Registry) {
-        registry.register("spool_used_bytes", "Bytes that the spool takes", self.spool_used.clone());
-        registry.register("spool_max_bytes", "Bytes that the spool may take", self.spool_max.clone());
-        registry.register(
-            "spool_leftover_bytes",
-            "Bytes in the spool that belong to feeds that are not configured any more",
-            self.spool_leftover.clone(),
-        );
-        registry.register(
-            "spool_ready",
-            "1 while the spool takes video, 0 while it is full or fails",
-            self.spool_ready.clone(),
-        );
-        registry.register(
-            "spool_failures",
-            "What the spool could not do, by cause (full, volume, damaged)",
-            self.spool_failures.clone(),
-        );
-    }
-
     fn register_gauges(&self, registry: &mut Registry) {
         registry.register(
             "buffered_bytes",
@@ -203,15 +214,16 @@ impl Metrics {
     /// How the spool stands.
     pub fn spool(&self, status: &SpoolStatus) {
         let bytes = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
-        self.spool_used.set(bytes(status.used_bytes));
-        self.spool_max.set(bytes(status.max_bytes));
-        self.spool_leftover.set(bytes(status.leftover_bytes));
-        self.spool_ready.set(i64::from(status.state == SpoolState::Ready));
+        self.spool.used.set(bytes(status.used_bytes));
+        self.spool.max.set(bytes(status.max_bytes));
+        self.spool.leftover.set(bytes(status.leftover_bytes));
+        self.spool.ready.set(i64::from(status.state == SpoolState::Ready));
+        self.spool.is_there.store(true, Ordering::Relaxed);
     }
 
     /// The spool could not do something.
     pub fn spool_failed(&self, cause: &str) {
-        self.spool_failures.get_or_create(&CauseLabels { kind: cause.to_owned() }).inc();
+        self.spool.failures.get_or_create(&CauseLabels { kind: cause.to_owned() }).inc();
     }
 
     /// The metrics of one feed.
@@ -339,6 +351,12 @@ mod tests {
 
     use super::*;
 
+    fn ready() -> SpoolStatus {
+        let (used_bytes, max_bytes, leftover_bytes) = (0, 0, 0);
+        let (state, message) = (SpoolState::Ready, String::new());
+        SpoolStatus { state, message, used_bytes, max_bytes, leftover_bytes }
+    }
+
     #[test]
     fn every_metric_is_documented() {
         let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/producer.md");
@@ -356,6 +374,7 @@ mod tests {
         feed.gap("expired", 1);
         feed.recovered(1);
         metrics.spool_failed("full");
+        metrics.spool(&ready());
         let mut text = String::new();
         encode(&mut text, &registry).unwrap();
         let names: Vec<_> =
@@ -365,5 +384,17 @@ mod tests {
             let short = name.trim_start_matches("streamfleet_producer_spool");
             assert!(page.contains(&format!("`{name}`")) || page.contains(&format!("`{short}`")), "{name}");
         }
+    }
+
+    #[test]
+    fn without_a_spool_no_metric_speaks_of_it() {
+        let mut registry = Registry::default();
+        let metrics = Metrics::register(&mut registry);
+        let mut text = String::new();
+        encode(&mut text, &registry).unwrap();
+        assert!(!text.contains("spool_"), "{text}");
+        metrics.spool(&ready());
+        encode(&mut text, &registry).unwrap();
+        assert!(text.contains("\nspool_ready 1\n"), "{text}");
     }
 }

@@ -29,9 +29,15 @@ pub struct GapLog {
     version: u64,
 }
 
+/// So much less than the time that has passed is counted of a gap that is open: pictures come and are taken in with a
+/// delay that differs, and counters cannot go back.
+const GROWN_MARGIN_MS: i64 = 2_000;
+
 #[derive(Debug)]
 struct Kept {
     gap: Gap,
+    /// How long it has lasted at least, while it is open, by the time that has passed.
+    lasted_ms: i64,
     /// What the counters have of it.
     counted_ms: i64,
     recovered_ms: i64,
@@ -61,12 +67,12 @@ impl GapLog {
         }
         let mut counted = self.close(start_ms);
         self.version += 1;
-        match self.joined(start_ms, reason, detail) {
-            Some(last) => last.gap.end_ms = None,
-            None => {
-                self.push(start_ms, None, reason, detail);
-                counted.push(Counted { reason, is_new: true, grown_ms: 0 });
-            }
+        if let Some(last) = self.joined(start_ms, reason, detail) {
+            last.gap.end_ms = None;
+            last.lasted_ms = last.counted_ms;
+        } else {
+            self.push(start_ms, None, reason, detail);
+            counted.push(Counted { reason, is_new: true, grown_ms: 0 });
         }
         counted
     }
@@ -79,6 +85,20 @@ impl GapLog {
             counted.push(Counted { reason: kept.gap.reason, is_new: false, grown_ms });
         }
         self.version += u64::from(!counted.is_empty());
+        counted
+    }
+
+    /// Time has passed: open gaps have become longer by it. By the node's clock, which a camera's need not agree with.
+    pub fn pass(&mut self, passed_ms: i64) -> Vec<Counted> {
+        let mut counted = Vec::new();
+        for kept in self.gaps.iter_mut().filter(|kept| kept.gap.end_ms.is_none()) {
+            kept.lasted_ms += passed_ms;
+            let grown_ms = kept.lasted_ms - GROWN_MARGIN_MS - kept.counted_ms;
+            if grown_ms > 0 {
+                kept.counted_ms += grown_ms;
+                counted.push(Counted { reason: kept.gap.reason, is_new: false, grown_ms });
+            }
+        }
         counted
     }
 
@@ -133,7 +153,7 @@ impl GapLog {
             detail: detail.to_owned(),
             recovered: false,
         };
-        self.gaps.push_back(Kept { gap, counted_ms, recovered_ms: 0 });
+        self.gaps.push_back(Kept { gap, lasted_ms: 0, counted_ms, recovered_ms: 0 });
     }
 }
 
@@ -195,6 +215,22 @@ mod tests {
         assert_eq!(log.to_vec().len(), 1);
         assert_eq!(grown(&log.close(8_000)), [(GapReason::CameraLost, 3_000)]);
         assert_eq!(log.close(9_000), []);
+    }
+
+    #[test]
+    fn an_open_gap_is_counted_as_it_grows_and_no_more_than_it_lasted() {
+        let mut log = GapLog::default();
+        log.open(5_000, GapReason::CameraLost, "");
+        let mut total = 0;
+        for _ in 0..10 {
+            total += log.pass(1_000).iter().map(|counted| counted.grown_ms).sum::<i64>();
+        }
+        assert_eq!(total, 8_000);
+        assert_eq!(grown(&log.close(16_000)), [(GapReason::CameraLost, 3_000)]);
+        assert_eq!(log.pass(60_000), [], "a gap that has ended grows no more");
+        log.open(16_100, GapReason::CameraLost, "");
+        assert_eq!(log.pass(2_000), [], "one that goes on begins with what was counted");
+        assert_eq!(grown(&log.pass(1_000)), [(GapReason::CameraLost, 1_000)]);
     }
 
     #[test]

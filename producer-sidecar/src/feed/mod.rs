@@ -238,11 +238,13 @@ impl Driver {
         self.flush_spool(now);
     }
 
-    /// Tells the session, about once a second, that the network takes bytes: it is not stalled then, only slow.
+    /// Counts, about once a second, what open gaps have grown by; and tells the session that the network takes bytes: it
+    /// is not stalled then, only slow.
     fn note_progress(&mut self, now: Now) {
         if now.mono < self.progress_at + JUDGE_EVERY {
             return;
         }
+        self.ctx.record.pass(now.mono.saturating_sub(self.progress_at));
         self.progress_at = now.mono;
         if let Some(upload) = self.upload.as_mut()
             && upload.has_progressed()

@@ -3,6 +3,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use streamfleet_contract::GapReason;
 
@@ -75,6 +76,16 @@ impl Record {
     pub fn close_gaps(&self, end_ms: i64) {
         let counted = self.book.lock().close(end_ms);
         self.count(&counted);
+    }
+
+    /// So much time has passed, by which open gaps have become longer.
+    pub fn pass(&self, passed: Duration) {
+        // The next task counts what it shares with this one.
+        if !self.is_replaced() {
+            let passed_ms = i64::try_from(passed.as_millis()).unwrap_or(i64::MAX);
+            let counted = self.book.lock().pass(passed_ms);
+            self.count(&counted);
+        }
     }
 
     /// What was recorded is stored after all.

@@ -141,6 +141,8 @@ impl Driver {
                 self.spooling = Some(Spooling::new(opened.feed, spool.mode()));
                 self.recover(opened.recovered);
             }
+            // Said once for the process.
+            Err(Fault::Closed) => tracing::debug!(feed = self.feed.name, "The feed goes without a spool"),
             Err(fault) => {
                 tracing::error!(feed = self.feed.name, %fault, "The feed's spool cannot be opened; it goes without");
             }

@@ -288,3 +288,14 @@ async fn a_camera_that_is_away_is_a_gap_from_its_last_picture_to_its_next_key_fr
     driver.take_groups(5..6).await;
     assert_eq!(world.gaps(), [(GapReason::CameraLost, at(2) - FRAME_MS, Some(at(5)))]);
 }
+
+#[tokio::test]
+async fn a_gap_is_counted_while_it_lasts() {
+    let world = World::new("lasts", 1 << 20);
+    let mut driver = world.driver(|_| {}).await;
+    driver.ctx.record.open_gap(START_MS, GapReason::CameraLost, "");
+    let mut now = driver.ctx.clock.now();
+    now.mono = driver.progress_at + Duration::from_secs(10);
+    driver.note_progress(now);
+    assert!((world.metric("gap_seconds_total") - 8.0).abs() < 0.01);
+}

@@ -5,17 +5,20 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
-use std::io::{ErrorKind, IoSlice, Seek as _, SeekFrom, Write as _};
+use std::io::{ErrorKind, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use streamfleet_contract::SpoolMode;
 use streamfleet_media::spool::{HEAD_BYTES, Head, SegmentHeader, encode_parameters, read_units};
 use streamfleet_media::track::{AccessUnit, CodecParameters};
 
 use super::Fault;
+use super::records::{Record, write_all};
 use super::replay::{Replayed, sequence_of};
+use super::rights;
 use crate::buffer::pool::{Share, ShareView};
 
 /// A segment that has grown to this size is followed by another. Small, since room comes back by whole segments; large
@@ -30,9 +33,6 @@ const SEGMENTS_IN_PART: u64 = 8;
 
 /// What file systems allot.
 const BLOCK_BYTES: u64 = 4_096;
-
-/// How many pieces are handed to the system in one call (Linux takes 1,024).
-const PIECES_MAX: usize = 512;
 
 /// A stretch of a group, to be written.
 #[derive(Debug, Clone)]
@@ -102,26 +102,32 @@ struct Current {
 pub struct Folder {
     path: PathBuf,
     owner: Owner,
+    mode: SpoolMode,
     share: Share,
     segments: BTreeMap<u64, Segment>,
     groups: BTreeMap<u64, Place>,
     current: Option<Current>,
     next_sequence: u64,
+    /// The largest id of a group that was written, and the latest time of a unit.
+    last: Option<(u64, i64)>,
 }
 
 impl Folder {
     /// Takes over what was found in a folder, or begins with none. `share` already counts what is there.
-    pub fn new(path: PathBuf, owner: Owner, share: Share, replayed: &Replayed) -> Self {
+    pub fn new(path: PathBuf, owner: Owner, mode: SpoolMode, share: Share, replayed: &Replayed) -> Self {
         let mut folder = Self {
             path,
             owner,
+            mode,
             share,
             segments: BTreeMap::new(),
             groups: BTreeMap::new(),
             current: None,
             next_sequence: replayed.next_sequence,
+            last: replayed.floor_ms().map(|floor_ms| (replayed.last_id(), floor_ms)),
         };
         for found in &replayed.segments {
+            rights::tighten(&folder.segment_path(found.sequence), rights::FILE);
             folder.segments.insert(found.sequence, Segment { bytes: found.bytes, ..Segment::default() });
             for group in found.groups.iter().filter(|group| group.waits) {
                 let (offset, length, units) = (group.offset, group.length, group.units);
@@ -153,7 +159,7 @@ impl Folder {
         };
         let Some(current) = self.current.take_if(idle) else { return false };
         self.segments.entry(current.sequence).and_modify(|segment| segment.is_retired = true);
-        self.sweep();
+        self.delete_idle();
         true
     }
 
@@ -177,6 +183,7 @@ impl Folder {
         }
         let offset = written?;
         let length: u64 = heads.iter().map(Record::bytes).sum();
+        self.note_last(part);
         match begins {
             Some(codec) => {
                 let skipped = heads.first().filter(|record| record.is_parameters()).map_or(0, Record::bytes);
@@ -207,8 +214,8 @@ impl Folder {
         if units.len() == place.units { Ok(units) } else { Err(Fault::Damaged) }
     }
 
-    /// Nothing waits for a group any more. Segments without any that waits are deleted, save the newest: it tells a
-    /// successor how far time has come.
+    /// Nothing waits for a group any more. Segments without any that waits are deleted; of a journal, a small one stays
+    /// that tells a successor how far time has come.
     pub fn done(&mut self, group: u64) -> Result<(), Fault> {
         if self.current.as_ref().is_some_and(|current| current.group == Some(group)) {
             // What still comes of it is of no use.
@@ -219,7 +226,8 @@ impl Folder {
     }
 
     /// Its place in the spool's budget, when nothing more is written.
-    pub fn into_share(self) -> Share {
+    pub fn into_share(mut self) -> Share {
+        self.sweep();
         self.share
     }
 
@@ -310,13 +318,7 @@ impl Folder {
     /// Ends the segment that is written, and begins the next.
     fn roll(&mut self) -> Result<(), Fault> {
         let sequence = self.next_sequence;
-        let header = SegmentHeader {
-            feed: self.owner.feed.clone(),
-            arn: self.owner.arn.clone(),
-            retention_hours: self.owner.retention_hours,
-            sequence,
-        }
-        .encode();
+        let header = self.header(sequence);
         let length = header.len() as u64;
         let is_first = self.share.used() == 0;
         let more = allotted(length) + if is_first { BLOCK_BYTES } else { 0 };
@@ -328,7 +330,7 @@ impl Folder {
                 self.next_sequence += 1;
                 self.segments.insert(sequence, Segment { bytes: length, ..Segment::default() });
                 self.current = Some(Current { file, sequence, length, codec: None, group: None });
-                self.sweep();
+                self.delete_idle();
                 Ok(())
             }
             Err(error) => {
@@ -341,15 +343,73 @@ impl Folder {
     }
 
     fn create(&self, sequence: u64, header: &[u8]) -> std::io::Result<File> {
-        fs::create_dir_all(&self.path)?;
+        rights::folder_builder().create(&self.path)?;
         let path = self.segment_path(sequence);
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(path)?;
+        let mut file = rights::file_options().truncate(true).open(path)?;
         file.write_all(header)?;
         Ok(file)
     }
 
-    /// Deletes segments in which nothing waits, save the newest.
+    fn header(&self, sequence: u64) -> Vec<u8> {
+        let Owner { feed, arn, retention_hours } = self.owner.clone();
+        SegmentHeader { feed, arn, retention_hours, sequence }.encode()
+    }
+
+    fn note_last(&mut self, part: &Part) {
+        let time_ms = part.units.iter().map(|unit| unit.time_ms).max();
+        let (last_id, last_ms) = self.last.unwrap_or((part.group, i64::MIN));
+        self.last = Some((last_id.max(part.group), last_ms.max(time_ms.unwrap_or(i64::MIN))));
+    }
+
+    /// Deletes segments in which nothing waits, the newest too.
     fn sweep(&mut self) {
+        if let Some((sequence, newest)) = self.segments.last_key_value()
+            && newest.waiting == 0
+        {
+            let sequence = *sequence;
+            let is_retired = match self.mode {
+                SpoolMode::Overflow => true,
+                // How far time had come says when the process was gone.
+                SpoolMode::Journal => allotted(newest.bytes) > BLOCK_BYTES && self.remember().is_ok(),
+            };
+            if is_retired {
+                self.current.take_if(|current| current.sequence == sequence);
+                self.segments.entry(sequence).and_modify(|segment| segment.is_retired = true);
+            }
+        }
+        self.delete_idle();
+    }
+
+    /// Writes a segment with one group that nothing waits for: it says what the last id and the latest time were.
+    fn remember(&mut self) -> Result<(), Fault> {
+        let Some((last_id, time_ms)) = self.last else { return Err(Fault::Incomplete) };
+        let sequence = self.next_sequence;
+        let parameters = encode_parameters(&CodecParameters { tracks: Vec::new() });
+        let unit = AccessUnit { track: 0, time_ms, key: true, data: Bytes::new() };
+        let content = [
+            self.header(sequence).as_slice(),
+            &Head::parameters(&parameters).encode(),
+            &parameters,
+            &Head { waits: false, ..Head::group(last_id) }.encode(),
+            &Head::unit(&unit).encode(),
+        ]
+        .concat();
+        let bytes = content.len() as u64;
+        if !self.share.try_take(allotted(bytes)) {
+            return Err(Fault::Full);
+        }
+        if let Err(error) = self.create(sequence, &content) {
+            _ = fs::remove_file(self.segment_path(sequence));
+            self.share.give(allotted(bytes));
+            return Err(error.into());
+        }
+        self.next_sequence += 1;
+        self.segments.insert(sequence, Segment { bytes, ..Segment::default() });
+        Ok(())
+    }
+
+    /// Deletes segments in which nothing waits, save the newest; and the folder, when it is empty.
+    fn delete_idle(&mut self) {
         let Some(newest) = self.segments.keys().next_back().copied() else { return };
         let idle = |(sequence, segment): (&u64, &mut Segment)| {
             segment.waiting == 0 && (*sequence != newest || segment.is_retired)
@@ -364,6 +424,10 @@ impl Folder {
                     tracing::warn!(feed = self.owner.feed, %error, "A file of the spool cannot be deleted");
                 }
             }
+        }
+        // Fails where it is not empty: files that cannot be used stay.
+        if self.segments.is_empty() && fs::remove_dir(&self.path).is_ok() {
+            self.share.give(BLOCK_BYTES);
         }
     }
 
@@ -395,43 +459,4 @@ pub fn folder_bytes(path: &Path) -> u64 {
             .filter_map(|entry| entry.metadata().ok())
             .map(|metadata| allotted(metadata.len()))
             .sum::<u64>()
-}
-
-/// A record as it is written.
-struct Record {
-    head: [u8; HEAD_BYTES],
-    payload: Bytes,
-    is_parameters: bool,
-}
-
-impl Record {
-    fn new(head: &Head, payload: Bytes) -> Self {
-        let is_parameters = head.kind == streamfleet_media::spool::Kind::Parameters;
-        Self { head: head.encode(), payload, is_parameters }
-    }
-
-    fn bytes(&self) -> u64 {
-        (HEAD_BYTES + self.payload.len()) as u64
-    }
-
-    fn is_parameters(&self) -> bool {
-        self.is_parameters
-    }
-}
-
-fn write_all(file: &mut File, pieces: &[&[u8]]) -> std::io::Result<()> {
-    for pieces in pieces.chunks(PIECES_MAX) {
-        let mut slices: Vec<IoSlice<'_>> =
-            pieces.iter().filter(|piece| !piece.is_empty()).map(|piece| IoSlice::new(piece)).collect();
-        let mut rest = slices.as_mut_slice();
-        while !rest.is_empty() {
-            match file.write_vectored(rest) {
-                Ok(0) => return Err(ErrorKind::WriteZero.into()),
-                Ok(written) => IoSlice::advance_slices(&mut rest, written),
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-    }
-    Ok(())
 }

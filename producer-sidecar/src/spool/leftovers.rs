@@ -13,6 +13,7 @@ use streamfleet_media::spool::ScannedGroup;
 
 use super::folder::{Owner, allotted, folder_bytes};
 use super::replay::{owner_of, replay, replay_segment, sequence_of};
+use super::rights;
 use crate::buffer::pool::{Pool, Share};
 
 /// What is appended to the name of a folder whose feed has another stream now: it is never fed, and was reported.
@@ -53,7 +54,11 @@ impl Leftovers {
         let mut leftovers = Self::default();
         for entry in fs::read_dir(root)?.flatten() {
             if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                leftovers.add(entry.path(), owner_of(&entry.path()), pool.share());
+                let owner = owner_of(&entry.path());
+                if owner.is_some() {
+                    rights::tighten(&entry.path(), rights::FOLDER);
+                }
+                leftovers.add(entry.path(), owner, pool.share());
             }
         }
         Ok(leftovers)
@@ -62,6 +67,10 @@ impl Leftovers {
     /// Adds a folder that is no longer used.
     pub fn add(&mut self, path: PathBuf, owner: Option<Owner>, mut share: Share) {
         let bytes = folder_bytes(&path);
+        if bytes == 0 {
+            // It was deleted with its last segment.
+            return;
+        }
         share.give(share.used());
         share.take(bytes);
         self.folders.push(Leftover { path, owner, share });

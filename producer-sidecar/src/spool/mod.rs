@@ -9,7 +9,9 @@
 
 pub mod folder;
 pub mod leftovers;
+mod records;
 pub mod replay;
+mod rights;
 #[cfg(test)]
 mod tests;
 mod thread;
@@ -115,13 +117,14 @@ impl Spool {
     pub fn start(settings: &streamfleet_contract::Spool, board: Arc<Board>, metrics: Metrics) -> Self {
         let (commands, jobs) = mpsc::channel(JOBS_WAITING_MAX);
         let pool = Pool::new(settings.max_bytes);
-        let thread = thread::Thread::new(PathBuf::from(&settings.path), Arc::clone(&pool), board, metrics);
+        let (root, mode) = (PathBuf::from(&settings.path), settings.mode);
+        let thread = thread::Thread::new(root, mode, Arc::clone(&pool), board, metrics);
         let spawned = std::thread::Builder::new().name("spool".to_owned()).spawn(move || thread.run(jobs));
         if let Err(error) = spawned {
             // The other end of the channel is gone with it: every job fails.
             tracing::error!(%error, "The spool's thread cannot be started");
         }
-        Self { commands, replays: Arc::new(Semaphore::new(REPLAYS_MAX)), pool, mode: settings.mode }
+        Self { commands, replays: Arc::new(Semaphore::new(REPLAYS_MAX)), pool, mode }
     }
 
     /// What is written.
@@ -132,6 +135,8 @@ impl Spool {
     /// Changes how much may be taken.
     pub fn set_max_bytes(&self, max_bytes: u64) {
         self.pool.set_budget(max_bytes);
+        // Where there is no place for it, the thread is busy, and tells it when it is not.
+        _ = self.commands.try_send(Command::Say);
     }
 
     /// Opens a feed's folder and reads what a process before this one has left there. Waits while it is in use.

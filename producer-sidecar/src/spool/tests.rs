@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use prometheus_client::registry::Registry;
-use streamfleet_contract::{SpoolMode, SpoolState};
+use streamfleet_contract::{SpoolMode, SpoolState, SpoolStatus};
+use streamfleet_media::spool::Head;
 use streamfleet_media::track::{AccessUnit, Codec, CodecParameters, TrackParameters};
 use tokio::time::timeout;
 
 use super::folder::{Folder, Owner, Part, SEGMENT_BYTES, folder_bytes};
 use super::leftovers::Leftovers;
-use super::replay::replay;
+use super::replay::{Replayed, replay};
 use super::{Fault, Job, Opened, Reply, Spool};
 use crate::board::Board;
 use crate::buffer::pool::Pool;
@@ -76,7 +77,7 @@ fn open(place: &Path, pool: &Arc<Pool>, arn: &str) -> (Folder, Vec<u64>) {
     }
     let replayed = replay(&path, &owner(arn)).unwrap();
     let waiting = replayed.waiting().iter().map(|group| group.id).collect();
-    (Folder::new(path, owner(arn), share, &replayed), waiting)
+    (Folder::new(path, owner(arn), SpoolMode::Journal, share, &replayed), waiting)
 }
 
 fn files(place: &Path) -> Vec<PathBuf> {
@@ -296,9 +297,137 @@ fn what_waits_for_a_replaced_stream_is_told_once_and_never_fed() {
 }
 
 fn start(place: &Place, max_bytes: u64) -> (Spool, Arc<Board>) {
+    start_in(place, SpoolMode::Journal, max_bytes)
+}
+
+fn start_in(place: &Place, mode: SpoolMode, max_bytes: u64) -> (Spool, Arc<Board>) {
     let board = Board::new("i".to_owned());
     let metrics = Metrics::register(&mut Registry::default());
-    (Spool::start(&place.settings(max_bytes), Arc::clone(&board), metrics), board)
+    let settings = streamfleet_contract::Spool { mode, ..place.settings(max_bytes) };
+    (Spool::start(&settings, Arc::clone(&board), metrics), board)
+}
+
+/// Waits until the board's word on the spool is as wanted, though nothing is asked of the spool.
+async fn until(board: &Board, wanted: impl Fn(&SpoolStatus) -> bool) -> SpoolStatus {
+    let told = async {
+        loop {
+            match board.status().spool.filter(&wanted) {
+                Some(status) => return status,
+                None => tokio::time::sleep(Duration::from_millis(5)).await,
+            }
+        }
+    };
+    timeout(Duration::from_secs(5), told).await.unwrap_or_else(|_| panic!("{:?}", board.status().spool))
+}
+
+/// What each of three processes behind each other finds; the first stores, the second has all of it stored.
+async fn stored_found_and_freed(place: &Place, mode: SpoolMode) -> (Vec<usize>, SpoolStatus) {
+    let mut found = Vec::new();
+    for run in 0..3 {
+        let (spool, board) = start_in(place, mode, 100 << 20);
+        let mut opened = spool.open(owner("arn:a")).await.unwrap();
+        let recovered = std::mem::take(&mut opened.recovered);
+        found.push(recovered.groups.len());
+        if run == 0 {
+            for group in 1..=5 {
+                opened.feed.submit(Job::Store(part(group, SEGMENT_BYTES as usize / 20)));
+                assert!(matches!(reply(&mut opened).await, Reply::Stored(_, Ok(()))));
+            }
+            assert_eq!(files(&place.0).len(), 3);
+        }
+        recovered.groups.iter().for_each(|group| opened.feed.submit(Job::Done(group.id)));
+        if run == 2 {
+            let status = until(&board, |status| status.leftover_bytes == 0).await;
+            return (found, status);
+        }
+        spool.close().await;
+    }
+    unreachable!("the last run returns")
+}
+
+#[tokio::test]
+async fn of_video_that_was_stored_after_a_restart_nothing_stays() {
+    let place = Place::new("stored");
+    let (found, status) = stored_found_and_freed(&place, SpoolMode::Overflow).await;
+    assert_eq!(found, [0, 5, 0]);
+    assert_eq!((status.used_bytes, status.leftover_bytes), (0, 0));
+    assert!(fs::read_dir(&place.0).unwrap().flatten().all(|entry| !entry.path().is_dir()));
+}
+
+#[tokio::test]
+async fn of_a_journal_that_was_stored_after_a_restart_only_the_time_stays() {
+    let place = Place::new("stored-journal");
+    let (found, status) = stored_found_and_freed(&place, SpoolMode::Journal).await;
+    assert_eq!(found, [0, 5, 0]);
+    // A block of the folder, and one of the segment that tells the time.
+    assert_eq!((status.used_bytes, status.leftover_bytes), (8_192, 0));
+    let replayed = replay(&place.0.join(owner("arn:a").folder_name()), &owner("arn:a")).unwrap();
+    assert_eq!((replayed.floor_ms(), replayed.last_id()), (Some(5_900), 5));
+}
+
+#[test]
+fn a_segment_that_an_earlier_release_has_left_is_deleted_at_the_start() {
+    let place = Place::new("earlier");
+    let pool = Pool::new(100 << 20);
+    let path = place.0.join(owner("arn:a").folder_name());
+    let (mut folder, _) = open(&place.0, &pool, "arn:a");
+    folder.append(&part(1, 10_000)).unwrap();
+    let segment = files(&place.0).remove(0);
+    let waits = fs::read(&segment).unwrap();
+    drop(folder);
+    let at = replay(&path, &owner("arn:a")).unwrap().waiting()[0].offset + Head::MARK_AT;
+    let mut done = waits;
+    done[at as usize] = Head::MARK_DONE;
+    fs::write(&segment, done).unwrap();
+    let replayed = replay(&path, &owner("arn:a")).unwrap();
+    let mut share = pool.share();
+    share.take(folder_bytes(&path));
+    let folder = Folder::new(path.clone(), owner("arn:a"), SpoolMode::Overflow, share, &replayed);
+    assert_eq!((folder.waiting(), folder.view().used(), path.exists()), (0, 0, false));
+}
+
+#[tokio::test]
+async fn another_size_of_an_idle_spool_is_told_at_once() {
+    let place = Place::new("size-told");
+    let (spool, board) = start_in(&place, SpoolMode::Overflow, 10 << 20);
+    until(&board, |status| status.max_bytes == 10 << 20).await;
+    spool.set_max_bytes(20 << 20);
+    until(&board, |status| status.max_bytes == 20 << 20).await;
+}
+
+#[tokio::test]
+async fn a_spool_that_another_process_uses_is_said_while_it_is_waited_for() {
+    let place = Place::new("in-use");
+    let (first, _) = start(&place, 10 << 20);
+    drop(first.open(owner("arn:a")).await.unwrap());
+    let (_second, board) = start(&place, 10 << 20);
+    let status = until(&board, |status| status.state == SpoolState::Failed).await;
+    assert!(status.message.contains("another process"), "{}", status.message);
+    drop(first);
+    until(&board, |status| status.state == SpoolState::Ready).await;
+}
+
+#[test]
+fn only_the_owner_may_read_the_spool_whoever_could_before() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let place = Place::new("rights");
+    let pool = Pool::new(100 << 20);
+    let path = place.0.join("below").join(owner("arn:a").folder_name());
+    let below = place.0.join("below");
+    let (mut folder, _) = open(&below, &pool, "arn:a");
+    folder.append(&part(1, 100)).unwrap();
+    let segment = files(&below).remove(0);
+    assert_eq!([&below, &path, &segment].map(|path| mode(path)), [0o700, 0o700, 0o600]);
+    drop(folder);
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o775)).unwrap();
+    fs::set_permissions(&segment, fs::Permissions::from_mode(0o664)).unwrap();
+    let foreign = below.join("foreign");
+    fs::create_dir(&foreign).unwrap();
+    fs::set_permissions(&foreign, fs::Permissions::from_mode(0o775)).unwrap();
+    Leftovers::find(&below, &pool).unwrap();
+    let _folder = open(&below, &pool, "arn:a");
+    assert_eq!([&path, &segment, &foreign].map(|path| mode(path)), [0o700, 0o600, 0o775]);
 }
 
 async fn reply(opened: &mut Opened) -> Reply {
@@ -331,7 +460,7 @@ async fn what_feeds_find_when_the_process_starts_is_no_leftover_however_old() {
     for owner in [owner("arn:a"), other()] {
         let share = Pool::new(1 << 20).share();
         let path = place.0.join(owner.folder_name());
-        let mut folder = Folder::new(path, owner, share, &replay(Path::new("/nowhere"), &other()).unwrap());
+        let mut folder = Folder::new(path, owner, SpoolMode::Journal, share, &Replayed::default());
         folder.append(&part(1, 100)).unwrap();
     }
     let (spool, _) = start(&place, 10 << 20);

@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use streamfleet_contract::{SpoolState, SpoolStatus};
+use streamfleet_contract::{SpoolMode, SpoolState, SpoolStatus};
 use tokio::sync::{mpsc, oneshot};
 
 use super::folder::{Folder, Owner, Part};
 use super::leftovers::{Evicted, Leftovers};
 use super::replay::Replayed;
-use super::{Fault, Job, Reply};
+use super::{Fault, Job, Reply, rights};
 use crate::board::Board;
 use crate::buffer::pool::{Pool, Share};
 use crate::metrics::Metrics;
@@ -59,6 +59,8 @@ pub enum Command {
     Job(u64, Job),
     /// A feed ended.
     Release(u64),
+    /// Tell how the spool stands.
+    Say,
     /// Answer when everything before is done.
     Sync(oneshot::Sender<()>),
 }
@@ -78,6 +80,7 @@ pub struct Claimed {
 #[derive(Debug)]
 pub struct Thread {
     root: PathBuf,
+    mode: SpoolMode,
     pool: Arc<Pool>,
     board: Arc<Board>,
     metrics: Metrics,
@@ -102,9 +105,10 @@ struct InUse {
 
 impl Thread {
     /// For a folder, which is opened when it runs.
-    pub fn new(root: PathBuf, pool: Arc<Pool>, board: Arc<Board>, metrics: Metrics) -> Self {
+    pub fn new(root: PathBuf, mode: SpoolMode, pool: Arc<Pool>, board: Arc<Board>, metrics: Metrics) -> Self {
         Self {
             root,
+            mode,
             pool,
             board,
             metrics,
@@ -127,7 +131,8 @@ impl Thread {
         while let Some(command) = commands.blocking_recv() {
             self.carry_out(command);
             self.expire_if_due();
-            if self.said_at.is_none_or(|at| at.elapsed() >= STATUS_EVERY) {
+            // What is told last holds until something happens again, so it has to be right.
+            if commands.is_empty() || self.said_at.is_none_or(|at| at.elapsed() >= STATUS_EVERY) {
                 self.say();
             }
         }
@@ -136,9 +141,16 @@ impl Thread {
 
     /// Makes the folder ready; gives what keeps others from it.
     fn unlock(&mut self) -> Option<File> {
-        match open_root(&self.root).and_then(|lock| Ok((lock, Leftovers::find(&self.root, &self.pool)?))) {
+        let root = self.root.clone();
+        let opened = open_root(&root, || {
+            tracing::warn!(path = %root.display(), "Another process uses the spool; feeds wait up to 10 s for it");
+            self.standing = (SpoolState::Failed, "another process uses the spool; waiting for it".to_owned());
+            self.say();
+        });
+        match opened.and_then(|lock| Ok((lock, Leftovers::find(&root, &self.pool)?))) {
             Ok((lock, leftovers)) => {
                 self.leftovers = leftovers;
+                self.standing = (SpoolState::Ready, String::new());
                 Some(lock)
             }
             Err(error) => {
@@ -157,7 +169,7 @@ impl Thread {
             Command::Adopt { path, owner, share, replayed, replies, reply } => {
                 let key = self.next_key;
                 self.next_key += 1;
-                let folder = Folder::new(path.clone(), owner.clone(), share, &replayed);
+                let folder = Folder::new(path.clone(), owner.clone(), self.mode, share, &replayed);
                 self.open.insert(key, InUse { folder, path, owner, replies });
                 _ = reply.send(key);
             }
@@ -165,13 +177,16 @@ impl Thread {
             Command::Release(key) => {
                 if let Some(InUse { folder, path, owner, .. }) = self.open.remove(&key) {
                     // Its successor for another stream is there already, or will be.
-                    let successor = self.open.values().map(|used| &used.owner);
-                    let successor = successor.filter(|used| used.feed == owner.feed).next().cloned();
+                    let mut owners = self.open.values().map(|used| &used.owner);
+                    let successor = owners.find(|used| used.feed == owner.feed).cloned();
                     self.leftovers.add(path, Some(owner), folder.into_share());
                     // What is set aside was reported by the feed that ended.
-                    successor.iter().for_each(|successor| drop(self.leftovers.set_aside(successor)));
+                    if let Some(successor) = successor {
+                        drop(self.leftovers.set_aside(&successor));
+                    }
                 }
             }
+            Command::Say => self.say(),
             Command::Sync(reply) => _ = reply.send(()),
         }
     }
@@ -307,15 +322,19 @@ impl Thread {
     }
 }
 
-fn open_root(root: &Path) -> std::io::Result<File> {
-    fs::create_dir_all(root)?;
-    let lock = File::create(root.join(LOCK_NAME))?;
+/// Opens the folder and its lock; `waits` is called once, when another process has it.
+fn open_root(root: &Path, waits: impl FnOnce()) -> std::io::Result<File> {
+    rights::folder_builder().create(root)?;
+    let lock = rights::file_options().open(root.join(LOCK_NAME))?;
+    rights::tighten(&root.join(LOCK_NAME), rights::FILE);
     let start = Instant::now();
+    let mut waits = Some(waits);
     loop {
         match lock.try_lock() {
             Ok(()) => return Ok(lock),
             Err(fs::TryLockError::WouldBlock) if start.elapsed() < LOCK_PATIENCE => {
-                std::thread::sleep(LOCK_POLL)
+                waits.take().into_iter().for_each(|waits| waits());
+                std::thread::sleep(LOCK_POLL);
             }
             Err(fs::TryLockError::WouldBlock) => {
                 return Err(std::io::Error::other("another process uses it"));
