@@ -38,7 +38,7 @@ fn file(file: &[u8]) {
                 }
             }
             Step::Item(Item::Sample(sample)) => counter.sample(&sample),
-            Step::Item(Item::Tracks(_)) => {}
+            Step::Item(Item::Tracks(_) | Item::LeftOut(_)) => {}
             Step::Fragmented | Step::End => return,
         }
     }

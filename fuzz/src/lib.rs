@@ -70,6 +70,7 @@ fn take_items(demuxer: &mut Demuxer, counter: &mut Counter, input: usize) -> boo
         match demuxer.next() {
             Ok(Some(Item::Sample(sample))) => counter.sample(&sample),
             Ok(Some(Item::Tracks(tracks))) => counter.items += 1 + tracks.len(),
+            Ok(Some(Item::LeftOut(_))) => counter.items += 1,
             Ok(None) => return true,
             Err(error) => {
                 assert!(error.to_string().len() < 1_000, "an error is for people");

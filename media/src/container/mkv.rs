@@ -110,6 +110,9 @@ impl Demuxer {
             let codecs: Vec<_> = header.tracks.iter().take(8).map(|track| shown(&track.codec_id)).collect();
             return Err(ContainerError::NoVideo { container: NAME, what: codecs.join(", ") });
         }
+        let has_sound = tracks.iter().any(|known| !known.track.codec().is_video());
+        let sound = header.tracks.iter().find(|track| track.kind == TrackKind::Audio).filter(|_| !has_sound);
+        self.ready.extend(sound.map(|track| Item::LeftOut(shown(&track.codec_id))));
         self.clock = Clock::new(header.timecode_scale);
         self.ready.push_back(Item::Tracks(tracks.iter().map(|known| known.track.codec()).collect()));
         self.tracks = tracks;

@@ -34,6 +34,8 @@ pub enum Kind {
 pub enum Item {
     /// Its tracks, before the first sample of them. Comes again where they change.
     Tracks(Vec<Codec>),
+    /// The codec of sound that is not carried, as the container calls it, where no other is; before the tracks.
+    LeftOut(String),
     /// A sample of one of them. The ticks of all tracks count from the same moment.
     Sample(Sample),
 }

@@ -259,6 +259,16 @@ fn telephone_sound_is_carried_by_its_law() {
 }
 
 #[test]
+fn sound_that_is_not_carried_is_named_before_the_tracks() {
+    let mut input = mkv_document(1, g711::parameters(Codec::PcmAlaw, 8_000, 1), false);
+    let at = input.windows(8).position(|bytes| bytes == b"A_MS/ACM").unwrap();
+    input[at..at + 8].copy_from_slice(b"A_MPEGL3");
+    let (items, error) = read(Kind::Mkv, &input, 100);
+    assert_eq!(error, None);
+    assert_eq!(items[..2], [Item::LeftOut("A_MPEGL3".to_owned()), Item::Tracks(vec![Codec::H264])]);
+}
+
+#[test]
 fn tracks_that_are_not_carried_are_named() {
     let only = |codec_id: &str, kind: crate::mkv::TrackKind| {
         let track = Track { codec_id: codec_id.to_owned(), kind, ..Track::video("", Bytes::new(), 16, 16) };

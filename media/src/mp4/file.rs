@@ -70,7 +70,11 @@ impl FileDemuxer {
                 self.state = State::Fragmented;
                 Ok(Step::Fragmented)
             }
-            State::Opened(tracks) => {
+            State::Opened(mut tracks) => {
+                if let Some(left_out) = tracks.left_out() {
+                    self.state = State::Opened(tracks);
+                    return Ok(Step::Item(left_out));
+                }
                 let item = tracks.item();
                 self.state = State::Reading(tracks);
                 Ok(Step::Item(item))

@@ -135,9 +135,10 @@ impl FragmentDemuxer {
         if moov.mvex_box.is_none() || has_samples(&moov) {
             return Err(invalid(self.offset, NOT_FRAGMENTED));
         }
-        let tracks = Tracks::new(&moov, self.offset)?;
+        let mut tracks = Tracks::new(&moov, self.offset)?;
         let mut demuxer = Fmp4SegmentDemuxer::new();
         demuxer.handle_init_segment(&data).map_err(|error| invalid(self.offset, error))?;
+        self.ready.extend(tracks.left_out());
         self.ready.push_back(tracks.item());
         self.film = Some((demuxer, tracks));
         self.offset += size as u64;

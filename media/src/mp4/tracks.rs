@@ -19,7 +19,7 @@ const VISUAL_ENTRY_BYTES: usize = 78;
 
 /// The tracks that are carried, the video first.
 #[derive(Debug, Default)]
-pub(super) struct Tracks(Vec<Track>);
+pub(super) struct Tracks(Vec<Track>, Option<String>);
 
 #[derive(Debug)]
 struct Track {
@@ -93,7 +93,14 @@ impl Tracks {
             let what = sound.map(entry_name).collect::<Vec<_>>().join(", ");
             return Err(ContainerError::NoVideo { container: NAME, what });
         }
-        Ok(Self(tracks))
+        let has_sound = tracks.iter().any(|track| !track.whole.codec().is_video());
+        let sound = moov.trak_boxes.iter().find(|trak| of(trak, HANDLER_SOUND)).filter(|_| !has_sound);
+        Ok(Self(tracks, sound.map(entry_name)))
+    }
+
+    /// The sound that is not carried, where none is: said before the tracks, once.
+    pub(super) fn left_out(&mut self) -> Option<Item> {
+        self.1.take().map(Item::LeftOut)
     }
 
     /// What is said before the first sample.

@@ -48,6 +48,10 @@ const OTHER_VIDEO: [(u8, &str); 8] = [
     (0xEA, "VC-1"),
 ];
 
+/// Sound that is not carried, by its stream type.
+const OTHER_SOUND: [(u8, &str); 5] =
+    [(0x03, "MPEG-1 audio"), (0x04, "MPEG-2 audio"), (0x11, "AAC in LATM"), (0x81, "AC-3"), (0x87, "E-AC-3")];
+
 /// Bytes without a packet after which it is no transport stream.
 const RESYNC_BYTES_MAX: u64 = 64 << 10;
 
@@ -225,6 +229,11 @@ impl Demuxer {
             let what = format!("stream types {}", kinds.join(", "));
             self.failed = Some(ContainerError::NoVideo { container: NAME, what });
         } else {
+            let has_sound = streams.iter().any(|stream| !stream.codec.is_video());
+            let sound =
+                entries.iter().find_map(|entry| OTHER_SOUND.iter().find(|(kind, _)| *kind == entry.kind));
+            let sound = sound.filter(|_| !has_sound);
+            self.ready.extend(sound.map(|(_, codec)| Item::LeftOut((*codec).to_owned())));
             self.entries = entries;
             self.ready.push_back(Item::Tracks(streams.iter().map(|stream| stream.codec).collect()));
             self.streams = streams;

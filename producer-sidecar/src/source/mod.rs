@@ -94,8 +94,9 @@ pub async fn run(
     events: mpsc::Sender<SourceEvent>,
     stop: CancellationToken,
 ) {
+    let audio = settings.audio;
     // Nobody listens only when the feed is gone: then there is nothing left to do either.
-    _ = run_until_closed(&settings, Outlet::new(clock, events), &stop).await;
+    _ = run_until_closed(&settings, Outlet::new(clock, events).wanting(audio), &stop).await;
 }
 
 async fn run_until_closed(

@@ -1,6 +1,6 @@
 //! Where sources put what they yield: the feed's channel, in its order.
 
-use streamfleet_contract::{SourceReason, SourceState};
+use streamfleet_contract::{Audio, SourceReason, SourceState};
 use streamfleet_media::track::{Codec, Sample, SenderReport};
 use tokio::sync::mpsc;
 
@@ -17,12 +17,33 @@ pub struct Outlet {
     clock: Clock,
     events: mpsc::Sender<SourceEvent>,
     connected: bool,
+    audio: Audio,
+    left_out: String,
 }
+
+/// What is said of sound that is never stored.
+pub fn not_carried(codec: &str) -> String {
+    format!("the sound is left out: its codec is {codec}, and only AAC and G.711 are carried")
+}
+
+/// What is said of sound that is stored where the settings ask for it.
+pub const G711_NOT_WANTED: &str = "the sound is left out: it is G.711, which is stored where audio is All";
 
 impl Outlet {
     /// An outlet into the feed's channel.
     pub fn new(clock: Clock, events: mpsc::Sender<SourceEvent>) -> Self {
-        Self { clock, events, connected: false }
+        Self { clock, events, connected: false, audio: Audio::default(), left_out: String::new() }
+    }
+
+    /// The same, where other sound is wanted than by default.
+    #[must_use]
+    pub fn wanting(self, audio: Audio) -> Self {
+        Self { audio, ..self }
+    }
+
+    /// Remembers why sound that the source has is not stored, until the connection is told.
+    pub fn leave_out(&mut self, why: String) {
+        self.left_out = why;
     }
 
     /// The process's clocks.
@@ -38,8 +59,16 @@ impl Outlet {
     /// Says that media comes, of these tracks: before the first sample of each connection.
     pub async fn connected(&mut self, tracks: Vec<Codec>) -> Result<(), Closed> {
         self.connected = true;
+        let mut left_out = std::mem::take(&mut self.left_out);
+        let is_g711 = |codec: &Codec| matches!(codec, Codec::PcmAlaw | Codec::PcmMulaw);
+        if self.audio == Audio::Auto && tracks.iter().any(is_g711) && !tracks.contains(&Codec::Aac) {
+            G711_NOT_WANTED.clone_into(&mut left_out);
+        }
+        if self.audio == Audio::None {
+            left_out.clear();
+        }
         self.send(SourceEvent::Connected(tracks)).await?;
-        self.state(SourceState::Streaming, SourceReason::Streaming, String::new()).await
+        self.state(SourceState::Streaming, SourceReason::Streaming, left_out).await
     }
 
     /// Hands on a sample whose first byte was read at `read_at`.
@@ -69,5 +98,34 @@ impl Outlet {
 
     async fn send(&self, event: SourceEvent) -> Result<(), Closed> {
         self.events.send(event).await.map_err(|_| Closed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn sound_that_is_left_out_is_said_once_a_connection() {
+        let (sender, mut events) = mpsc::channel(8);
+        let mut outlet = Outlet::new(Clock::start(), sender);
+        let g711 = vec![Codec::H264, Codec::PcmAlaw];
+        let cases = [
+            (Audio::Auto, g711.clone(), "", G711_NOT_WANTED),
+            (Audio::All, g711.clone(), "", ""),
+            (Audio::None, g711, "", ""),
+            (Audio::Auto, vec![Codec::H264, Codec::PcmAlaw, Codec::Aac], "", ""),
+            (Audio::Auto, vec![Codec::H264], "MP3", "MP3"),
+            (Audio::Auto, vec![Codec::H264], "", ""),
+            (Audio::None, vec![Codec::H264], "MP3", ""),
+        ];
+        for (audio, tracks, left_out, expected) in cases {
+            outlet = outlet.wanting(audio);
+            outlet.leave_out(left_out.to_owned());
+            outlet.connected(tracks).await.unwrap();
+            assert!(matches!(events.recv().await, Some(SourceEvent::Connected(_))));
+            let Some(SourceEvent::State(_, _, message)) = events.recv().await else { panic!("no state") };
+            assert_eq!(message, expected);
+        }
     }
 }

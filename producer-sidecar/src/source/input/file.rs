@@ -18,7 +18,7 @@ use super::dated::Dated;
 use super::pace::Pace;
 use super::reading::{Reading, fault, kind_of};
 use super::{READ_BYTES, unavailable};
-use crate::source::outlet::{Closed, Outlet};
+use crate::source::outlet::{Closed, Outlet, not_carried};
 use crate::source::{Ending, SourceError};
 
 /// How often a file that broke off is looked at for a change.
@@ -150,6 +150,7 @@ impl Player<'_> {
 
     async fn hand_on(&mut self, item: Item) -> Result<(), RoundEnd> {
         match item {
+            Item::LeftOut(codec) => self.outlet.leave_out(not_carried(&codec)),
             Item::Tracks(tracks) => {
                 // A further round goes on with the clocks of the one before: nothing is connected anew.
                 if self.tracks.as_ref() != Some(&tracks) {

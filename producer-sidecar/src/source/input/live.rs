@@ -14,7 +14,7 @@ use super::dated::Dated;
 use super::reading::Reading;
 use super::{READ_BYTES, unavailable};
 use crate::clock::Now;
-use crate::source::outlet::{Closed, Outlet};
+use crate::source::outlet::{Closed, Outlet, not_carried};
 
 use crate::source::{Ending, SourceError};
 
@@ -111,6 +111,7 @@ impl Live<'_> {
             match self.reading.next() {
                 Err(error) => return Ok(Err(error)),
                 Ok(None) => return Ok(Ok(())),
+                Ok(Some(Item::LeftOut(codec))) => self.outlet.leave_out(not_carried(&codec)),
                 Ok(Some(Item::Tracks(tracks))) => self.dated.connected(tracks, self.outlet).await?,
                 Ok(Some(Item::Sample(sample))) => self.sample(sample).await?,
             }

@@ -55,7 +55,10 @@ pub async fn run(
 ) -> Result<Ending, Closed> {
     let opening = open(source, audio, credentials, outlet.clock());
     match stop.run_until_cancelled(opening).await {
-        Some(Ok(playing)) => playing.run(outlet, stop).await,
+        Some(Ok(playing)) => {
+            outlet.leave_out(playing.left_out.clone());
+            playing.run(outlet, stop).await
+        }
         Some(Err(error)) => Ok(error.into()),
         None => Ok(Ending::Stopped),
     }
@@ -86,7 +89,15 @@ async fn open(
     connection.leave_reactor()?;
     let every = Duration::from_secs(seconds.max(SESSION_TIMEOUT_MIN)) / 2;
     let keep_alive = KeepAlive::new(every, clock.now().mono);
-    Ok(Playing { connection, player, datagrams, url: choice.url, clock, keep_alive })
+    Ok(Playing {
+        connection,
+        player,
+        datagrams,
+        url: choice.url,
+        left_out: choice.left_out,
+        clock,
+        keep_alive,
+    })
 }
 
 /// Sets all tracks up and starts them; gives the session's timeout in seconds.

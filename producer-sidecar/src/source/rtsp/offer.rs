@@ -8,6 +8,7 @@ use streamfleet_media::track::Codec;
 
 use super::connection::shown;
 use crate::source::SourceError;
+use crate::source::outlet::{G711_NOT_WANTED, not_carried};
 
 /// The media that are played, the video first.
 #[derive(Debug, PartialEq)]
@@ -17,6 +18,8 @@ pub(super) struct Choice {
     pub(super) base: String,
     /// What the whole is controlled by.
     pub(super) url: String,
+    /// Why the sound that is offered is not taken; empty where it is, or there is none.
+    pub(super) left_out: String,
 }
 
 impl Choice {
@@ -28,8 +31,20 @@ impl Choice {
         let headers = ["Content-Base", "Content-Location"].into_iter().filter_map(|name| answer.header(name));
         let base = headers.map(str::trim).find(|base| base.contains("://")).unwrap_or(url).to_owned();
         let url = resolve(&base, description.control.as_deref());
-        Ok(Self { offers: choose(description.offers, audio)?, base, url })
+        let left_out = left_out(&description.offers);
+        let offers = choose(description.offers, audio)?;
+        let has_sound = offers.iter().filter_map(Offer::codec).any(|codec| !codec.is_video());
+        Ok(Self { offers, base, url, left_out: left_out.filter(|_| !has_sound).unwrap_or_default() })
     }
+}
+
+/// Why the first sound that is offered would not be taken.
+fn left_out(offers: &[Offer]) -> Option<String> {
+    let sound = offers.iter().find(|offer| !offer.is_away && offer.media == "audio")?;
+    Some(match sound.codec() {
+        Some(_) => G711_NOT_WANTED.to_owned(),
+        None => not_carried(&sound.name()),
+    })
 }
 
 /// The first video that is carried, and the first sound that is carried and wanted.
@@ -124,6 +139,17 @@ mod tests {
         assert_eq!(chosen(&all, Audio::All).unwrap(), ["H.265", "pcmu"]);
         assert_eq!(chosen(&all, Audio::None).unwrap(), ["H.265"]);
         assert_eq!(chosen(AAC, Audio::Auto).unwrap(), ["AAC"], "sound alone");
+    }
+
+    #[test]
+    fn sound_that_is_not_taken_is_said() {
+        let of = |sound: &str| {
+            left_out(&Description::parse(format!("v=0\n{H264}{sound}").as_bytes()).unwrap().offers)
+        };
+        assert_eq!(of(PCMU).as_deref(), Some(G711_NOT_WANTED));
+        let opus = of("m=audio 0 RTP/AVP 98\na=rtpmap:98 opus/48000/2\n");
+        assert!(opus.as_deref().unwrap().contains("opus"), "{opus:?}");
+        assert_eq!(of(""), None);
     }
 
     #[test]

@@ -38,6 +38,8 @@ pub(super) struct Playing {
     pub(super) datagrams: Option<Datagrams>,
     /// What the session is named by in requests.
     pub(super) url: String,
+    /// Why sound that is offered is not taken; empty where it is.
+    pub(super) left_out: String,
     pub(super) clock: Clock,
     pub(super) keep_alive: KeepAlive,
 }
