@@ -155,41 +155,51 @@ impl Visit for About {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         match field.name() {
             "feed" | "stream" => self.feed = format!("{value:?}"),
-            "reason" | "state" => self.cause = format!("{}{value:?} ", self.cause),
+            "reason" | "state" => {
+                let between = if self.cause.is_empty() { "" } else { " " };
+                self.cause = format!("{}{between}{value:?}", self.cause);
+            }
             "message" => self.line = format!("{value:?}"),
             _ => {}
         }
     }
 }
 
+/// What tests have logged.
+#[cfg(test)]
+#[derive(Clone, Default)]
+pub(crate) struct Written(Arc<Mutex<Vec<u8>>>);
+
+#[cfg(test)]
+impl Written {
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.0.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
+    }
+}
+
+#[cfg(test)]
+impl std::io::Write for Written {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+impl<'a> tracing_subscriber::fmt::MakeWriter<'a> for Written {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
-
-    use tracing_subscriber::fmt::MakeWriter;
-
     use super::*;
-
-    #[derive(Clone, Default)]
-    struct Written(Arc<Mutex<Vec<u8>>>);
-
-    impl Write for Written {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().unwrap().write(bytes)
-        }
-
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
-
-    impl<'a> MakeWriter<'a> for Written {
-        type Writer = Self;
-
-        fn make_writer(&'a self) -> Self {
-            self.clone()
-        }
-    }
 
     fn trouble(feed: &str, reason: &str) {
         tracing::warn!(feed, reason, "Video was given up");
@@ -214,7 +224,7 @@ mod tests {
             assert_eq!(due, [("a".to_owned(), 4), ("a".to_owned(), 4), ("b".to_owned(), 4)]);
             assert!(quiet.due(later).is_empty(), "said once");
         });
-        let text = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
+        let text = written.text();
         let count = |what: &str| text.lines().filter(|line| line.contains(what)).count();
         assert_eq!((count("given up"), count("About no feed"), count("For debugging")), (3, 5, 5), "{text}");
     }
@@ -228,6 +238,20 @@ mod tests {
         assert_eq!([0, 1, 9, 10, 11].map(admits), [true, false, false, true, false]);
         let due = quiet.due(start + Duration::from_secs(20));
         assert_eq!(due.iter().map(|(_, count)| count.left_out).collect::<Vec<_>>(), [3]);
+    }
+
+    #[test]
+    fn the_cause_of_lines_that_were_left_out_has_no_blank_behind_it() {
+        let quiet = Quiet::default();
+        let lines = lines::layer().with_writer(Written::default).with_filter(quiet.clone());
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(lines), || {
+            for _ in 0..2 {
+                tracing::info!(feed = "a", state = ?Some(1), reason = ?Some(2), "Changed");
+            }
+        });
+        let causes: Vec<_> =
+            quiet.due(Instant::now() + QUIET_FOR).into_iter().map(|(kind, _)| kind.cause).collect();
+        assert_eq!(causes, ["Some(1) Some(2)"]);
     }
 
     struct NoCallsite;

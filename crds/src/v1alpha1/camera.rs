@@ -62,6 +62,7 @@ pub struct CameraSpec {
     #[serde(default)]
     #[x_kube(validation = Rule::new("!has(self.rtsp) || !self.rtsp.url.contains('@')").message("spec.source.rtsp.url must not hold a user name or password: put them into a Secret under the keys username and password, and name that in spec.credentialsRef.name (an at sign in the path is written %40)"))]
     #[x_kube(validation = Rule::new("!has(self.rtsp) || self.rtsp.url.contains('@') || self.rtsp.url.matches('^rtsps?://([A-Za-z0-9._-]+|\\\\[[0-9A-Fa-f:.]+\\\\])(:[0-9]{1,5})?([/?].*)?$')").message("spec.source.rtsp.url must be of the form rtsp://HOST[:PORT]/PATH or rtsps://HOST[:PORT]/PATH, for example rtsp://door.example:554/live"))]
+    #[x_kube(validation = Rule::new("!has(self.rtsp) || self.rtsp.transport != 'Udp' || !self.rtsp.url.startsWith('rtsps://')").message("spec.source.rtsp.transport cannot be Udp for an rtsps URL, since the datagrams would not be encrypted: use Tcp"))]
     #[x_kube(validation = Rule::new("!has(self.rtsp) || !has(self.rtsp.tls) || self.rtsp.url.startsWith('rtsps://')").message("spec.source.rtsp.tls is for rtsps URLs: remove it, or begin spec.source.rtsp.url with rtsps://"))]
     pub source: Source,
 

@@ -286,18 +286,25 @@ fn ingesting(upload: &UploadStatus, feed: &FeedStatus, facts: &Facts) -> Verdict
 }
 
 fn storing(upload: &UploadStatus, feed: &FeedStatus, facts: &Facts) -> (Reason, String) {
-    if facts.stored_at == StoredAt::Received {
-        return (
-            Reason::NotStored,
-            "Video reaches the stream, whose retention is 0: nothing is kept".to_owned(),
-        );
+    let keeps_nothing = facts.stored_at == StoredAt::Received;
+    match upload.reason {
+        UploadReason::Persisting if !keeps_nothing => {
+            (Reason::Persisting, "Fragments are stored as they come".to_owned())
+        }
+        UploadReason::CatchingUp if !keeps_nothing => {
+            // To ten seconds, so that the text does not change with each look.
+            let behind = feed.backlog.milliseconds.div_ceil(10_000) * 10;
+            (Reason::CatchingUp, format!("Video is stored, about {behind} seconds behind"))
+        }
+        UploadReason::Persisting | UploadReason::CatchingUp => {
+            (Reason::NotStored, "Video reaches the stream, whose retention is 0: nothing is kept".to_owned())
+        }
+        // Something is wrong by now, but not for so long that the camera is no longer recorded.
+        _ => {
+            let reason = if keeps_nothing { Reason::NotStored } else { Reason::Persisting };
+            (reason, stored_lately(facts, &upload_cause(upload)))
+        }
     }
-    if upload.reason == UploadReason::CatchingUp {
-        // To ten seconds, so that the text does not change with each look.
-        let behind = feed.backlog.milliseconds.div_ceil(10_000) * 10;
-        return (Reason::CatchingUp, format!("Video is stored, about {behind} seconds behind"));
-    }
-    (Reason::Persisting, "Fragments are stored as they come".to_owned())
 }
 
 /// `Ready`, and until when it holds by what was stored so far.

@@ -114,7 +114,7 @@ fn the_configuration_is_one_that_the_contract_accepts_and_names_no_secret() {
 fn what_camera_and_class_say_about_source_sound_and_buffer_reaches_the_producer() {
     let camera = camera(json!({
         "source": { "rtsp": {
-            "url": "rtsps://door.example/live", "transport": "Udp",
+            "url": "rtsps://door.example/live", "transport": "Tcp",
             "tls": { "caBundle": "CAMERA PEM", "insecureSkipVerify": false },
         } },
         "audio": "All",
@@ -135,7 +135,6 @@ fn what_camera_and_class_say_about_source_sound_and_buffer_reaches_the_producer(
     assert_eq!((spool.max_bytes, spool.mode), (2 << 30, SpoolMode::Journal));
     let feed = &configuration.feeds[0];
     let Source::Rtsp(rtsp) = &feed.source else { panic!("{:?}", feed.source) };
-    assert_eq!(rtsp.transport, RtspTransport::Udp);
     assert_eq!(rtsp.tls.as_ref().unwrap().ca_file.as_deref(), Some("/etc/streamfleet/camera-ca.crt"));
     assert_eq!((feed.audio, feed.stream.retention_hours), (Audio::All, Some(24)));
     assert_eq!(feed.stream.role_arn, producer.role_arn);
@@ -164,6 +163,9 @@ fn a_file_is_mounted_read_only_and_a_test_pattern_needs_nothing() {
     assert_eq!((file.path.as_str(), file.repeat), ("/var/lib/streamfleet/input/a/door.mp4", true));
     let mounts = pod.containers[0].volume_mounts.as_ref().unwrap();
     assert_eq!(mounts.iter().find(|mount| mount.name == "input").unwrap().read_only, Some(true));
+    let udp = json!({ "source": { "rtsp": { "url": "rtsp://door.example/live", "transport": "Udp" } } });
+    let Source::Rtsp(rtsp) = source_of(udp).0 else { panic!() };
+    assert_eq!(rtsp.transport, RtspTransport::Udp);
     let (source, pod) = source_of(json!({ "source": { "testPattern": {} } }));
     assert_eq!(source, Source::TestPattern(TestPattern::default()));
     assert_eq!(pod.volumes.unwrap().len(), 1);
@@ -356,6 +358,7 @@ fn each_state_of_a_feed_shows_how_far_the_chain_holds() {
     let table = [
         (STREAMING, STORING, "TTTTTT", "Recording"),
         (STREAMING, (UploadState::Storing, U::CatchingUp), "TTTTTT", "CatchingUp"),
+        (STREAMING, (UploadState::Storing, U::EndpointUnreachable), "TTTTTT", "Recording"),
         (STREAMING, (UploadState::Waiting, U::Opening), "TTTTFF", "Opening"),
         (STREAMING, upload(U::AwsCredentialsRefused), "TTTTFF", "AwsCredentialsRefused"),
         (STREAMING, upload(U::StreamHeldElsewhere), "TTTTFF", "StreamHeldElsewhere"),
@@ -395,6 +398,19 @@ fn the_state_in_words_says_what_is_wrong_and_since_when() {
     assert_eq!(unreachable, "Camera unreachable since 2027-01-15T07:59:55Z");
     let refused = words(STREAMING, (UploadState::Failed, UploadReason::AwsCredentialsRefused));
     assert_eq!(refused, "AWS refuses the credentials since 2027-01-15T07:59:56Z");
+}
+
+#[test]
+fn a_camera_that_was_recorded_a_moment_ago_says_what_is_wrong_by_now() {
+    let mut feed = feed(STREAMING, (UploadState::Storing, UploadReason::EndpointUnreachable));
+    feed.upload.message = "no route to host".to_owned();
+    let status = look(&CameraStatus::default(), &Situation::Fed(Box::new(feed))).status;
+    for type_ in ["Ingesting", "Ready"] {
+        let condition = find_condition(&status.conditions, type_).unwrap();
+        assert_eq!(condition.status, "True");
+        let text = &condition.message;
+        assert!(text.contains("within the last 30 s") && text.contains("no route to host"), "{text}");
+    }
 }
 
 #[test]

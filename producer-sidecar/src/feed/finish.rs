@@ -39,6 +39,7 @@ impl Driver {
         }
         for (start_ms, end_ms) in lost {
             self.ctx.record.gap(start_ms, end_ms, reason, "");
+            self.tell_gap(start_ms, end_ms, reason, "");
         }
         tracing::warn!(
             feed = self.feed.name,

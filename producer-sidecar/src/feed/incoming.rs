@@ -68,14 +68,9 @@ impl Driver {
                 IntakeEvent::Unit(unit, codec, read_at) => self.keep(unit, &codec, read_at, now),
                 IntakeEvent::Lost { start_ms, end_ms, packets } => {
                     self.ctx.metrics.lost_packets(packets.into());
-                    tracing::warn!(
-                        feed = self.feed.name,
-                        packets,
-                        start_ms,
-                        end_ms,
-                        "Packets were lost on the way"
-                    );
+                    tracing::debug!(feed = self.feed.name, packets, "Packets were lost on the way");
                     self.ctx.record.gap(start_ms, end_ms, GapReason::PacketLoss, "");
+                    self.tell_gap(start_ms, end_ms, GapReason::PacketLoss, "");
                 }
                 IntakeEvent::Dropped(why) => self.ctx.metrics.dropped(dropped_word(why), 1),
                 IntakeEvent::ClockJumped => {
@@ -112,7 +107,9 @@ impl Driver {
                 if let Some(completed) = completed {
                     self.session.handle(Input::Completed(completed), now);
                 }
-                self.ctx.record.close_gaps(time_ms);
+                for gap in self.ctx.record.close_gaps(time_ms) {
+                    self.tell_gap(gap.start_ms, time_ms, gap.reason, &gap.detail);
+                }
                 self.note_codec(codec);
                 let tracks = tracks_of(codec);
                 self.session

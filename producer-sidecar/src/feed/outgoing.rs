@@ -165,7 +165,7 @@ pub(super) fn tracks_of(codec: &CodecParameters) -> TrackSet {
 /// What status calls a group that is longer than a fragment may be.
 pub(super) fn limit_detail(limit: Limit) -> &'static str {
     match limit {
-        Limit::Duration => "4002 key frames are more than 20 s apart",
-        Limit::Size => "4001 a group of pictures is larger than 50 MB",
+        Limit::Duration => "error 4002: key frames are more than 20 s apart",
+        Limit::Size => "error 4001: a group of pictures is larger than 50 MB",
     }
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use streamfleet_contract::GapReason;
+use streamfleet_contract::{Gap, GapReason};
 
 use super::gaps::{Counted, GapLog};
 use crate::board::Post;
@@ -72,10 +72,15 @@ impl Record {
         counted.iter().any(|counted| counted.is_new)
     }
 
-    /// From here on pictures are stored again.
-    pub fn close_gaps(&self, end_ms: i64) {
-        let counted = self.book.lock().close(end_ms);
+    /// From here on pictures are stored again. Gives the gaps that end here.
+    pub fn close_gaps(&self, end_ms: i64) -> Vec<Gap> {
+        let mut log = self.book.lock();
+        let counted = log.close(end_ms);
+        let newest = if counted.is_empty() { Vec::new() } else { log.to_vec() };
+        drop(log);
+        let closed = newest.into_iter().rev().take(counted.len()).rev().collect();
         self.count(&counted);
+        closed
     }
 
     /// So much time has passed, by which open gaps have become longer.

@@ -24,7 +24,7 @@ impl Driver {
             Report::Acknowledged(kind, error, latency) => {
                 self.ctx.metrics.acknowledged(word(&kind));
                 if let Some(error) = error {
-                    self.ctx.metrics.error(&error_word(&error));
+                    self.ctx.metrics.error(&error_word(error));
                 }
                 let frees = match kind {
                     AckKind::Persisted => true,
@@ -47,15 +47,7 @@ impl Driver {
             }
             Report::Gap { start_ms, end_ms, reason, detail } => {
                 self.ctx.record.gap(start_ms, end_ms, reason, &detail);
-                let length_ms = end_ms - start_ms;
-                tracing::warn!(
-                    feed = self.feed.name,
-                    ?reason,
-                    detail,
-                    start_ms,
-                    length_ms,
-                    "Video was given up"
-                );
+                self.tell_gap(start_ms, end_ms, reason, &detail);
             }
             Report::GapBegan { start_ms } => {
                 tracing::warn!(feed = self.feed.name, start_ms, "Video is given up for want of room");
@@ -68,7 +60,7 @@ impl Driver {
             Report::Trouble(reason, message) => {
                 let is_news = self.trouble.as_ref().is_none_or(|(before, _)| *before != reason);
                 if is_news && reason == UploadReason::Opening {
-                    tracing::info!(feed = self.feed.name, detail = message, "A session is opened anew");
+                    tracing::info!(feed = self.feed.name, detail = message, "Another session is tried");
                 } else if is_news {
                     tracing::warn!(
                         feed = self.feed.name,
@@ -81,6 +73,21 @@ impl Driver {
                 self.judge(now);
             }
         }
+    }
+
+    /// A line for a gap that has an end.
+    pub(super) fn tell_gap(&self, start_ms: i64, end_ms: i64, reason: GapReason, detail: &str) {
+        let (start, end) = (date(start_ms), date(end_ms));
+        let seconds = Duration::from_millis((end_ms - start_ms).max(0).unsigned_abs()).as_secs_f64();
+        tracing::warn!(
+            feed = self.feed.name,
+            ?reason,
+            detail,
+            start,
+            end,
+            seconds,
+            "A gap: this video is not stored"
+        );
     }
 
     pub(super) fn note_source_state(
@@ -104,11 +111,19 @@ impl Driver {
             return;
         }
         match state {
+            SourceState::Failed if reason == SourceReason::Ended => {
+                tracing::info!(feed = self.feed.name, "The file has come to its end");
+            }
             SourceState::Failed => {
                 tracing::warn!(feed = self.feed.name, ?reason, detail = message, "Camera does not stream");
             }
             SourceState::Connecting => tracing::debug!(feed = self.feed.name, "Camera is being connected"),
-            SourceState::Streaming => tracing::info!(feed = self.feed.name, "Camera streams"),
+            SourceState::Streaming if message.is_empty() => {
+                tracing::info!(feed = self.feed.name, "Camera streams");
+            }
+            SourceState::Streaming => {
+                tracing::warn!(feed = self.feed.name, detail = message, "Camera streams")
+            }
         }
         self.judge(now);
     }
@@ -135,8 +150,9 @@ impl Driver {
     pub(super) fn judge(&mut self, now: Now) {
         self.judged_at = now.mono;
         let (gops, backlog_ms) = self.session.backlog();
+        let behind_ms = self.session.behind_ms();
         let usual_ms = BACKLOG_USUAL_MS + i64::from(self.feed.fragment.target_seconds) * 2_000;
-        self.share_uplink(backlog_ms > usual_ms);
+        self.share_uplink(behind_ms > usual_ms);
         let (state, reason, message) = judge(&Evidence {
             now: now.mono,
             pictures_since: self.pictures_since,
@@ -144,8 +160,9 @@ impl Driver {
             last_stored: self.last_stored,
             offline_after: Duration::from_secs(u64::from(self.feed.offline_after_seconds)),
             something_waits: gops > 0,
-            backlog_ms,
-            backlog_usual_ms: usual_ms,
+            span_ms: backlog_ms,
+            behind_ms,
+            behind_usual_ms: usual_ms,
             accepted: self.session.is_accepted(),
             trouble: self.trouble.clone(),
         });
@@ -191,6 +208,11 @@ fn set_upload(
     changed
 }
 
+/// As in RFC 3339; the number where it is no date.
+fn date(ms: i64) -> String {
+    jiff::Timestamp::from_millisecond(ms).map_or_else(|_| ms.to_string(), |time| time.to_string())
+}
+
 fn word(kind: &AckKind) -> &'static str {
     match kind {
         AckKind::Buffering => "buffering",
@@ -204,7 +226,7 @@ fn word(kind: &AckKind) -> &'static str {
 }
 
 /// The error's id, where it is one that the service documents: labels are bounded.
-fn error_word(error: &ErrorId) -> String {
+fn error_word(error: ErrorId) -> String {
     match error {
         ErrorId::Other(_) => "unknown".to_owned(),
         known => known.code().to_string(),

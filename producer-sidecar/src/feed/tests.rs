@@ -299,3 +299,28 @@ async fn a_gap_is_counted_while_it_lasts() {
     driver.note_progress(now);
     assert!((world.metric("gap_seconds_total") - 8.0).abs() < 0.01);
 }
+
+#[tokio::test]
+async fn a_gap_that_ends_is_one_line_in_the_log_with_its_times_and_its_reason() {
+    let written = crate::logging::Written::default();
+    let lines = tracing_subscriber::fmt().with_writer(written.clone()).with_ansi(false).finish();
+    let _guard = tracing::subscriber::set_default(lines);
+    let world = World::new("line", 10 << 20);
+    let mut driver = world.driver(|_| {}).await;
+    driver.take_groups(0..2).await;
+    let failed = SourceEvent::State(SourceState::Failed, SourceReason::Disconnected, String::new());
+    driver.on_source(failed, driver.ctx.clock.now());
+    driver.take_groups(5..7).await;
+    let text = written.text();
+    let lines: Vec<_> = text.lines().filter(|line| line.contains("A gap")).collect();
+    assert_eq!(lines.len(), 1, "{text}");
+    for wanted in [
+        "WARN",
+        "CameraLost",
+        "start=\"2023-11-14T22:13:21.9Z\"",
+        "end=\"2023-11-14T22:13:25Z\"",
+        "seconds=3.1",
+    ] {
+        assert!(lines[0].contains(wanted), "{wanted}: {}", lines[0]);
+    }
+}

@@ -301,6 +301,11 @@ impl Session {
         (self.queue.len(), self.queue.span_ms())
     }
 
+    /// For how long the oldest whole group that is not stored waits, in milliseconds of the video that came since.
+    pub fn behind_ms(&self) -> i64 {
+        self.queue.behind_ms()
+    }
+
     /// Bytes that are in memory only until the spool has them.
     pub fn storing_bytes(&self) -> u64 {
         self.storing_bytes
@@ -370,6 +375,13 @@ impl Session {
             }
             Ending::Refused(refusal, message) => {
                 let reason = self.refusal_reason(refusal, now);
+                let message = if refusal == Refusal::ConnectionLimit {
+                    format!(
+                        "the service refuses the session, because another connection holds the stream: {message}"
+                    )
+                } else {
+                    message
+                };
                 self.trouble(reason, message);
                 self.end_attempt(Some(Cause::Refused(refusal)), now);
             }

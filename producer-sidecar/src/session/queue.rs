@@ -213,6 +213,16 @@ impl Queue {
         }
     }
 
+    /// The time from the end of the oldest whole group that is not stored to the newest picture: one that still comes
+    /// keeps nobody waiting.
+    pub fn behind_ms(&self) -> i64 {
+        let oldest = self.gops.iter().find(|gop| gop.complete && gop.place != Place::Stored);
+        match (oldest, self.gops.back()) {
+            (Some(oldest), Some(newest)) => (newest.last_ms - oldest.end_ms).max(0),
+            _ => 0,
+        }
+    }
+
     /// The latest time of the newest group.
     pub fn newest_ms(&self) -> Option<i64> {
         self.gops.back().map(|gop| gop.last_ms)

@@ -67,6 +67,11 @@ fn refused() -> Vec<Refused> {
             &["spec.source.rtsp.tls is for rtsps URLs", "begin spec.source.rtsp.url with rtsps://"],
         ),
         Refused::new(
+            "datagrams beside TLS",
+            sourced(json!({ "rtsp": { "url": "rtsps://door.example/live", "transport": "Udp" } })),
+            &["spec.source.rtsp.transport cannot be Udp for an rtsps URL", "use Tcp"],
+        ),
+        Refused::new(
             "a transport that does not exist",
             sourced(json!({ "rtsp": { "url": good, "transport": "Multicast" } })),
             &["spec.source.rtsp.transport", "Tcp", "Udp"],

@@ -308,6 +308,11 @@ fn a_stream_held_by_another_is_said_only_after_forty_five_seconds() {
         };
         let refused = Ending::Refused(Refusal::ConnectionLimit, "held".to_owned());
         scene.handle(Input::Closed(id, refused));
+        let tells = |output: &Output| match output {
+            Output::Report(Report::Trouble(_, message)) => message.contains("another connection holds"),
+            _ => false,
+        };
+        assert!(scene.outputs.iter().any(tells), "the message says so from the first");
         said.push((scene.now.mono, scene.troubles()[0]));
     }
     let first = said[0].0;
