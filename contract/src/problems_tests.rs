@@ -72,8 +72,7 @@ fn every_field_is_written_as_it_was_read() {
 
 #[test]
 fn each_fault_is_said_once_and_names_its_field() {
-    let feed = "/feeds/0";
-    let long = "x".repeat(300);
+    let (feed, long) = ("/feeds/0", "x".repeat(300));
     let tags =
         |count: usize| (0..count).map(|n| (format!("t{n}"), json!("v"))).collect::<serde_json::Map<_, _>>();
     let cases: Vec<(&str, Value, &str)> = vec![

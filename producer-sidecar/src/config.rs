@@ -105,7 +105,7 @@ fn shown(path: &serde_ignored::Path<'_>) -> String {
     match path {
         Path::Root => String::new(),
         Path::Seq { parent, index } => format!("{}[{index}]", shown(parent)),
-        Path::Map { parent, key } if matches!(parent, Path::Root) => key.clone(),
+        Path::Map { parent: Path::Root, key } => key.clone(),
         Path::Map { parent, key } => format!("{}.{key}", shown(parent)),
         Path::Some { parent } | Path::NewtypeStruct { parent } | Path::NewtypeVariant { parent } => {
             shown(parent)
@@ -269,8 +269,8 @@ feeds:
         ) + "  audi: All\n";
         assert_eq!(parse(&text).unwrap().unknown, ["process.spool.size", "new", "feeds[0].audi"]);
         assert_eq!(parse(GOOD).unwrap().unknown, [] as [&str; 0]);
-        let many: String = (0..1_000).map(|n| format!("x{n}: 1\n")).collect();
-        assert_eq!(parse(&format!("{many}{GOOD}")).unwrap().unknown.len(), UNKNOWN_MAX);
+        let many = (0..1_000).map(|n| format!("x{n}: 1")).collect::<Vec<_>>().join("\n");
+        assert_eq!(parse(&format!("{many}\n{GOOD}")).unwrap().unknown.len(), UNKNOWN_MAX);
     }
 
     #[test]

@@ -233,11 +233,11 @@ async fn what_the_vendors_producer_uploads_of_a_second_camera_comes_back_frame_b
 fn feeds(camera: &Camera, service: &Service, arn: String) -> contract::Configuration {
     let source = contract::Source::Rtsp(contract::RtspSource::new(camera.url()));
     let mut stream = contract::Stream::new(arn, REGION);
-    stream.endpoint = service.https.clone();
+    stream.endpoint.clone_from(&service.https);
     stream.ca_file = Some(service.ca().display().to_string());
     let mut feed = contract::Feed::new("foreign", source, stream);
-    feed.name = "tests/foreign".to_owned();
-    feed.revision = "1".to_owned();
+    "tests/foreign".clone_into(&mut feed.name);
+    "1".clone_into(&mut feed.revision);
     contract::Configuration {
         schema_version: contract::SCHEMA_VERSION,
         process: contract::Process::default(),

@@ -122,7 +122,7 @@ impl Driver {
                 tracing::info!(feed = self.feed.name, "Camera streams");
             }
             SourceState::Streaming => {
-                tracing::warn!(feed = self.feed.name, detail = message, "Camera streams")
+                tracing::warn!(feed = self.feed.name, detail = message, "Camera streams");
             }
         }
         self.judge(now);

@@ -165,7 +165,8 @@ impl Uploader {
         sent: &Arc<AtomicU64>,
     ) -> Result<Ending, Judgement> {
         let held = self.credentials().await?;
-        let outcome = self.run_as(id, &held, chunks, events, sent).await;
+        let exchange = Exchange { uploader: self, id, events, sent };
+        let outcome = self.run_as(exchange, &held, chunks).await;
         if let Err(Judgement { refusal: Refusal::CredentialsRefused, .. }) = &outcome {
             self.refused(&held).await;
         }
@@ -193,11 +194,9 @@ impl Uploader {
 
     async fn run_as(
         &self,
-        id: SessionId,
+        exchange: Exchange<'_>,
         held: &Held,
         chunks: mpsc::Receiver<Chunk>,
-        events: &mpsc::Sender<(SessionId, UploadEvent)>,
-        sent: &Arc<AtomicU64>,
     ) -> Result<Ending, Judgement> {
         let endpoint = self.data_endpoint(held).await?;
         let address =
@@ -209,10 +208,9 @@ impl Uploader {
         let connecting = self.shared.network.connect(&address, self.stream.ca_file.as_deref());
         let socket =
             Box::pin(connecting).await.map_err(|error| aws::unreachable_endpoint(&error.to_string()))?;
-        let exchange = Exchange { uploader: self, id, events, sent };
         tokio::select! {
             ending = exchange.run(socket, request) => ending,
-            never = self.watch_credentials(id, held, events) => match never {},
+            never = self.watch_credentials(exchange.id, held, exchange.events) => match never {},
         }
     }
 

@@ -275,9 +275,10 @@ mod tests {
         let port = listener.local_addr().unwrap().port();
         let (near, far) = tokio::join!(tcp("127.0.0.1", port), listener.accept());
         let (near, _far) = (near.unwrap(), far.unwrap());
+        let bytes = vec![0; 64 << 10];
         let mut taken = 0;
         while let Ok(Ok(())) = timeout(Duration::from_millis(300), near.writable()).await {
-            taken += near.try_write(&[0; 64 << 10]).unwrap_or(0);
+            taken += near.try_write(&bytes).unwrap_or(0);
         }
         assert!(taken < 1 << 20, "{taken} bytes");
     }

@@ -69,9 +69,9 @@ fn list(holes: &[Hole]) -> String {
 
 /// Gaps with an end that were not recovered, in order; those that are at most a picture apart are one.
 fn joined(gaps: &[Gap], period_ms: f64) -> Vec<Hole> {
-    let lost = gaps.iter().filter(|gap| !gap.recovered);
+    let kept = gaps.iter().filter(|gap| !gap.recovered);
     let mut all: Vec<Hole> =
-        lost.filter_map(|gap| Some(Hole { start_ms: gap.start_ms, end_ms: gap.end_ms? })).collect();
+        kept.filter_map(|gap| Some(Hole { start_ms: gap.start_ms, end_ms: gap.end_ms? })).collect();
     all.sort_by_key(|gap| gap.start_ms);
     let mut whole: Vec<Hole> = Vec::new();
     for gap in all {

@@ -22,48 +22,24 @@ impl Refused {
     }
 }
 
-fn refused() -> Vec<Refused> {
-    let reference = json!({ "streamRef": { "name": "yard" } });
-    let stream = |more| stream("refused", "standard", &more);
-    let camera = |url, more| camera("refused", url, more);
-    let mut both = reference.clone();
-    both["streamTemplate"] = json!({ "spec": { "streamClassName": "standard" } });
-    let mut without_source = camera("", &reference);
-    without_source["spec"] = reference.clone();
-    let good = "rtsp://door.example/live";
+const GOOD_URL: &str = "rtsp://door.example/live";
+
+/// Sources, which have rules between their fields.
+fn refused_sources() -> Vec<Refused> {
     let sourced = |source: Value| {
-        let mut object = camera(good, &reference);
+        let mut object = camera("refused", GOOD_URL, &json!({ "streamRef": { "name": "yard" } }));
         object["spec"]["source"] = source;
         object
     };
-    let user_info = format!("rtsp://admin:{URL_PASSWORD}@door.example/live");
-    let one_stream = &["set exactly one of spec.streamRef", "spec.streamTemplate"];
     vec![
         Refused::new(
-            "no source",
-            without_source,
-            &["spec.source", "set spec.source.rtsp.url, for example rtsp://"],
-        ),
-        Refused::new("both streamRef and streamTemplate", camera(good, &both), one_stream),
-        Refused::new("neither streamRef nor streamTemplate", camera(good, &json!({})), one_stream),
-        Refused {
-            what: "a URL with user information",
-            object: camera(&user_info, &reference),
-            says: &[
-                "spec.source.rtsp.url must not hold a user name or password",
-                "Secret",
-                "spec.credentialsRef.name",
-            ],
-            conceals: &[URL_PASSWORD, "admin"],
-        },
-        Refused::new(
             "two sources",
-            sourced(json!({ "rtsp": { "url": good }, "testPattern": {} })),
+            sourced(json!({ "rtsp": { "url": GOOD_URL }, "testPattern": {} })),
             &["spec.source must name exactly one kind of source, rtsp, file, testPattern or container"],
         ),
         Refused::new(
             "TLS settings for a URL without TLS",
-            sourced(json!({ "rtsp": { "url": good, "tls": { "insecureSkipVerify": true } } })),
+            sourced(json!({ "rtsp": { "url": GOOD_URL, "tls": { "insecureSkipVerify": true } } })),
             &["spec.source.rtsp.tls is for rtsps URLs", "begin spec.source.rtsp.url with rtsps://"],
         ),
         Refused::new(
@@ -73,7 +49,7 @@ fn refused() -> Vec<Refused> {
         ),
         Refused::new(
             "a transport that does not exist",
-            sourced(json!({ "rtsp": { "url": good, "transport": "Multicast" } })),
+            sourced(json!({ "rtsp": { "url": GOOD_URL, "transport": "Multicast" } })),
             &["spec.source.rtsp.transport", "Tcp", "Udp"],
         ),
         Refused::new(
@@ -95,6 +71,38 @@ fn refused() -> Vec<Refused> {
             },
             &["spec.credentialsRef is for cameras that are read over RTSP"],
         ),
+    ]
+}
+
+fn refused() -> Vec<Refused> {
+    let reference = json!({ "streamRef": { "name": "yard" } });
+    let stream = |more| stream("refused", "standard", &more);
+    let camera = |url, more| camera("refused", url, more);
+    let mut both = reference.clone();
+    both["streamTemplate"] = json!({ "spec": { "streamClassName": "standard" } });
+    let mut without_source = camera("", &reference);
+    without_source["spec"] = reference.clone();
+    let good = GOOD_URL;
+    let user_info = format!("rtsp://admin:{URL_PASSWORD}@door.example/live");
+    let one_stream = &["set exactly one of spec.streamRef", "spec.streamTemplate"];
+    vec![
+        Refused::new(
+            "no source",
+            without_source,
+            &["spec.source", "set spec.source.rtsp.url, for example rtsp://"],
+        ),
+        Refused::new("both streamRef and streamTemplate", camera(good, &both), one_stream),
+        Refused::new("neither streamRef nor streamTemplate", camera(good, &json!({})), one_stream),
+        Refused {
+            what: "a URL with user information",
+            object: camera(&user_info, &reference),
+            says: &[
+                "spec.source.rtsp.url must not hold a user name or password",
+                "Secret",
+                "spec.credentialsRef.name",
+            ],
+            conceals: &[URL_PASSWORD, "admin"],
+        },
         Refused::new(
             "retention -1",
             stream(json!({ "retentionHours": -1 })),
@@ -158,7 +166,7 @@ async fn refused_at_apply_with_the_field_and_what_to_do() -> Result<()> {
     // No operator may put its finalizer on what is made here: nobody would take it off.
     let (cluster, _client, _lock) = claim_cluster().await?;
     let namespace = cluster.namespace("e2e-refused").await?;
-    for Refused { what, object, says, conceals } in refused() {
+    for Refused { what, object, says, conceals } in refused().into_iter().chain(refused_sources()) {
         let reply = apply(&cluster, &namespace.name, &[object]).await?;
         ensure!(!reply.success, "{what} was accepted: {}", reply.output);
         for text in says {

@@ -1,11 +1,11 @@
 //! From a source's samples to access units in the order in which they are stored: pure.
 //!
 //! - **Time.** Samples are placed on the feed's timeline ([`streamfleet_media::timeline`]).
-//! - **Tracks.** One video and one audio track are carried, which the settings choose ([`select`]). Sound without video is
+//! - **Tracks.** One video and one audio track are carried, which the settings choose (`select`). Sound without video is
 //!   cut by time: a piece of sound is a key where a fragment's target length has passed.
 //! - **Order.** Pictures stay in the order of decoding. Sound goes between them by time: a piece is given out before the
 //!   first picture that is later, and a key frame waits up to [`SOUND_WAIT`] for the sound before it. So when a
-//!   fragment begins, no block before it is as late as its own time ([`queues`]).
+//!   fragment begins, no block before it is as late as its own time (`queues`).
 //! - **What cannot be decoded** is dropped and counted: what comes before the first key frame or while a needed key frame
 //!   is lost, and leading pictures of a random access picture that refer to what is before it, or are shown before
 //!   it. Those are dropped at *every* such picture, not only at the first: each may begin a fragment, now or when what
@@ -90,7 +90,7 @@ pub enum IntakeEvent {
     Dropped(Dropped),
     /// The camera's media clock has jumped.
     ClockJumped,
-    /// The parameters change too often (true), or do no more (false): see [`changes`].
+    /// The parameters change too often (true), or do no more (false): see `changes`.
     Unstable(bool),
     /// The sound is stored, but the service's HLS cannot play it. Once for each connection.
     UnplayableSound(Codec),

@@ -102,8 +102,8 @@ async fn what_a_camera_answers_is_told_apart() {
 #[tokio::test]
 async fn a_session_that_is_set_up_and_not_played_is_given_back() {
     let full = "453 Not Enough Bandwidth";
-    let list = [(DESCRIBED, H264), (SET_UP, ""), (full, ""), ("200 OK", "")];
-    let (busy, requests) = refusal_of(&list, None).await;
+    let answers = [(DESCRIBED, H264), (SET_UP, ""), (full, ""), ("200 OK", "")];
+    let (busy, requests) = refusal_of(&answers, None).await;
     assert_eq!(busy.reason, SourceReason::ServerBusy);
     let last = requests.last().unwrap();
     assert!(last.starts_with("TEARDOWN ") && header(last, "Session") == Some("abc"), "{last}");
