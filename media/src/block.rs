@@ -9,26 +9,12 @@ use bytes::{Bytes, BytesMut};
 /// memory. As large as what allocators give back to the kernel at once.
 pub const BLOCK_BYTES: usize = 128 << 10;
 
-/// Groups smaller than a block get blocks of their size, in steps of this: memory that was used before counts as taken
-/// whether it is written to again or not.
-const STEP_BYTES: usize = 16 << 10;
-
 /// Bytes that are gathered at the end of a block. It reads as what has been gathered since [`Block::take`].
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Block {
     bytes: BytesMut,
     /// Something was taken that lies in the same block.
     is_used: bool,
-    /// Bytes that were taken since [`Block::begin`].
-    group: usize,
-    /// How many are to be expected of a group, by the one before.
-    usual: usize,
-}
-
-impl Default for Block {
-    fn default() -> Self {
-        Self { bytes: BytesMut::new(), is_used: false, group: 0, usual: BLOCK_BYTES }
-    }
 }
 
 impl Block {
@@ -41,12 +27,8 @@ impl Block {
 
     /// Goes on in a new block with room for `more` bytes, unless this one is new.
     pub fn begin(&mut self, more: usize) {
-        if self.group > 0 {
-            self.usual = self.group + self.group / 8;
-            self.group = 0;
-        }
         if self.is_used {
-            self.move_on(more.max(self.usual.saturating_sub(self.bytes.len()).min(BLOCK_BYTES)));
+            self.move_on(more);
         } else {
             self.make_room(more);
         }
@@ -62,9 +44,7 @@ impl Block {
     }
 
     fn move_on(&mut self, more: usize) {
-        let room = self.bytes.len() + more;
-        let is_large = room.max(self.usual) >= BLOCK_BYTES;
-        let room = room.next_multiple_of(if is_large { BLOCK_BYTES } else { STEP_BYTES });
+        let room = (self.bytes.len() + more).next_multiple_of(BLOCK_BYTES);
         let mut larger = BytesMut::with_capacity(room);
         larger.extend_from_slice(&self.bytes);
         self.bytes = larger;
@@ -79,7 +59,6 @@ impl Block {
     /// What has been gathered; the next begins behind it.
     pub fn take(&mut self) -> Bytes {
         self.is_used |= !self.bytes.is_empty();
-        self.group += self.bytes.len();
         self.bytes.split().freeze()
     }
 }
@@ -157,22 +136,6 @@ mod tests {
         assert!(
             !first.as_ptr_range().contains(&second.as_ptr()) && first.as_ptr_range().end != second.as_ptr()
         );
-    }
-
-    #[test]
-    fn small_groups_have_blocks_of_their_size() {
-        let mut block = Block::default();
-        let mut room = Vec::new();
-        for _ in 0..3 {
-            block.begin(5_000);
-            room.push(block.bytes.capacity());
-            for _ in 0..20 {
-                block.extend(&[1; 2_000]);
-                assert_eq!(block.take().len(), 2_000);
-            }
-        }
-        // Of the first nothing is known; the others take 45,000 bytes.
-        assert_eq!(room, [BLOCK_BYTES, 3 * STEP_BYTES, 3 * STEP_BYTES]);
     }
 
     #[test]
