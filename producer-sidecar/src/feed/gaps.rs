@@ -107,6 +107,10 @@ impl GapLog {
         self.version += 1;
         let mut recovered = 0;
         for kept in self.gaps.iter_mut().rev() {
+            // What never came, or came incomplete, cannot be stored: what overlaps it is something else.
+            if matches!(kept.gap.reason, GapReason::CameraLost | GapReason::PacketLoss) {
+                continue;
+            }
             let Some(end) = kept.gap.end_ms else { continue };
             let common = end.min(end_ms) - kept.gap.start_ms.max(start_ms);
             if common > 0 {
@@ -265,6 +269,16 @@ mod tests {
         assert_eq!(log.recover(2_000, 4_000), 2_000);
         assert!(log.to_vec()[0].recovered);
         assert_eq!(log.recover(9_000, 10_000), 0);
+    }
+
+    #[test]
+    fn what_never_came_is_not_stored_after_all() {
+        let mut log = GapLog::default();
+        for reason in [GapReason::CameraLost, GapReason::PacketLoss] {
+            log.record(0, 2_000, reason, "");
+            assert_eq!(log.recover(0, 2_000), 0);
+        }
+        assert!(log.to_vec().iter().all(|gap| !gap.recovered));
     }
 
     #[test]
