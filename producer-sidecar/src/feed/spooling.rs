@@ -158,13 +158,6 @@ impl Driver {
                 "A file of the spool cannot be used and is left alone"
             );
         }
-        for file in &recovered.damaged {
-            tracing::error!(
-                feed = self.feed.name,
-                file,
-                "A file of the spool is damaged: what is behind is lost"
-            );
-        }
         for (start_ms, end_ms) in recovered.replaced {
             tracing::warn!(
                 feed = self.feed.name,

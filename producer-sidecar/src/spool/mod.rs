@@ -206,8 +206,6 @@ pub struct Recovered {
     pub floor_ms: Option<i64>,
     /// Files that could not be used.
     pub unusable: Vec<String>,
-    /// Files that are damaged in the middle.
-    pub damaged: Vec<String>,
     /// Stretches of video of this feed that wait for another stream than the one that it is fed to now.
     pub replaced: Vec<(i64, i64)>,
 }
@@ -219,7 +217,6 @@ impl Recovered {
             last_id: replayed.last_id(),
             floor_ms: replayed.floor_ms(),
             unusable: replayed.unusable.clone(),
-            damaged: replayed.damaged.clone(),
             replaced: set_aside,
         }
     }

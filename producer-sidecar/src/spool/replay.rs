@@ -17,8 +17,6 @@ pub struct Replayed {
     pub next_sequence: u64,
     /// Files that cannot be used: of another feed, another format, or damaged at their beginning. They stay.
     pub unusable: Vec<String>,
-    /// Segments that are damaged in the middle, and where: what is behind that is lost.
-    pub damaged: Vec<String>,
 }
 
 /// A segment with what is in it.
@@ -80,13 +78,7 @@ pub fn replay(path: &Path, owner: &Owner) -> std::io::Result<Replayed> {
     for (sequence, path) in files {
         // Only the last write of a process can be torn, and that is in the newest.
         match scan_file(&path, owner, newest == Some(sequence)) {
-            Ok(Scanned { bytes, groups, damaged_at }) => {
-                // The last write of a process may be torn: that is no damage.
-                if let Some(at) = damaged_at.filter(|_| newest != Some(sequence)) {
-                    replayed.damaged.push(format!("{} at byte {at} of {bytes}", path.display()));
-                }
-                replayed.segments.push(FoundSegment { sequence, bytes, groups });
-            }
+            Ok((bytes, groups)) => replayed.segments.push(FoundSegment { sequence, bytes, groups }),
             Err(ScanFault::Segment(SpoolError::Truncated)) => {
                 // Its header was being written: it holds nothing yet.
                 fs::remove_file(&path)?;
@@ -99,7 +91,7 @@ pub fn replay(path: &Path, owner: &Owner) -> std::io::Result<Replayed> {
 
 /// Reads one segment's groups; `None` where it cannot be used.
 pub fn replay_segment(segment: &Path, owner: &Owner) -> Option<Vec<ScannedGroup>> {
-    scan_file(segment, owner, false).ok().map(|scanned| scanned.groups)
+    scan_file(segment, owner, false).ok().map(|(_, groups)| groups)
 }
 
 /// Reads the owner that a folder's first readable segment names.
@@ -129,15 +121,7 @@ enum ScanFault {
     Foreign,
 }
 
-/// What is in a segment's file.
-struct Scanned {
-    bytes: u64,
-    groups: Vec<ScannedGroup>,
-    /// Where a record could not be read, if one could not.
-    damaged_at: Option<u64>,
-}
-
-fn scan_file(path: &Path, owner: &Owner, verify: bool) -> Result<Scanned, ScanFault> {
+fn scan_file(path: &Path, owner: &Owner, verify: bool) -> Result<(u64, Vec<ScannedGroup>), ScanFault> {
     let mut file = File::open(path)?;
     let size = file.metadata()?.len();
     let mut beginning = Vec::new();
@@ -151,15 +135,13 @@ fn scan_file(path: &Path, owner: &Owner, verify: bool) -> Result<Scanned, ScanFa
     let scanner = Scanner::new(header_bytes as u64);
     let mut scanner = if verify { scanner.verify_units() } else { scanner };
     let mut payload = Vec::new();
-    let mut damaged_at = None;
     while scanner.at() < size {
         // What is damaged ends the segment; what is before it is used.
         if !scan_record(&mut reader, &mut scanner, size, &mut payload)? {
-            damaged_at = Some(scanner.at());
             break;
         }
     }
-    Ok(Scanned { bytes: size, groups: scanner.finish(), damaged_at })
+    Ok((size, scanner.finish()))
 }
 
 /// Whether the record could be used.

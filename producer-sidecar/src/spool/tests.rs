@@ -173,31 +173,6 @@ fn room_comes_back_by_segments_and_the_newest_stays_to_tell_the_time() {
 }
 
 #[test]
-fn damage_in_the_middle_is_told_and_a_torn_last_write_is_none() {
-    let place = Place::new("damage");
-    let pool = Pool::new(100 << 20);
-    let (mut folder, _) = open(&place.0, &pool, "arn:a");
-    for group in 1..=4 {
-        folder.append(&part(group, 1_000)).unwrap();
-    }
-    drop(folder);
-    let path = place.0.join(owner("arn:a").folder_name());
-    let before = replay(&path, &owner("arn:a")).unwrap();
-    assert!(before.damaged.is_empty());
-    let (last, first) = (files(&place.0).pop().unwrap(), files(&place.0).remove(0));
-    let torn = fs::read(&last).unwrap();
-    fs::write(&last, &torn[..torn.len() - 3]).unwrap();
-    assert!(replay(&path, &owner("arn:a")).unwrap().damaged.is_empty());
-    let mut bytes = fs::read(&first).unwrap();
-    let at = before.segments[0].groups.last().unwrap().offset as usize;
-    bytes[at..at + 8].fill(0);
-    fs::write(&first, bytes).unwrap();
-    let after = replay(&path, &owner("arn:a")).unwrap();
-    assert_eq!(after.damaged.len(), 1, "{:?}", after.damaged);
-    assert!(after.waiting().len() < before.waiting().len());
-}
-
-#[test]
 fn its_size_is_never_passed_whatever_is_written() {
     let place = Place::new("size");
     let max = 1_000_000;
