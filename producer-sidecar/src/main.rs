@@ -32,7 +32,6 @@ const WAITING_THREADS_MAX: usize = 8;
 
 fn main() -> ExitCode {
     let Command::Run(run) = Args::parse().command;
-    memory::set_up();
     let quiet = match logging::init(&run.log, run.log_format == LogFormat::Json) {
         Ok(quiet) => quiet,
         Err(error) => return complain(&anyhow::Error::new(error)),
