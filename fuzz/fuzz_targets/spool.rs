@@ -4,7 +4,7 @@
 
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
-use streamfleet_media::spool::{Head, SegmentHeader, decode_parameters, read_units, scan};
+use streamfleet_media::spool::{Head, Scanner, SegmentHeader, decode_parameters, read_units, scan};
 use streamfleet_media::track::AccessUnit;
 
 fuzz_target!(|data: &[u8]| {
@@ -50,6 +50,13 @@ fn check(data: &[u8]) {
             assert!(group.bytes <= data.len() as u64);
         }
     }
+    let (mut at, mut search) = (0, Scanner::new(0).search());
+    while let Some(rest) = data.get(at..).filter(|rest| !rest.is_empty()) {
+        let by = search.look(&rest[..rest.len().min(64)], rest.len() as u64);
+        assert!((1..=rest.len() as u64).contains(&by));
+        at += by as usize;
+    }
+    assert!(search.finish().len() * 24 <= data.len());
     let units: usize = read_units(&bytes).iter().map(|unit| unit.data.len()).sum();
     assert!(units <= data.len());
     if let Ok(parameters) = decode_parameters(data) {

@@ -8,17 +8,19 @@
 //! more. It is no part of a checksum, and a write of one byte is never torn.
 //!
 //! A process that is killed leaves at most one record half written, the last. A [`Scanner`] keeps the whole units before
-//! it; a group needs no end. Integers are little-endian. Everything here is pure; files are the producer's.
+//! it; a group needs no end. Behind a record that is damaged, a [`Search`] tells what is lost. Integers are little-endian. Everything here is pure; files are the producer's.
 
 mod header;
 mod record;
 mod scan;
+mod search;
 #[cfg(test)]
 mod tests;
 
 pub use header::SegmentHeader;
 pub use record::{HEAD_BYTES, Head, Kind, decode_parameters, encode_parameters, read_units};
 pub use scan::{Need, ScannedGroup, Scanner, scan};
+pub use search::{LostGroup, Search};
 
 /// Why bytes of a spool cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::record::{HEAD_BYTES, Head, Kind, decode_parameters};
+use super::search::Search;
 use super::{SegmentHeader, SpoolError};
 use crate::track::CodecParameters;
 
@@ -140,6 +141,11 @@ impl Scanner {
     /// The length of the payload that was asked for.
     pub fn payload_bytes(&self) -> usize {
         self.pending.map_or(0, |head| head.length as usize)
+    }
+
+    /// For what is behind a record here that is damaged.
+    pub fn search(&self) -> Search {
+        Search::new(self.current.as_ref())
     }
 
     /// The groups that have at least one unit, in the order of the file.

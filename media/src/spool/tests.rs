@@ -166,3 +166,47 @@ fn a_unit_before_any_group_and_a_group_before_its_parameters_end_the_segment() {
     let (_, groups, end) = scan(&out).unwrap();
     assert_eq!((groups.len(), end), (0, start));
 }
+
+/// What a search says is lost behind damage at this byte: id, whether it waits, first and last time.
+fn lost_behind(segment: &[u8]) -> Vec<(Option<u64>, bool, i64, i64)> {
+    let (_, header_bytes) = SegmentHeader::decode(segment).unwrap();
+    let mut scanner = Scanner::new(header_bytes as u64).verify_units();
+    while let Ok(need) = scanner.head(&segment[scanner.at() as usize..], segment.len() as u64) {
+        let start = scanner.at() as usize + HEAD_BYTES;
+        let payload = segment.get(start..start + scanner.payload_bytes());
+        if need == Need::Payload && payload.is_none_or(|payload| scanner.payload(payload).is_err()) {
+            break;
+        }
+    }
+    let (mut at, mut search) = (scanner.at() as usize, scanner.search());
+    while at < segment.len() {
+        // In small pieces, as a file is read.
+        let bytes = &segment[at..segment.len().min(at + 40)];
+        at += usize::try_from(search.look(bytes, (segment.len() - at) as u64)).unwrap();
+    }
+    search.finish().iter().map(|group| (group.id, group.waits, group.start_ms, group.last_ms)).collect()
+}
+
+#[test]
+fn what_is_behind_damage_is_told_by_group_and_time() {
+    let (segment, ends) = segment();
+    let damaged = |record: usize| {
+        let mut segment = segment.clone();
+        segment[ends[record]..ends[record] + 3].fill(0);
+        segment
+    };
+    let second = (Some(11), true, 1_000, 1_080);
+    assert_eq!(lost_behind(&segment), []);
+    assert_eq!(lost_behind(&damaged(0)), [(Some(10), true, 0, 80), second], "of the parameters");
+    assert_eq!(lost_behind(&damaged(1)), [(None, true, 0, 80), second], "of the first group's head");
+    assert_eq!(lost_behind(&damaged(2)), [(Some(10), true, 40, 80), second], "of its first unit");
+    assert_eq!(lost_behind(&damaged(4)), [second], "of its last");
+    assert_eq!(lost_behind(&damaged(5)), [(None, true, 1_000, 1_080)], "of the second's head");
+    assert_eq!(lost_behind(&damaged(7)), [(Some(11), true, 1_080, 1_080)]);
+    let mut payload = segment.clone();
+    payload[ends[3] - 1] ^= 1;
+    assert_eq!(lost_behind(&payload), [(Some(10), true, 0, 80), second], "its own time is known too");
+    let mut done = damaged(3);
+    done[ends[5] + Head::MARK_AT as usize] = Head::MARK_DONE;
+    assert_eq!(lost_behind(&done), [(Some(10), true, 80, 80), (Some(11), false, 1_000, 1_080)]);
+}

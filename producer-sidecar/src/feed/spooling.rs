@@ -158,6 +158,7 @@ impl Driver {
                 "A file of the spool cannot be used and is left alone"
             );
         }
+        self.tell_damage(&recovered.damaged);
         for (start_ms, end_ms) in recovered.replaced {
             tracing::warn!(
                 feed = self.feed.name,
@@ -210,6 +211,22 @@ impl Driver {
                 bytes,
                 "Video of an earlier run waits in the spool"
             );
+        }
+    }
+
+    /// What is behind damage in the spool is lost.
+    fn tell_damage(&self, damaged: &[(String, Vec<(i64, i64)>)]) {
+        for (place, lost) in damaged {
+            tracing::error!(
+                feed = self.feed.name,
+                place,
+                stretches = lost.len(),
+                "The spool is damaged: what waited there is lost"
+            );
+            for &(start_ms, end_ms) in lost {
+                self.ctx.record.gap(start_ms, end_ms, GapReason::InternalError, "the spool is damaged");
+                self.tell_gap(start_ms, end_ms, GapReason::InternalError, "the spool is damaged");
+            }
         }
     }
 

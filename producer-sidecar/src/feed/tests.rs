@@ -220,6 +220,31 @@ async fn a_feed_that_is_killed_finds_its_journal_and_says_from_when_to_when_it_w
 }
 
 #[tokio::test]
+async fn what_is_behind_damage_in_the_spool_is_a_gap_and_counted() {
+    let world = World::new("damaged", 10 << 20).with_spool(SpoolMode::Journal, 100 << 20);
+    let mut driver = world.driver(|_| {}).await;
+    driver.take_groups(0..4).await;
+    driver.settle_journal().await;
+    drop(driver);
+    let folders = std::fs::read_dir(&world.folder).unwrap().flatten().map(|entry| entry.path());
+    let folder = folders.into_iter().find(|path| path.is_dir()).unwrap();
+    let file = std::fs::read_dir(folder).unwrap().flatten().next().unwrap().path();
+    let mut bytes = std::fs::read(&file).unwrap();
+    // Within the second of four groups.
+    let middle = bytes.len() * 3 / 8;
+    bytes[middle] ^= 1;
+    std::fs::write(&file, bytes).unwrap();
+    let driver = world.driver(|_| {}).await;
+    assert_eq!(driver.buffer.len(), 2);
+    let gaps = world.gaps();
+    let (reason, start, end) = gaps[0];
+    assert_eq!((reason, end), (GapReason::InternalError, Some(at(4) - FRAME_MS)));
+    assert_eq!(start, driver.buffer.iter().last().unwrap().last_ms(), "from the last that is whole");
+    assert_eq!(gaps[1..], [(GapReason::Stopped, at(4) - FRAME_MS, None)]);
+    assert!((world.metric("spool_failures_total{kind=\"damaged\"}") - 1.0).abs() < 0.001);
+}
+
+#[tokio::test]
 async fn a_journal_that_is_full_is_made_up_for_when_room_returns() {
     let world = World::new("full", 100 << 20).with_spool(SpoolMode::Journal, 1_000_000);
     let mut driver = world.driver(|_| {}).await;

@@ -206,6 +206,8 @@ pub struct Recovered {
     pub floor_ms: Option<i64>,
     /// Files that could not be used.
     pub unusable: Vec<String>,
+    /// Where files are damaged, and the stretches of video that are lost by it.
+    pub damaged: Vec<(String, Vec<(i64, i64)>)>,
     /// Stretches of video of this feed that wait for another stream than the one that it is fed to now.
     pub replaced: Vec<(i64, i64)>,
 }
@@ -217,6 +219,11 @@ impl Recovered {
             last_id: replayed.last_id(),
             floor_ms: replayed.floor_ms(),
             unusable: replayed.unusable.clone(),
+            damaged: replayed
+                .damaged
+                .iter()
+                .map(|damage| (damage.place.clone(), replayed.lost_spans(damage)))
+                .collect(),
             replaced: set_aside,
         }
     }

@@ -4,7 +4,9 @@ use std::fs::{self, File};
 use std::io::{BufReader, Read, Seek as _, SeekFrom};
 use std::path::Path;
 
-use streamfleet_media::spool::{HEAD_BYTES, Need, ScannedGroup, Scanner, SegmentHeader, SpoolError};
+use streamfleet_media::spool::{
+    HEAD_BYTES, LostGroup, Need, ScannedGroup, Scanner, SegmentHeader, SpoolError,
+};
 
 use super::folder::Owner;
 
@@ -17,7 +19,28 @@ pub struct Replayed {
     pub next_sequence: u64,
     /// Files that cannot be used: of another feed, another format, or damaged at their beginning. They stay.
     pub unusable: Vec<String>,
+    /// Where its segments are damaged.
+    pub damaged: Vec<Damage>,
 }
+
+/// A record of a segment that cannot be read, and what is lost with it and behind it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Damage {
+    /// The segment's number.
+    pub sequence: u64,
+    /// The file and the place in it.
+    pub place: String,
+    /// The time of the unit before it, where there is one.
+    before_ms: Option<i64>,
+    /// What can still be seen of the groups behind it.
+    lost: Vec<LostGroup>,
+}
+
+/// How much is read at a time of what is behind damage: mostly heads are wanted.
+const SEARCH_BYTES: usize = 8 << 10;
+
+/// What follows within this time in milliseconds leaves no gap between: a lost stretch ends there.
+const CONTIGUOUS_MS: i64 = 5_000;
 
 /// A segment with what is in it.
 #[derive(Debug)]
@@ -42,12 +65,56 @@ impl Replayed {
 
     /// The latest time that was given to a unit, as far as the segments that are left tell.
     pub fn floor_ms(&self) -> Option<i64> {
-        self.segments.iter().flat_map(|segment| &segment.groups).map(|group| group.last_ms).max()
+        let read = self.segments.iter().flat_map(|segment| &segment.groups).map(|group| group.last_ms);
+        read.chain(self.lost().map(|group| group.last_ms)).max()
     }
 
     /// The largest group id.
     pub fn last_id(&self) -> u64 {
-        self.segments.iter().flat_map(|segment| &segment.groups).map(|group| group.id).max().unwrap_or(0)
+        let read = self.segments.iter().flat_map(|segment| &segment.groups).map(|group| group.id);
+        read.chain(self.lost().filter_map(|group| group.id)).max().unwrap_or(0)
+    }
+
+    fn lost(&self) -> impl Iterator<Item = &LostGroup> {
+        self.damaged.iter().flat_map(|damage| &damage.lost)
+    }
+
+    /// The stretches of video that waited and are lost by this damage, in milliseconds of the Unix epoch: from the last unit
+    /// before it to the first behind it, as far as these are known.
+    pub fn lost_spans(&self, damage: &Damage) -> Vec<(i64, i64)> {
+        let others = || self.segments.iter().filter(|segment| segment.sequence != damage.sequence);
+        let is_elsewhere = |group: &LostGroup| {
+            let mut copies = others().flat_map(|segment| &segment.groups);
+            group.id.is_some_and(|id| copies.any(|copy| copy.id == id))
+        };
+        let starts = || others().flat_map(|segment| &segment.groups).map(|group| group.start_ms);
+        let next_ms = |ms: i64| starts().filter(|start| *start > ms).min();
+        let mut spans: Vec<(i64, i64)> = Vec::new();
+        let mut before_ms = damage.before_ms;
+        for group in &damage.lost {
+            let follows = |before: &i64| (0..=CONTIGUOUS_MS).contains(&(group.start_ms - before));
+            let start_ms = before_ms.filter(follows).unwrap_or(group.start_ms);
+            before_ms = Some(group.last_ms);
+            if !group.waits || is_elsewhere(group) {
+                continue;
+            }
+            match spans.last_mut().filter(|(_, end)| *end == start_ms) {
+                Some((_, end)) => *end = group.last_ms,
+                None => spans.push((start_ms, group.last_ms)),
+            }
+        }
+        let is_last = |end: i64| damage.lost.last().is_some_and(|group| group.last_ms == end);
+        if let Some((_, end)) = spans.last_mut().filter(|(_, end)| is_last(*end)) {
+            *end = next_ms(*end).filter(|next| next - *end <= CONTIGUOUS_MS).unwrap_or(*end);
+        }
+        if damage.lost.is_empty()
+            && let Some(start) = damage.before_ms
+            && let Some(next) = next_ms(start)
+        {
+            // Nothing is left of it: all between what is before it and what is behind.
+            spans.push((start, next));
+        }
+        spans
     }
 
     /// Leaves each group in one segment only, so that it is taken over once.
@@ -78,7 +145,15 @@ pub fn replay(path: &Path, owner: &Owner) -> std::io::Result<Replayed> {
     for (sequence, path) in files {
         // Only the last write of a process can be torn, and that is in the newest.
         match scan_file(&path, owner, newest == Some(sequence)) {
-            Ok((bytes, groups)) => replayed.segments.push(FoundSegment { sequence, bytes, groups }),
+            Ok(Scanned { bytes, groups, damage }) => {
+                replayed.damaged.extend(damage.map(|(at, lost)| Damage {
+                    sequence,
+                    place: format!("{} at byte {at} of {bytes}", path.display()),
+                    before_ms: groups.last().map(|group| group.last_ms),
+                    lost,
+                }));
+                replayed.segments.push(FoundSegment { sequence, bytes, groups });
+            }
             Err(ScanFault::Segment(SpoolError::Truncated)) => {
                 // Its header was being written: it holds nothing yet.
                 fs::remove_file(&path)?;
@@ -91,7 +166,7 @@ pub fn replay(path: &Path, owner: &Owner) -> std::io::Result<Replayed> {
 
 /// Reads one segment's groups; `None` where it cannot be used.
 pub fn replay_segment(segment: &Path, owner: &Owner) -> Option<Vec<ScannedGroup>> {
-    scan_file(segment, owner, false).ok().map(|(_, groups)| groups)
+    scan_file(segment, owner, false).ok().map(|scanned| scanned.groups)
 }
 
 /// Reads the owner that a folder's first readable segment names.
@@ -121,9 +196,17 @@ enum ScanFault {
     Foreign,
 }
 
-fn scan_file(path: &Path, owner: &Owner, verify: bool) -> Result<(u64, Vec<ScannedGroup>), ScanFault> {
+/// What is in a segment's file.
+struct Scanned {
+    bytes: u64,
+    groups: Vec<ScannedGroup>,
+    /// Where a record cannot be read, and what is behind that.
+    damage: Option<(u64, Vec<LostGroup>)>,
+}
+
+fn scan_file(path: &Path, owner: &Owner, verify: bool) -> Result<Scanned, ScanFault> {
     let mut file = File::open(path)?;
-    let size = file.metadata()?.len();
+    let bytes = file.metadata()?.len();
     let mut beginning = Vec::new();
     file.by_ref().take(SegmentHeader::BYTES_MAX as u64).read_to_end(&mut beginning)?;
     let (header, header_bytes) = SegmentHeader::decode(&beginning)?;
@@ -134,38 +217,67 @@ fn scan_file(path: &Path, owner: &Owner, verify: bool) -> Result<(u64, Vec<Scann
     let mut reader = BufReader::with_capacity(64 << 10, file);
     let scanner = Scanner::new(header_bytes as u64);
     let mut scanner = if verify { scanner.verify_units() } else { scanner };
-    let mut payload = Vec::new();
-    while scanner.at() < size {
-        // What is damaged ends the segment; what is before it is used.
-        if !scan_record(&mut reader, &mut scanner, size, &mut payload)? {
-            break;
+    let (mut payload, mut damage) = (Vec::new(), None);
+    // What is damaged ends the segment; what is before it is used.
+    while scanner.at() < bytes {
+        match scan_record(&mut reader, &mut scanner, bytes, &mut payload)? {
+            Step::Next => {}
+            Step::Torn => break,
+            Step::Damaged => {
+                damage = Some((scanner.at(), search(reader.into_inner(), &scanner, bytes)?));
+                break;
+            }
         }
     }
-    Ok((size, scanner.finish()))
+    Ok(Scanned { bytes, groups: scanner.finish(), damage })
 }
 
-/// Whether the record could be used.
+/// What became of a record.
+enum Step {
+    Next,
+    /// The file ends within it: it was being written when the process was gone.
+    Torn,
+    /// It is not what was written.
+    Damaged,
+}
+
 fn scan_record(
     reader: &mut BufReader<File>,
     scanner: &mut Scanner,
     size: u64,
     payload: &mut Vec<u8>,
-) -> std::io::Result<bool> {
+) -> std::io::Result<Step> {
     let mut head = [0; HEAD_BYTES];
     if let Err(error) = reader.read_exact(&mut head) {
-        return if error.kind() == std::io::ErrorKind::UnexpectedEof { Ok(false) } else { Err(error) };
+        return if error.kind() == std::io::ErrorKind::UnexpectedEof { Ok(Step::Torn) } else { Err(error) };
     }
     match scanner.head(&head, size) {
-        Err(_) => Ok(false),
+        Err(SpoolError::Truncated) => Ok(Step::Torn),
+        Err(_) => Ok(Step::Damaged),
         Ok(Need::Skip(bytes)) => {
             reader.seek_relative(bytes as i64 - HEAD_BYTES as i64)?;
-            Ok(true)
+            Ok(Step::Next)
         }
         Ok(Need::Payload) => {
             // Bounded by the size of the file, and by the format's limit.
             payload.resize(scanner.payload_bytes(), 0);
             reader.read_exact(payload)?;
-            Ok(scanner.payload(payload).is_ok())
+            Ok(if scanner.payload(payload).is_ok() { Step::Next } else { Step::Damaged })
         }
     }
+}
+
+/// Looks for what is behind a damaged record.
+fn search(mut file: File, scanner: &Scanner, size: u64) -> std::io::Result<Vec<LostGroup>> {
+    let (mut at, mut search, mut bytes) = (scanner.at(), scanner.search(), Vec::new());
+    while at < size {
+        bytes.clear();
+        file.seek(SeekFrom::Start(at))?;
+        file.by_ref().take(SEARCH_BYTES as u64).read_to_end(&mut bytes)?;
+        if bytes.is_empty() {
+            break;
+        }
+        at += search.look(&bytes, size - at);
+    }
+    Ok(search.finish())
 }

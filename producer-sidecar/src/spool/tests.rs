@@ -173,6 +173,53 @@ fn room_comes_back_by_segments_and_the_newest_stays_to_tell_the_time() {
 }
 
 #[test]
+fn what_is_behind_damage_in_a_segment_is_told_by_its_times_and_a_torn_write_is_no_damage() {
+    let place = Place::new("behind-damage");
+    let pool = Pool::new(100 << 20);
+    let (mut folder, _) = open(&place.0, &pool, "arn:a");
+    // Two groups and a little fill a segment: 1 to 3, 4 to 6, 7.
+    for group in 1..=7 {
+        folder.append(&part(group, SEGMENT_BYTES as usize / 24)).unwrap();
+    }
+    drop(folder);
+    let path = place.0.join(owner("arn:a").folder_name());
+    let whole = replay(&path, &owner("arn:a")).unwrap();
+    let found: Vec<Vec<u64>> =
+        whole.segments.iter().map(|found| found.groups.iter().map(|group| group.id).collect()).collect();
+    assert_eq!((found, whole.damaged.len()), (vec![vec![1, 2, 3], vec![4, 5, 6], vec![7]], 0));
+    let files = files(&place.0);
+    let told = |file: &Path, change: &dyn Fn(&mut Vec<u8>)| {
+        let before = fs::read(file).unwrap();
+        let mut bytes = before.clone();
+        change(&mut bytes);
+        fs::write(file, bytes).unwrap();
+        let replayed = replay(&path, &owner("arn:a")).unwrap();
+        fs::write(file, before).unwrap();
+        let spans: Vec<_> = replayed.damaged.iter().flat_map(|damage| replayed.lost_spans(damage)).collect();
+        let waiting: Vec<_> = replayed.waiting().iter().map(|group| group.id).collect();
+        (replayed.damaged.len(), spans, waiting, replayed.floor_ms(), replayed.last_id())
+    };
+    let head_of = |segment: usize, group: usize| whole.segments[segment].groups[group].offset as usize;
+    let all = Some(7_900);
+    let at = head_of(0, 1);
+    let zeros = |bytes: &mut Vec<u8>| bytes[at..at + 8].fill(0);
+    assert_eq!(told(&files[0], &zeros), (1, vec![(1_900, 4_000)], vec![1, 4, 5, 6, 7], all, 7));
+    let done = |bytes: &mut Vec<u8>| {
+        zeros(bytes);
+        bytes[head_of(0, 2) + Head::MARK_AT as usize] = Head::MARK_DONE;
+    };
+    assert_eq!(told(&files[0], &done).1, [(1_900, 2_900)], "what is stored is not lost");
+    let to_the_end = |bytes: &mut Vec<u8>| bytes[at..].fill(0);
+    assert_eq!(told(&files[0], &to_the_end).1, [(1_900, 4_000)], "though nothing is seen of it");
+    let at = head_of(2, 0) + 24 * 3 + SEGMENT_BYTES as usize / 24;
+    let newest = |bytes: &mut Vec<u8>| bytes[at] ^= 1;
+    assert_eq!(told(&files[2], &newest), (1, vec![(7_000, 7_900)], vec![1, 2, 3, 4, 5, 6, 7], all, 7));
+    let torn = |bytes: &mut Vec<u8>| bytes.truncate(bytes.len() - 3);
+    assert_eq!(told(&files[2], &torn).0, 0);
+    assert_eq!(told(&files[0], &torn).0, 0, "one that was the newest once");
+}
+
+#[test]
 fn its_size_is_never_passed_whatever_is_written() {
     let place = Place::new("size");
     let max = 1_000_000;

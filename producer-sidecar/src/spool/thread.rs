@@ -169,6 +169,9 @@ impl Thread {
             Command::Adopt { path, owner, share, replayed, replies, reply } => {
                 let key = self.next_key;
                 self.next_key += 1;
+                for _ in &replayed.damaged {
+                    self.failed(Fault::Damaged);
+                }
                 let folder = Folder::new(path.clone(), owner.clone(), self.mode, share, &replayed);
                 self.open.insert(key, InUse { folder, path, owner, replies });
                 _ = reply.send(key);
