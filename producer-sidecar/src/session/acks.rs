@@ -104,7 +104,12 @@ impl Session {
     /// Lets a group go of which all is stored, unless more of it may come or it is being sent once more.
     pub(super) fn release(&mut self, id: GopId) {
         let is_over = self.queue.get(id).is_some_and(|gop| gop.place == Place::Stored && gop.complete);
-        if is_over && !self.is_being_sent(id) && self.forget(id).is_some() {
+        if is_over
+            && !self.is_being_sent(id)
+            && let Some(gop) = self.forget(id)
+        {
+            // What the spool does not have leaves room in memory.
+            self.fetches_ahead |= !gop.on_spool;
             self.outputs.push_back(Output::Free(id));
         }
     }

@@ -97,6 +97,8 @@ pub struct Session {
     /// What is on its way to the spool.
     storing_bytes: u64,
     storing_groups: usize,
+    /// Whether memory has room to fetch more than the next group from the spool.
+    fetches_ahead: bool,
     #[cfg(debug_assertions)]
     mutant: Option<Mutant>,
 }
@@ -144,6 +146,7 @@ impl Session {
             stored_until_ms: None,
             storing_bytes: 0,
             storing_groups: 0,
+            fetches_ahead: true,
             #[cfg(debug_assertions)]
             mutant: None,
         }

@@ -18,7 +18,8 @@ impl Session {
     /// To the spool goes first what is needed last: the newest that is whole. The group that is being sent stays, and so
     /// do the next ones, if there is another way. What is given up by age takes first what is on its way: most likely it will
     /// be stored all the same, and what is given up is only the means to send it again; whether it is a gap is said when
-    /// it is known.
+    /// it is known. What was fetched from the spool is never given up for memory: it goes back there, save the group that is
+    /// sent next.
     pub fn shed(&mut self, bytes: u64, room: SpoolRoom) {
         let on_the_way = if self.storing_groups > 1 {
             self.storing_bytes.min(STORING_BYTES_MAX)
@@ -36,10 +37,12 @@ impl Session {
                 Overflow::DropOldest => self.oldest(room),
                 Overflow::DropNewest => self.newest_of_memory(),
             };
-            let Some((id, size)) = victim else { return };
+            let Some((id, size)) = victim else { break };
             self.drop_gop(id);
             missing = missing.saturating_sub(size.max(1));
         }
+        // One that was to be sent next may be gone.
+        self.load_ahead();
     }
 
     /// Has about `bytes` sent to the spool before memory is full. Nothing is given up.
@@ -72,23 +75,38 @@ impl Session {
                 }
             }
             for id in chosen {
+                // There is no room to fetch so far ahead: it would come and go without end.
+                self.fetches_ahead &= !ahead.contains(&id);
                 self.store(id);
             }
         }
         missing
     }
 
-    /// The oldest group that can be given up: one that the spool has makes room there for one in memory, if there is one
-    /// that it takes.
+    /// The oldest group that can be given up: one that the spool has, also where it was fetched, makes room there for one
+    /// in memory, if there is one that it takes.
     fn oldest(&self, room: SpoolRoom) -> Option<(GopId, u64)> {
         let is_room_of_use = room != SpoolRoom::None
-            && self.queue.iter().rev().any(|gop| can_be_stored(gop) && !self.is_being_sent(gop.id));
-        let helps = |gop: &&Queued| gop.home != Home::Spool || is_room_of_use;
+            && self
+                .queue
+                .iter()
+                .rev()
+                .any(|gop| can_be_stored(gop) && !gop.on_spool && !self.is_being_sent(gop.id));
+        let next = self.fetched_next();
+        let helps = |gop: &&Queued| (!gop.on_spool || is_room_of_use) && Some(gop.id) != next;
         self.queue.iter().filter(helps).find(|gop| self.may_go(gop)).map(|gop| (gop.id, gop.bytes))
     }
 
+    /// The group of the spool that the session that stands sends next: it is about to be gone anyway, and all that waits
+    /// behind it would be given up in its place, one after the other.
+    fn fetched_next(&self) -> Option<GopId> {
+        let attempt = self.attempt.as_ref().filter(|attempt| attempt.accepted_at.is_some())?;
+        let next = self.queue.next_to_send(attempt.cursor.map(|cursor| cursor.gop))?;
+        next.on_spool.then_some(next.id)
+    }
+
     fn newest_of_memory(&self) -> Option<(GopId, u64)> {
-        let in_memory = |gop: &&Queued| gop.home == Home::Memory;
+        let in_memory = |gop: &&Queued| gop.home == Home::Memory && !gop.on_spool;
         let newest = self.queue.iter().rev().filter(in_memory).find(|gop| self.may_go(gop));
         newest.map(|gop| (gop.id, gop.bytes))
     }

@@ -14,13 +14,15 @@ pub(super) const AHEAD_GROUPS: usize = 4;
 const AHEAD_BYTES: u64 = 8 << 20;
 
 impl Session {
-    /// Asks for what is sent next where it is not in memory.
+    /// Asks for what is sent next where it is not in memory: one group for a session that may yet be refused, or where
+    /// memory had no room for more.
     pub(super) fn load_ahead(&mut self) {
         let Some(attempt) = self.attempt.as_ref().filter(|attempt| attempt.is_open()) else { return };
         let cursor = attempt.cursor.map(|cursor| cursor.gop);
+        let ahead = if attempt.accepted_at.is_some() && self.fetches_ahead { AHEAD_GROUPS } else { 1 };
         let mut bytes = 0;
         let mut wanted = Vec::new();
-        for gop in self.queue.to_send(cursor).take(AHEAD_GROUPS) {
+        for gop in self.queue.to_send(cursor).take(ahead) {
             bytes += gop.bytes;
             if gop.home == Home::Spool {
                 wanted.push(gop.id);

@@ -1,6 +1,7 @@
 //! The session in single situations: one cause, one expectation.
 
 mod errors;
+mod spooling;
 
 use streamfleet_contract::{GapReason, StoredAt};
 use streamfleet_media::ack::{Ack, AckKind, ErrorId};
