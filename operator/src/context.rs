@@ -10,6 +10,7 @@ use crate::aws::observer::Observer;
 use crate::backoff::Backoff;
 use crate::events::Events;
 use crate::feeds::Feeds;
+use crate::leader::Leadership;
 use crate::metrics::Metrics;
 use crate::stream_class::Checks;
 use crate::watch::{Caches, Triggers};
@@ -28,6 +29,8 @@ pub struct Context {
     pub backoff: Backoff,
     /// The metrics of the process.
     pub metrics: Arc<Metrics>,
+    /// Whether this replica may write: asked before each mutating call to AWS and each write to the API server.
+    pub leadership: Leadership,
 }
 
 /// The side of the cluster.

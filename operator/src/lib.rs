@@ -20,6 +20,7 @@ mod context;
 mod events;
 mod feeds;
 pub mod labels;
+pub mod leader;
 mod metrics;
 pub mod run;
 mod stream_class;

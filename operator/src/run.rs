@@ -25,6 +25,7 @@ use crate::backoff::{Backoff, jittered};
 use crate::context::{AwsSide, Cluster, Context};
 use crate::events::Events;
 use crate::feeds::Feeds;
+use crate::leader::Leadership;
 use crate::metrics::Metrics;
 use crate::stream_class::verified_place;
 use crate::watch::{self, Caches, Triggers};
@@ -128,6 +129,7 @@ fn context(settings: Settings, client: Client, caches: Caches, triggers: Trigger
         settings,
         backoff: Backoff::default(),
         metrics,
+        leadership: Leadership::sole(),
     }
 }
 

@@ -1,0 +1,1 @@
+//! Elections against a lease in memory, in virtual time.
