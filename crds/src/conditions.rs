@@ -36,6 +36,12 @@ names! {
         Synced,
         /// `VideoStream`: the KVS stream belongs to this object.
         Owned,
+        /// `VideoStream`: its alarms are as asked for. `Ready` does not wait for it.
+        AlarmsReady,
+        /// `VideoStream`: changes are under way. There only while it is `True`.
+        Reconciling,
+        /// `VideoStream`: nothing goes on before somebody changes something. There only while it is `True`.
+        Stalled,
         /// Camera: it can be reached over the network.
         Reachable,
         /// Camera: it accepts the credentials, or asks for none.
@@ -62,6 +68,8 @@ names! {
         CredentialsMissing,
         /// AWS refuses the operator's credentials.
         CredentialsRefused,
+        /// AWS does not let the operator assume `spec.aws.roleARN`.
+        RoleRefused,
         /// The endpoint cannot be reached, or its certificate is not trusted.
         EndpointUnreachable,
         /// `spec.aws.caBundle` holds no PEM certificate.
@@ -112,6 +120,34 @@ names! {
         StreamNameInvalid,
         /// The `StreamClass` does not allow this deletion policy.
         DeletionPolicyNotAllowed,
+        /// The `StreamClass` does not allow this adoption policy.
+        AdoptionPolicyNotAllowed,
+        /// A stream of that name exists without an owner, and `adoptionPolicy` does not let this object take it.
+        AdoptionRefused,
+        /// `spec.suspend` is set: nothing is changed.
+        Suspended,
+        /// `spec.managementPolicy` is `Observe`: nothing is changed.
+        Observing,
+        /// `spec.managementPolicy` is `Observe`, and there is no stream of that name.
+        StreamNotFound,
+        /// Somebody else has changed the stream, and `driftPolicy` is `Report`.
+        DriftReported,
+        /// The KMS key does not exist, is disabled, or may not be used.
+        KmsKeyUnusable,
+        /// Image generation and notifications need a retention, and the stream has none.
+        NoRetention,
+        /// The stream has, with the tags of others, more tags than the service takes.
+        TooManyTags,
+        /// The service refuses a value of the spec.
+        AwsInvalidArgument,
+        /// The alarms are as asked for.
+        AlarmsInSync,
+        /// No alarms are asked for.
+        NoAlarms,
+        /// Alarms are being made or changed, three a second.
+        AlarmsPending,
+        /// The account has no room for more alarms.
+        AlarmsQuota,
         /// AWS refuses the credentials or what they may do.
         AwsAccessDenied,
         /// AWS asks for fewer calls.

@@ -20,6 +20,9 @@ pub const GROUP: &str = "streamfleet.io";
 /// The finalizer on `VideoStream` and `StreamClass` objects.
 pub const FINALIZER: &str = "streamfleet.io/stream";
 
+/// An annotation that asks for a check of the stream now: any value that `status.lastHandledCheck` does not have yet.
+pub const CHECK_REQUESTED: &str = "streamfleet.io/check-requested";
+
 /// Keys of the tags that say whose a KVS stream is.
 pub mod ownership_tags {
     /// Which installation of Streamfleet made the stream.

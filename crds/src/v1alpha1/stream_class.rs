@@ -10,7 +10,8 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::DeletionPolicy;
+use super::video_stream::{KMS_KEY_FORM, OBJECT_NAME, TAG_KEYS, TAG_VALUES, TAGS_COUNT, TAGS_NOT_RESERVED};
+use super::{AdoptionPolicy, ClassAlarms, DeletionPolicy, DriftPolicy, StorageTier};
 use crate::types::RETENTION_HOURS_DEFAULT;
 
 /// Where and how streams and producers are made. Written by the platform team, referred to by `VideoStreams`.
@@ -59,14 +60,22 @@ pub struct StreamClassSpec {
     #[x_kube(validation = Rule::new("(has(self.namePrefix) ? self.namePrefix : '') == (has(oldSelf.namePrefix) ? oldSelf.namePrefix : '')").message("spec.stream.namePrefix cannot be changed: streams are found by their names. Make another StreamClass with the new prefix"))]
     pub stream: StreamDefaults,
 
+    /// The CloudWatch alarms of the streams of this class, and of the class as a whole.
+    #[serde(default)]
+    pub alarms: ClassAlarms,
+
     /// How producer pods are made.
     #[serde(default)]
     pub producer: ProducerDefaults,
 }
 
 /// An AWS account and region, and the way there.
-#[derive(KubeSchema, Debug, Clone, PartialEq, Serialize, Deserialize)]
+// The rules about the external ID stand here, on the parent: API servers repeat a refused scalar value in the error.
+#[derive(KubeSchema, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.externalID) || has(self.roleARN)").message("spec.aws.externalID is for a role that is assumed: set spec.aws.roleARN, or remove it"))]
+#[x_kube(validation = Rule::new(r"!has(self.externalID) || self.externalID.matches('^[\\w+=,.@:/-]{2,1224}$')").message("spec.aws.externalID must be 2 to 1224 letters, digits and _ + = , . @ : / -, as in the trust policy of the role"))]
+#[x_kube(validation = Rule::new("!has(self.roleARN) || !self.roleARN.matches('^arn:aws[a-z-]*:iam::[0-9]{12}:role/.+$') || self.roleARN.contains(':iam::' + self.accountID + ':role/')").message("spec.aws.roleARN must be a role of the account in spec.aws.accountID: correct the one or the other"))]
 pub struct Aws {
     /// The AWS region, for example `eu-west-1`. It cannot be changed.
     #[schemars(length(max = 64))]
@@ -82,6 +91,22 @@ pub struct Aws {
     #[x_kube(validation = Rule::new("self.matches('^[0-9]{12}$')").message("spec.aws.accountID must be the 12 digits of an AWS account, in quotes"))]
     pub account_id: String,
 
+    /// A role that the operator assumes for everything that it does in this account, for example
+    /// `arn:aws:iam::123456789012:role/streamfleet`. By default it uses its own credentials.
+    #[serde(default, rename = "roleARN", skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 2048))]
+    #[x_kube(validation = Rule::new("self.matches('^arn:aws[a-z-]*:iam::[0-9]{12}:role/.+$')").message("spec.aws.roleARN must be the ARN of an IAM role, for example arn:aws:iam::123456789012:role/streamfleet"))]
+    pub role_arn: Option<String>,
+
+    /// The external ID that the trust policy of the role asks for.
+    #[serde(default, rename = "externalID", skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 4096))]
+    pub external_id: Option<String>,
+
+    /// Whether the FIPS endpoints of the region are used. Endpoints that are named in `endpoints` go before them.
+    #[serde(default)]
+    pub fips: bool,
+
     /// Endpoints, where they are not the region's own: for VPC endpoints, proxies and emulators.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoints: Option<Endpoints>,
@@ -90,6 +115,21 @@ pub struct Aws {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 262_144))]
     pub ca_bundle: Option<String>,
+}
+
+impl std::fmt::Debug for Aws {
+    /// The external ID is not shown: it is what keeps others from using the role.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Aws")
+            .field("region", &self.region)
+            .field("account_id", &self.account_id)
+            .field("role_arn", &self.role_arn)
+            .field("external_id", &self.external_id.as_ref().map(|_| "<not shown>"))
+            .field("fips", &self.fips)
+            .field("endpoints", &self.endpoints)
+            .field("ca_bundle", &self.ca_bundle.as_ref().map(String::len))
+            .finish()
+    }
 }
 
 /// Endpoints that replace the region's own.
@@ -107,6 +147,12 @@ pub struct Endpoints {
     #[schemars(length(max = 1024))]
     #[x_kube(validation = Rule::new("self.matches('^https?://[^@/?#]+/?$')").message("spec.aws.endpoints.sts must be a URL with a host and no path, for example https://sts.example:8443"))]
     pub sts: Option<String>,
+
+    /// The endpoint of CloudWatch, for example `https://monitoring.example:8443`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    #[x_kube(validation = Rule::new("self.matches('^https?://[^@/?#]+/?$')").message("spec.aws.endpoints.cloudWatch must be a URL with a host and no path, for example https://monitoring.example:8443"))]
+    pub cloud_watch: Option<String>,
 }
 
 /// Which namespaces may use a class.
@@ -147,14 +193,32 @@ pub struct ClassLimits {
     /// Which deletion policies a VideoStream may ask for, for example `[Retain, Delete]`. The class's own default is
     /// always allowed.
     #[serde(default = "only_retain")]
-    #[schemars(length(max = 2))]
+    #[schemars(length(max = 4))]
+    #[x_kube(validation = Rule::new(POLICIES_ONCE).message("spec.limits.deletionPolicies names a policy twice: write each once"))]
     pub deletion_policies: Vec<DeletionPolicy>,
+
+    /// Which adoption policies a VideoStream may ask for, by default `[Never, IfOwned]`. The class's own default is always
+    /// allowed.
+    #[serde(default = "own_streams")]
+    #[schemars(length(max = 6))]
+    #[x_kube(validation = Rule::new(POLICIES_ONCE).message("spec.limits.adoptionPolicies names a policy twice: write each once"))]
+    pub adoption_policies: Vec<AdoptionPolicy>,
 }
+
+const POLICIES_ONCE: &str = "self.all(policy, self.exists_one(other, other == policy))";
 
 impl Default for ClassLimits {
     fn default() -> Self {
-        Self { stream_names: StreamNames::default(), deletion_policies: only_retain() }
+        Self {
+            stream_names: StreamNames::default(),
+            deletion_policies: only_retain(),
+            adoption_policies: own_streams(),
+        }
     }
+}
+
+fn own_streams() -> Vec<AdoptionPolicy> {
+    vec![AdoptionPolicy::Never, AdoptionPolicy::IfOwned]
 }
 
 fn only_retain() -> Vec<DeletionPolicy> {
@@ -189,10 +253,34 @@ pub struct StreamDefaults {
     #[x_kube(validation = Rule::new("self >= 0 && self <= 87600").message("spec.stream.retentionHours must be 0 to 87600 (10 years); 0 stores nothing"))]
     pub retention_hours: i32,
 
-    /// Tags for every stream, for example `{cost-centre: "4711"}`. Those of a VideoStream go before these.
+    /// Where footage is kept where a VideoStream does not say: `Hot` (the default) or `Warm`.
+    #[serde(default)]
+    pub storage_tier: StorageTier,
+
+    /// The KMS key of streams that are made from now on, where a VideoStream does not say: its ID or ARN, or an alias, for example
+    /// `alias/cameras`. By default the account's `alias/aws/kinesisvideo`.
+    #[serde(default, rename = "kmsKeyID", skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 2048))]
+    #[x_kube(validation = Rule::new(KMS_KEY_FORM).message("spec.stream.kmsKeyID must be the ID or the ARN of a KMS key, or an alias, for example alias/cameras or arn:aws:kms:eu-west-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"))]
+    pub kms_key_id: Option<String>,
+
+    /// What becomes of changes that somebody else makes to a stream, where a VideoStream does not say: `Correct` (the default)
+    /// takes them back, `Report` shows them and leaves them.
+    #[serde(default)]
+    pub drift_policy: DriftPolicy,
+
+    /// Which streams that are there already may be taken over, where a VideoStream does not say: `IfOwned` (the default) those whose
+    /// tags name the object, `IfUnowned` also those whose tags name none, `Never` none.
+    #[serde(default)]
+    pub adoption_policy: AdoptionPolicy,
+
+    /// Tags for every stream, for example `{cost-centre: "4711"}`, at most 46. Those of a VideoStream go before these.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("maxProperties" = 46))]
-    #[x_kube(validation = Rule::new("self.all(key, !key.startsWith('streamfleet.io/') && !key.startsWith('aws:'))").message("spec.stream.tags may not hold keys that begin with streamfleet.io/ or aws:, choose others"))]
+    #[schemars(extend("maxProperties" = 200, "additionalProperties" = { "type": "string", "maxLength": 1024 }))]
+    #[x_kube(validation = Rule::new(TAGS_NOT_RESERVED).message("spec.stream.tags may not hold keys that begin with streamfleet.io/ or aws:, choose others"))]
+    #[x_kube(validation = Rule::new(TAGS_COUNT).message("spec.stream.tags may hold at most 46: the service takes 50, and Streamfleet needs 4. Remove some"))]
+    #[x_kube(validation = Rule::new(TAG_KEYS).message("spec.stream.tags may have keys of 1 to 128 letters, digits, spaces and _ . : / = + - @, for example cost-centre"))]
+    #[x_kube(validation = Rule::new(TAG_VALUES).message("spec.stream.tags may have values of at most 256 letters, digits, spaces and _ . : / = + - @, for example berlin"))]
     pub tags: BTreeMap<String, String>,
 
     /// What becomes of a KVS stream whose VideoStream is deleted, where the VideoStream does not say: `Retain` (the
@@ -210,6 +298,10 @@ impl Default for StreamDefaults {
         Self {
             name_prefix: String::new(),
             retention_hours: default_retention_hours(),
+            storage_tier: StorageTier::default(),
+            kms_key_id: None,
+            drift_policy: DriftPolicy::default(),
+            adoption_policy: AdoptionPolicy::default(),
             tags: BTreeMap::new(),
             deletion_policy: DeletionPolicy::default(),
         }
@@ -229,11 +321,13 @@ pub struct ProducerDefaults {
     /// cameras. By default the namespace's `default`; no token is mounted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
+    #[x_kube(validation = Rule::new(OBJECT_NAME).message("spec.producer.serviceAccountName must be the name of a ServiceAccount: small letters, digits, hyphens and dots, for example streamfleet-producer"))]
     pub service_account_name: Option<String>,
 
     /// For trials: a Secret in the namespace of the cameras whose key `credentials` is an AWS shared credentials file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
+    #[x_kube(validation = Rule::new(OBJECT_NAME).message("spec.producer.credentialsSecretName must be the name of a Secret: small letters, digits, hyphens and dots, for example aws-trial"))]
     pub credentials_secret_name: Option<String>,
 
     /// What a producer pod asks for and may use, for example `{requests: {cpu: 20m, memory: 32Mi}, limits: {memory: 128Mi}}`.
