@@ -140,6 +140,7 @@ fn plan_retention(
         from: from.to_string(),
         to: to.to_string(),
         blocked: is_blocked,
+        ..PendingChange::default()
     });
     if !is_blocked {
         actions.push(StreamAction::ChangeRetention { version: info.version.clone(), from, to });
@@ -182,7 +183,7 @@ fn pending_tag(key: &str, from: Option<&String>, to: Option<&String>) -> Pending
         field: format!("tags[{key}]"),
         from: from.cloned().unwrap_or_default(),
         to: to.cloned().unwrap_or_default(),
-        blocked: false,
+        ..PendingChange::default()
     }
 }
 
