@@ -18,6 +18,7 @@ mod tests;
 mod uplink;
 mod upload_state;
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -78,10 +79,15 @@ const SOURCE_STOP_TIMEOUT: Duration = Duration::from_secs(2);
 /// Runs a feed until it is stopped and has everything stored, or its time for that is up.
 pub async fn run(ctx: FeedContext, mut configured: watch::Receiver<Feed>, stop: CancellationToken) {
     let feed = configured.borrow_and_update().clone();
-    let mut driver = Driver::new(ctx, feed);
-    if stop.run_until_cancelled(driver.open_spool()).await.is_none() {
-        return;
-    }
+    drive(Driver::new(ctx, feed), configured, stop).await;
+}
+
+async fn drive(mut driver: Driver, mut configured: watch::Receiver<Feed>, stop: CancellationToken) {
+    let Some(waited) = driver.open_spool_until(&stop).await else {
+        driver.stop_source().await;
+        return driver.finish().await;
+    };
+    let drain = driver.ctx.drain.saturating_sub(waited);
     let mut stop_at = None;
     loop {
         driver.pump();
@@ -100,7 +106,7 @@ pub async fn run(ctx: FeedContext, mut configured: watch::Receiver<Feed>, stop: 
         driver.note_progress(now);
         match happening {
             Happening::Stop => {
-                stop_at = Some(now.mono + driver.ctx.drain);
+                stop_at = Some(now.mono + drain);
                 driver.stop_source().await;
                 driver.session.handle(Input::Drain, driver.ctx.clock.now());
             }
@@ -167,6 +173,21 @@ struct Driver {
 }
 
 impl Driver {
+    /// Opens the spool. After a stop the source sends no more, and the spool has as long as the feed may take to end. Gives
+    /// how much of that has passed; `None` where the time is up.
+    async fn open_spool_until(&mut self, stop: &CancellationToken) -> Option<Duration> {
+        let source = self.source.as_ref().map(|source| source.stop.clone());
+        let (clock, drain) = (self.ctx.clock, self.ctx.drain);
+        let mut opening = pin!(self.open_spool());
+        if stop.run_until_cancelled(&mut opening).await.is_some() {
+            return Some(Duration::ZERO);
+        }
+        source.iter().for_each(CancellationToken::cancel);
+        let began = clock.now().mono;
+        let opened = timeout(drain, opening).await;
+        opened.ok().map(|()| clock.now().mono.saturating_sub(began))
+    }
+
     fn new(ctx: FeedContext, feed: Feed) -> Self {
         let (upload_events, uploads) = mpsc::channel(EVENTS_WAITING_MAX);
         let now = ctx.clock.now();

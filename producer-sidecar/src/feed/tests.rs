@@ -7,7 +7,7 @@ use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 use streamfleet_contract::{GapReason, Overflow, SourceReason, SourceState, SpoolMode, StoredAt};
 use streamfleet_media::ack::AckKind;
-use streamfleet_media::track::{AccessUnit, TrackParameters};
+use streamfleet_media::track::{Access, AccessUnit, Sample, TrackParameters};
 
 use super::record::GapBook;
 use super::*;
@@ -51,6 +51,13 @@ impl World {
     }
 
     async fn driver(&self, change: impl FnOnce(&mut Feed)) -> Driver {
+        let mut driver = self.new_driver(change);
+        driver.open_spool().await;
+        driver
+    }
+
+    /// One whose spool is not open yet.
+    fn new_driver(&self, change: impl FnOnce(&mut Feed)) -> Driver {
         let mut feed: Feed = serde_json::from_value(serde_json::json!({
             "id": "a", "name": "shop/door", "source": {"file": {"path": "/nowhere"}},
             "stream": {
@@ -75,7 +82,6 @@ impl World {
         };
         let mut driver = Driver::new(ctx, feed);
         driver.source = None;
-        driver.open_spool().await;
         driver
     }
 
@@ -279,6 +285,57 @@ async fn what_a_stop_leaves_without_a_spool_is_a_gap_and_a_replaced_stream_s_ano
     successor.ctx.record = Record::new(book, successor.ctx.post.clone(), successor.ctx.metrics.clone());
     successor.judge(successor.ctx.clock.now());
     assert_eq!(world.gaps(), [(GapReason::StreamReplaced, at(5), Some(at(6) - FRAME_MS))]);
+}
+
+/// A source that has sent this many pictures, a key frame and others, and sends no more when it is stopped.
+fn sent(pictures: u8) -> RunningSource {
+    let (sender, events) = mpsc::channel(EVENTS_WAITING_MAX);
+    let stop = CancellationToken::new();
+    let clock = Clock::start();
+    sender.try_send(SourceEvent::Connected(vec![Codec::H264])).unwrap();
+    for n in 0..pictures {
+        let (access, nal) = if n == 0 { (Access::Start, 0x65) } else { (Access::Continue, 0x41) };
+        let track = TrackParameters::video(Codec::H264, Bytes::from_static(b"avcC"), 640, 360);
+        let sample = Sample {
+            track: 0,
+            ticks: i64::from(n) * FRAME_MS * 90,
+            rate: 90_000,
+            access,
+            lost: 0,
+            data: Bytes::from(vec![0, 0, 0, 2, nal, 0x88]),
+            parameters: (n == 0).then_some(track),
+        };
+        sender.try_send(SourceEvent::Sample(sample, clock.now())).unwrap();
+    }
+    let stopped = stop.clone();
+    drop(tokio::spawn(async move {
+        stopped.cancelled().await;
+        drop(sender);
+    }));
+    RunningSource { events, stop }
+}
+
+#[tokio::test]
+async fn a_stop_while_the_spool_is_being_opened_forgets_nothing_that_came() {
+    let world = World::new("opening", 10 << 20).with_spool(SpoolMode::Overflow, 100 << 20);
+    let stop = CancellationToken::new();
+    stop.cancel();
+    let run = |mut driver: Driver| {
+        driver.source = Some(sent(11));
+        let (_, configured) = watch::channel(driver.feed.clone());
+        drive(driver, configured, stop.clone())
+    };
+    let user = world.driver(|_| {}).await;
+    run(world.new_driver(|_| {})).await;
+    let gaps = world.gaps();
+    assert_eq!(gaps.len(), 1, "{gaps:?}");
+    let (reason, start, end) = gaps[0];
+    assert_eq!((reason, end), (GapReason::Stopped, Some(start + 10 * FRAME_MS)));
+    drop(user);
+    run(world.new_driver(|_| {})).await;
+    assert_eq!(world.gaps(), [], "the spool was opened in time");
+    let successor = world.driver(|_| {}).await;
+    assert_eq!(successor.buffer.iter().map(crate::buffer::Gop::len).collect::<Vec<_>>(), [11]);
 }
 
 #[tokio::test]
