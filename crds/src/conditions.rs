@@ -134,6 +134,8 @@ names! {
         DriftReported,
         /// The KMS key does not exist, is disabled, or may not be used.
         KmsKeyUnusable,
+        /// The stream is encrypted with another KMS key than `spec.kmsKeyID`, which cannot be changed.
+        KmsKeyDiffers,
         /// Image generation and notifications need a retention, and the stream has none.
         NoRetention,
         /// The stream has, with the tags of others, more tags than the service takes.

@@ -108,7 +108,7 @@ pub(super) const TAG_VALUES: &str =
 #[x_kube(validation = Rule::new("has(self.streamName) == has(oldSelf.streamName) && (!has(self.streamName) || self.streamName == oldSelf.streamName)").message("streamName cannot be changed: the footage stays under the old name. Make another object for the other stream"))]
 pub struct VideoStreamSpec {
     /// The StreamClass that says where and how the stream is made. It cannot be changed.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(max = 253))]
     #[x_kube(validation = Rule::new(OBJECT_NAME).message("streamClassName must be the name of a StreamClass: small letters, digits, hyphens and dots, for example standard"))]
     #[x_kube(validation = Rule::new("self == oldSelf").message("streamClassName cannot be changed: the stream is in the account and region of its class. Make another object for the other class"))]
     pub stream_class_name: String,
@@ -287,6 +287,11 @@ pub struct VideoStreamStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub managed_tags: Vec<String>,
+
+    /// What the stream was last seen to have of what is asked for: a short hash by field. A difference from the spec is drift where
+    /// its hash is here, and else a change that is asked for.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub last_synced: BTreeMap<String, String>,
 
     /// The one Camera that may write the stream.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -33,7 +33,8 @@ use crate::{apply, run, stream_class};
 
 use plan::{Observed, Ownership, Plan, Recorded};
 use status::Outcome;
-use validate::{Desired, validate};
+use validate::validate;
+pub use validate::{AlarmSettings, Desired};
 
 /// How often a stream that is as it should be is looked at, though no sweep has found a change.
 const LOOK_EVERY: Duration = Duration::from_mins(15);

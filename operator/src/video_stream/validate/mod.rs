@@ -1,17 +1,22 @@
 //! What a `VideoStream` asks for, and whether its class grants it. Pure.
 
+mod alarms;
+mod limits;
+
 use std::collections::BTreeMap;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::ResourceExt;
-use kube::core::{Selector, SelectorExt as _};
-use streamfleet_crds::types::{default_stream_name, is_stream_name};
+use streamfleet_crds::types::STREAM_TAGS_MAX;
 use streamfleet_crds::{
-    DeletionPolicy, From, RetentionDecreasePolicy, StreamClass, StreamNames, VideoStream, VideoStreamReason,
+    AdoptionPolicy, DriftPolicy, ImageGeneration, ManagementPolicy, Notification, RetentionDecreasePolicy,
+    StorageTier, StreamClass, VideoStream, VideoStreamReason,
 };
 
 use crate::aws::{Owner, Place};
 use crate::stream_class::verified_place;
+
+pub use alarms::AlarmSettings;
+pub use limits::{admit_name, admit_namespace, deletion_policy, stream_name};
 
 /// What a `VideoStream` asks for, defaults filled in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,10 +29,36 @@ pub struct Desired {
     pub retention_hours: i32,
     /// Whether that may be shortened.
     pub decrease: RetentionDecreasePolicy,
+    /// Where footage is kept.
+    pub storage_tier: StorageTier,
+    /// The KMS key that it is made with.
+    pub kms_key_id: Option<String>,
+    /// Whether it has to have that key: it is the object's own wish. The class's is for streams that are made from now on.
+    pub is_kms_key_fixed: bool,
+    /// What it holds.
+    pub media_type: Option<String>,
+    /// The name of the device.
+    pub device_name: Option<String>,
+    /// Its pictures, with the region of the bucket.
+    pub image_generation: Option<ImageGeneration>,
+    /// Its messages.
+    pub notification: Option<Notification>,
     /// The tags of spec and class, without those of ownership.
     pub tags: BTreeMap<String, String>,
     /// Whose the stream is.
     pub owner: Owner,
+    /// Whether it is changed at all.
+    pub management: ManagementPolicy,
+    /// What becomes of changes by others.
+    pub drift: DriftPolicy,
+    /// Which stream that is there already may be taken over.
+    pub adoption: AdoptionPolicy,
+    /// Whether everything is left as it is for now.
+    pub suspend: bool,
+    /// The labels of the object.
+    pub labels: BTreeMap<String, String>,
+    /// Its alarms.
+    pub alarms: AlarmSettings,
 }
 
 /// Why what it asks for is not done.
@@ -52,30 +83,81 @@ pub fn validate(
     namespace_labels: &BTreeMap<String, String>,
     installation: &str,
 ) -> Result<Desired, Refusal> {
-    let class_name = &stream.spec.stream_class_name;
-    let namespace = stream.namespace().unwrap_or_default();
+    let spec = &stream.spec;
+    let class_name = &spec.stream_class_name;
     let class = class.ok_or_else(|| {
         let message =
             format!("There is no StreamClass {class_name}: make it, or name another in spec.streamClassName");
         Refusal::new(VideoStreamReason::StreamClassNotFound, message)
     })?;
-    admit_namespace(class, &namespace, namespace_labels)?;
-    let name = admit_name(stream, class, &namespace)?;
-    admit_deletion_policy(stream, class)?;
+    let adoption = limits::admit(stream, class, namespace_labels)?;
+    let name = admit_name(stream, class)?;
+    let tags = tags(stream, class)?;
     let place = verified_place(class).ok_or_else(|| {
         let message = format!("StreamClass {class_name} is not Ready: its conditions say why");
         Refusal::new(VideoStreamReason::StreamClassNotReady, message)
     })?;
-    let mut tags = class.spec.stream.tags.clone();
-    tags.extend(stream.spec.tags.clone());
+    let defaults = &class.spec.stream;
     Ok(Desired {
+        image_generation: images(spec.image_generation.as_ref(), &place)?,
         place,
         name,
-        retention_hours: stream.spec.retention_hours.unwrap_or(class.spec.stream.retention_hours),
-        decrease: stream.spec.retention_decrease_policy,
+        retention_hours: spec.retention_hours.unwrap_or(defaults.retention_hours),
+        decrease: spec.retention_decrease_policy,
+        storage_tier: spec.storage_tier.unwrap_or(defaults.storage_tier),
+        kms_key_id: spec.kms_key_id.clone().or_else(|| defaults.kms_key_id.clone()),
+        is_kms_key_fixed: spec.kms_key_id.is_some(),
+        media_type: spec.media_type.clone(),
+        device_name: spec.device_name.clone(),
+        notification: spec.notification.clone(),
         tags,
         owner: owner(stream, installation),
+        management: spec.management_policy,
+        drift: spec.drift_policy.unwrap_or(defaults.drift_policy),
+        adoption,
+        suspend: spec.suspend,
+        labels: stream.labels().clone(),
+        alarms: alarms::alarms(spec.alarms.as_ref(), &class.spec.alarms),
     })
+}
+
+/// The tags of the class and, before them, of the object.
+fn tags(stream: &VideoStream, class: &StreamClass) -> Result<BTreeMap<String, String>, Refusal> {
+    let mut tags = class.spec.stream.tags.clone();
+    tags.extend(stream.spec.tags.clone());
+    let room = STREAM_TAGS_MAX - OWNERSHIP_TAGS;
+    if tags.len() <= room {
+        return Ok(tags);
+    }
+    let message = format!(
+        "The tags of the object and those of StreamClass {} are {} together, and there is room for {room}: remove some of \
+         spec.tags, or of the class's spec.stream.tags",
+        class.name_any(),
+        tags.len()
+    );
+    Err(Refusal::new(VideoStreamReason::TooManyTags, message))
+}
+
+/// How many tags say whose a stream is.
+const OWNERSHIP_TAGS: usize = 4;
+
+/// The pictures with the region of their bucket, which can only be the stream's.
+fn images(images: Option<&ImageGeneration>, place: &Place) -> Result<Option<ImageGeneration>, Refusal> {
+    let Some(images) = images else { return Ok(None) };
+    match &images.destination_region {
+        Some(region) if *region != place.region => {
+            let message = format!(
+                "spec.imageGeneration.destinationRegion is {region}, and the service takes only the region of the stream, {}: \
+                 leave it out, and name a bucket in that region",
+                place.region
+            );
+            Err(Refusal::new(VideoStreamReason::AwsInvalidArgument, message))
+        }
+        Some(_) | None => {
+            let destination_region = Some(place.region.clone());
+            Ok(Some(ImageGeneration { destination_region, ..images.clone() }))
+        }
+    }
 }
 
 /// Whose the stream of this object is.
@@ -88,104 +170,11 @@ pub fn owner(stream: &VideoStream, installation: &str) -> Owner {
     }
 }
 
-/// The name of the stream of this object.
-pub fn stream_name(stream: &VideoStream, class: &StreamClass) -> String {
-    let generated = || {
-        let namespace = stream.namespace().unwrap_or_default();
-        default_stream_name(&class.spec.stream.name_prefix, &namespace, &stream.name_any())
-    };
-    stream.spec.stream_name.clone().unwrap_or_else(generated)
-}
-
-/// What becomes of the stream when the object goes: `Delete` only where the class allows it now.
-pub fn deletion_policy(stream: &VideoStream, class: Option<&StreamClass>) -> DeletionPolicy {
-    let class_default = class.map_or(DeletionPolicy::Retain, |class| class.spec.stream.deletion_policy);
-    let Some(asked) = stream.spec.deletion_policy else { return class_default };
-    let is_allowed = class
-        .is_none_or(|class| class.spec.limits.deletion_policies.contains(&asked) || asked == class_default);
-    if is_allowed { asked } else { DeletionPolicy::Retain }
-}
-
-fn admit_namespace(
-    class: &StreamClass,
-    namespace: &str,
-    labels: &BTreeMap<String, String>,
-) -> Result<(), Refusal> {
-    let allowed = &class.spec.allowed_namespaces;
-    let is_allowed = match allowed.from {
-        From::None => false,
-        From::All => true,
-        From::Selector => allowed.selector.as_ref().is_some_and(|selector| matches(selector, labels)),
-    };
-    if is_allowed {
-        return Ok(());
-    }
-    let class_name = class.name_any();
-    let message = match allowed.from {
-        From::Selector => format!(
-            "StreamClass {class_name} does not admit namespace {namespace}: its labels do not match the class's \
-             spec.allowedNamespaces.selector"
-        ),
-        From::None | From::All => format!(
-            "StreamClass {class_name} does not admit namespace {namespace}: its spec.allowedNamespaces.from must be All, or \
-             Selector with a matching selector"
-        ),
-    };
-    Err(Refusal::new(VideoStreamReason::NamespaceNotAllowed, message))
-}
-
-fn matches(selector: &LabelSelector, labels: &BTreeMap<String, String>) -> bool {
-    // A selector that says nothing selects everything in Kubernetes; one that cannot be read admits nobody.
-    Selector::try_from(selector.clone()).is_ok_and(|selector| selector.matches(labels))
-}
-
-fn admit_name(stream: &VideoStream, class: &StreamClass, namespace: &str) -> Result<String, Refusal> {
-    let name = stream_name(stream, class);
-    let generated = default_stream_name(&class.spec.stream.name_prefix, namespace, &stream.name_any());
-    let prefix = format!("{}{namespace}.", class.spec.stream.name_prefix);
-    let is_allowed = match class.spec.limits.stream_names {
-        StreamNames::Default => name == generated,
-        StreamNames::Prefixed => name.starts_with(&prefix),
-        StreamNames::Any => true,
-    };
-    if !is_allowed {
-        let wanted = match class.spec.limits.stream_names {
-            StreamNames::Prefixed => format!("names that begin with {prefix}"),
-            StreamNames::Default | StreamNames::Any => format!("the generated name {generated}"),
-        };
-        let message = format!(
-            "StreamClass {} does not allow the stream name {name}, only {wanted}: make the object again without \
-             spec.streamName, or widen the class's spec.limits.streamNames",
-            class.name_any()
-        );
-        return Err(Refusal::new(VideoStreamReason::StreamNameNotAllowed, message));
-    }
-    if !is_stream_name(&name) {
-        let message = format!(
-            "The generated stream name has {} characters, the service takes 256: set spec.streamName",
-            name.len()
-        );
-        return Err(Refusal::new(VideoStreamReason::StreamNameInvalid, message));
-    }
-    Ok(name)
-}
-
-fn admit_deletion_policy(stream: &VideoStream, class: &StreamClass) -> Result<(), Refusal> {
-    let Some(asked) = stream.spec.deletion_policy else { return Ok(()) };
-    if deletion_policy(stream, Some(class)) == asked {
-        return Ok(());
-    }
-    let message = format!(
-        "StreamClass {} does not allow deletionPolicy {asked:?}: leave it out, or add it to the class's \
-         spec.limits.deletionPolicies",
-        class.name_any()
-    );
-    Err(Refusal::new(VideoStreamReason::DeletionPolicyNotAllowed, message))
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
+
+    use streamfleet_crds::DeletionPolicy;
 
     use super::super::testing::{INSTALLATION, class, stream};
     use super::*;
