@@ -10,6 +10,8 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::stream_class::IMAGE_FORM;
+use super::video_stream::OBJECT_NAME;
 use super::{Resources, VideoStreamSpec};
 
 /// A source of video and the stream that it is stored in.
@@ -126,7 +128,8 @@ pub struct Source {
 #[serde(rename_all = "camelCase")]
 pub struct ContainerSource {
     /// The image, for example `registry.example/ffmpeg:7`.
-    #[schemars(length(min = 1, max = 1024))]
+    #[schemars(length(max = 1024))]
+    #[x_kube(validation = Rule::new(IMAGE_FORM).message("spec.source.container.image must be the name of an image without spaces, for example registry.example/ffmpeg:7"))]
     pub image: String,
     /// What it runs instead of its entry point.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -150,11 +153,12 @@ pub struct ContainerSource {
 #[serde(rename_all = "camelCase")]
 pub struct FileSource {
     /// The `PersistentVolumeClaim` in the namespace of the Camera. It is mounted read-only.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(max = 253))]
+    #[x_kube(validation = Rule::new(OBJECT_NAME).message("spec.source.file.claimName must be the name of a PersistentVolumeClaim: small letters, digits, hyphens and dots, for example clips"))]
     pub claim_name: String,
     /// The file's path on the volume, for example `clips/door.mp4`.
-    #[schemars(length(min = 1, max = 1024))]
-    #[x_kube(validation = Rule::new("!self.startsWith('/') && !self.matches('(^|/)[.][.](/|$)')").message("spec.source.file.path must be a path on the volume without .. and without a slash at its beginning, for example clips/door.mp4"))]
+    #[schemars(length(max = 1024))]
+    #[x_kube(validation = Rule::new("self != '' && !self.startsWith('/') && !self.matches('(^|/)[.][.](/|$)')").message("spec.source.file.path must be a path on the volume without .. and without a slash at its beginning, for example clips/door.mp4"))]
     pub path: String,
     /// Whether it begins anew when it has ended.
     #[serde(default, rename = "loop")]
@@ -262,7 +266,8 @@ impl fmt::Debug for RtspSource {
 pub struct CredentialsRef {
     /// The name of the Secret; its keys are `username` and `password`. It may come later, and may change at any time: the
     /// producer pod reads it, and the operator does not.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(max = 253))]
+    #[x_kube(validation = Rule::new(OBJECT_NAME).message("spec.credentialsRef.name must be the name of a Secret: small letters, digits, hyphens and dots, for example door-login"))]
     pub name: String,
 }
 
@@ -271,7 +276,8 @@ pub struct CredentialsRef {
 #[serde(rename_all = "camelCase")]
 pub struct StreamRef {
     /// The name of the VideoStream. One Camera at a time writes it.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(max = 253))]
+    #[x_kube(validation = Rule::new(OBJECT_NAME).message("spec.streamRef.name must be the name of a VideoStream: small letters, digits, hyphens and dots, for example yard"))]
     pub name: String,
 }
 

@@ -74,7 +74,7 @@ pub struct StreamClassSpec {
 #[derive(KubeSchema, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("!has(self.externalID) || has(self.roleARN)").message("spec.aws.externalID is for a role that is assumed: set spec.aws.roleARN, or remove it"))]
-#[x_kube(validation = Rule::new(r"!has(self.externalID) || self.externalID.matches('^[\\w+=,.@:/-]{2,1224}$')").message("spec.aws.externalID must be 2 to 1224 letters, digits and _ + = , . @ : / -, as in the trust policy of the role"))]
+#[x_kube(validation = Rule::new(r"!has(self.externalID) || (self.externalID.size() >= 2 && self.externalID.size() <= 1224 && self.externalID.matches('^[\\w+=,.@:/-]*$'))").message("spec.aws.externalID must be 2 to 1224 letters, digits and _ + = , . @ : / -, as in the trust policy of the role"))]
 #[x_kube(validation = Rule::new("!has(self.roleARN) || !self.roleARN.matches('^arn:aws[a-z-]*:iam::[0-9]{12}:role/.+$') || self.roleARN.contains(':iam::' + self.accountID + ':role/')").message("spec.aws.roleARN must be a role of the account in spec.aws.accountID: correct the one or the other"))]
 pub struct Aws {
     /// The AWS region, for example `eu-west-1`. It cannot be changed.
@@ -159,6 +159,8 @@ pub struct Endpoints {
 #[derive(KubeSchema, Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("!has(self.from) || self.from != 'Selector' || has(self.selector)").message("spec.allowedNamespaces.selector is needed where from is Selector, for example {matchLabels: {video: allowed}}"))]
+#[x_kube(validation = Rule::new("!has(self.selector) || !has(self.selector.matchExpressions) || self.selector.matchExpressions.all(one, one.operator in ['In', 'NotIn', 'Exists', 'DoesNotExist'])").message("spec.allowedNamespaces.selector.matchExpressions must have the operators In, NotIn, Exists or DoesNotExist"))]
+#[x_kube(validation = Rule::new("!has(self.selector) || !has(self.selector.matchExpressions) || self.selector.matchExpressions.all(one, (one.operator in ['Exists', 'DoesNotExist']) != (has(one.values) && one.values.size() > 0))").message("spec.allowedNamespaces.selector.matchExpressions must have values with the operators In and NotIn, and none with Exists and DoesNotExist"))]
 pub struct AllowedNamespaces {
     /// `None` (the default), `All`, or `Selector`: those whose labels match `selector`.
     #[serde(default)]
@@ -315,6 +317,7 @@ pub struct ProducerDefaults {
     /// The image, where it is not the operator's own default, for example `registry.example/streamfleet-producer:1.2.3`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
+    #[x_kube(validation = Rule::new(IMAGE_FORM).message("spec.producer.image must be the name of an image without spaces, for example registry.example/streamfleet-producer:1.2.3"))]
     pub image: Option<String>,
 
     /// The service account of producer pods, for example one with an IAM role (IRSA). It is to exist in every namespace with
@@ -400,16 +403,26 @@ pub enum SpoolMode {
     Journal,
 }
 
+/// The form of an image's name, as far as a mistake shows in it.
+pub(super) const IMAGE_FORM: &str = r"self.matches('^[^\\s]+$')";
+/// Whole or with a suffix, and not negative.
+const QUANTITIES: &str =
+    "self.all(name, isQuantity(string(self[name])) && !quantity(string(self[name])).isLessThan(quantity('0')))";
+
 /// What a container asks for and may use.
 #[derive(KubeSchema, Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Resources {
     /// What is set aside for it, for example `{cpu: 20m, memory: 32Mi}`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 16, "additionalProperties" = { "x-kubernetes-int-or-string": true, "maxLength": 32 }))]
+    #[x_kube(validation = Rule::new(QUANTITIES).message("resources.requests must hold quantities, for example {cpu: 20m, memory: 32Mi}"))]
     pub requests: BTreeMap<String, Quantity>,
 
     /// What it may use at most, for example `{memory: 128Mi}`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 16, "additionalProperties" = { "x-kubernetes-int-or-string": true, "maxLength": 32 }))]
+    #[x_kube(validation = Rule::new(QUANTITIES).message("resources.limits must hold quantities, for example {memory: 128Mi}"))]
     pub limits: BTreeMap<String, Quantity>,
 }
 
