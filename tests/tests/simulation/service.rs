@@ -311,28 +311,28 @@ impl World {
             Kinds::of(&[AckKind::Buffering]),
             Kinds::of(&[AckKind::Received, AckKind::Persisted]),
         ][self.random.usize(..4)];
-        match self.random.u32(0..9) {
-            0..=2 => {
+        match self.random.u32(0..10) {
+            0..=3 => {
                 self.tally.event("fault: error");
                 Fault::Fail { error, named, at }
             }
-            3 => {
+            4 => {
                 self.tally.event("fault: withheld");
                 Fault::Withhold(kinds)
             }
-            4 => {
+            5 => {
                 self.tally.event("fault: delayed");
                 Fault::Delay { kinds, by: ms(self.random.u64(100..20_000)) }
             }
-            5 => {
+            6 => {
                 self.tally.event("fault: stalled");
                 Fault::Stall
             }
-            6 => {
+            7 => {
                 self.tally.event("fault: frozen");
                 Fault::Freeze
             }
-            7 => {
+            8 => {
                 self.tally.event("fault: slow");
                 Fault::Slow { bytes_per_second: self.random.u64(50..5_000) }
             }

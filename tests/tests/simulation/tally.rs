@@ -50,7 +50,7 @@ impl Tally {
         }
     }
 
-    /// Everything that was seen fewer times than this, of what is expected.
+    /// What is expected and was seen fewer times than this.
     pub fn below(
         &self,
         least: u64,
@@ -58,31 +58,15 @@ impl Tally {
         errors: &[u32],
         states: &[State],
     ) -> Vec<String> {
-        let mut rare = Vec::new();
-        for (name, times) in &self.events {
-            if *times < least {
-                rare.push(format!("event {name}: {times}"));
-            }
-        }
-        rare.extend(
-            events
-                .iter()
-                .filter(|name| !self.events.contains_key(**name))
-                .map(|name| format!("event {name}: 0")),
-        );
-        for code in errors {
-            let times = self.errors.get(code).copied().unwrap_or_default();
-            if times < least {
-                rare.push(format!("error {code}: {times}"));
-            }
-        }
-        for state in states {
-            let times = self.states.get(state).copied().unwrap_or_default();
-            if times < least {
-                rare.push(format!("state {state:?}: {times}"));
-            }
-        }
-        rare
+        let rare = |what: String, times: Option<&u64>| {
+            let times = times.copied().unwrap_or_default();
+            (times < least).then(|| format!("{what}: {times}"))
+        };
+        let events = events.iter().filter_map(|name| rare(format!("event {name}"), self.events.get(name)));
+        let errors = errors.iter().filter_map(|code| rare(format!("error {code}"), self.errors.get(code)));
+        let states =
+            states.iter().filter_map(|state| rare(format!("state {state:?}"), self.states.get(state)));
+        events.chain(errors).chain(states).collect()
     }
 }
 
