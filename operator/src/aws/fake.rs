@@ -6,10 +6,12 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
+use streamfleet_crds::{AlarmState, ImageGeneration, Notification, StorageTier};
 
 use super::{
-    Answer, AwsError, Caller, Cloud, Clouds, ErrorKind, NewStream, Place, RetentionChange, StreamInfo,
-    StreamState, Which,
+    Alarm, AlarmInfo, AlarmMetric, AlarmQuery, Answer, AwsError, Caller, Cloud, Clouds, Comparison,
+    CompositeAlarm, CompositeInfo, ErrorKind, MissingData, NewStream, Place, RetentionChange, Statistic,
+    StreamInfo, StreamState, StreamUpdate, Which,
 };
 
 /// The cloud; clones share their streams.
@@ -23,6 +25,12 @@ pub struct FakeCloud {
 pub struct State {
     /// Streams by name.
     pub streams: BTreeMap<String, (StreamInfo, BTreeMap<String, String>)>,
+    /// What else streams are set to, by ARN; what is not there is `Hot` and has neither images nor notifications.
+    pub settings: BTreeMap<String, (StorageTier, Option<ImageGeneration>, Option<Notification>)>,
+    /// Alarms by name.
+    pub alarms: BTreeMap<String, AlarmInfo>,
+    /// Composite alarms by name.
+    pub composites: BTreeMap<String, CompositeInfo>,
     /// The calls, in order.
     pub calls: Vec<String>,
     /// The next call of this operation fails so; true: its effect takes place nevertheless.
@@ -77,6 +85,26 @@ impl State {
         self.streams.values_mut().find(|(info, _)| info.arn == arn).ok_or(ErrorKind::NotFound)
     }
 
+    /// The further settings of a stream that is there.
+    pub fn settings(
+        &mut self,
+        arn: &str,
+    ) -> Result<&mut (StorageTier, Option<ImageGeneration>, Option<Notification>), ErrorKind> {
+        self.by_arn(arn)?;
+        Ok(self.settings.entry(arn.to_owned()).or_insert((StorageTier::Hot, None, None)))
+    }
+
+    /// The stream of this version, which gets a new one.
+    fn change(&mut self, arn: &str, version: &str) -> Result<&mut StreamInfo, ErrorKind> {
+        let tick = self.tick();
+        let (info, _) = self.by_arn(arn)?;
+        if info.version != version {
+            return Err(ErrorKind::VersionMismatch);
+        }
+        info.version = format!("v{tick}");
+        Ok(info)
+    }
+
     /// Makes a stream as another would.
     pub fn put(&mut self, name: &str, retention_hours: i32, tags: BTreeMap<String, String>) -> String {
         let tick = self.tick();
@@ -88,6 +116,9 @@ impl State {
             state: StreamState::Active,
             retention_hours,
             created: Timestamp::from_second(tick).ok(),
+            kms_key_id: Some("arn:aws:kms:eu-west-1:123456789012:alias/aws/kinesisvideo".to_owned()),
+            media_type: None,
+            device_name: None,
         };
         self.streams.insert(name.to_owned(), (info, tags));
         arn
@@ -107,7 +138,15 @@ impl Cloud for FakeCloud {
             if state.streams.contains_key(&stream.name) {
                 return Err(ErrorKind::InUse);
             }
-            Ok(state.put(&stream.name, stream.retention_hours, stream.tags.clone()))
+            let arn = state.put(&stream.name, stream.retention_hours, stream.tags.clone());
+            let (info, _) = state.by_arn(&arn)?;
+            info.media_type.clone_from(&stream.media_type);
+            info.device_name.clone_from(&stream.device_name);
+            if stream.kms_key_id.is_some() {
+                info.kms_key_id.clone_from(&stream.kms_key_id);
+            }
+            state.settings(&arn)?.0 = stream.storage_tier.unwrap_or(StorageTier::Hot);
+            Ok(arn)
         });
         async move { answer }.boxed()
     }
@@ -159,12 +198,7 @@ impl Cloud for FakeCloud {
         change: RetentionChange,
     ) -> Answer<'a, ()> {
         let answer = self.call("UpdateDataRetention", &format!(" {change:?}"), |state| {
-            let tick = state.tick();
-            let (info, _) = state.by_arn(arn)?;
-            if info.version != version {
-                return Err(ErrorKind::VersionMismatch);
-            }
-            info.version = format!("v{tick}");
+            let info = state.change(arn, version)?;
             info.retention_hours += match change {
                 RetentionChange::Increase(hours) => hours,
                 RetentionChange::Decrease(hours) => -hours,
@@ -185,6 +219,182 @@ impl Cloud for FakeCloud {
             Ok(())
         });
         async move { answer }.boxed()
+    }
+
+    fn update_stream<'a>(
+        &'a self,
+        arn: &'a str,
+        version: &'a str,
+        update: &'a StreamUpdate,
+    ) -> Answer<'a, ()> {
+        let answer = self.call("UpdateStream", "", |state| {
+            let info = state.change(arn, version)?;
+            info.media_type.clone_from(&update.media_type);
+            info.device_name.clone_from(&update.device_name);
+            Ok(())
+        });
+        async move { answer }.boxed()
+    }
+
+    fn storage_tier<'a>(&'a self, arn: &'a str) -> Answer<'a, StorageTier> {
+        let answer = self.call("DescribeStreamStorageConfiguration", "", |state| Ok(state.settings(arn)?.0));
+        async move { answer }.boxed()
+    }
+
+    fn change_storage_tier<'a>(
+        &'a self,
+        arn: &'a str,
+        version: &'a str,
+        tier: StorageTier,
+    ) -> Answer<'a, ()> {
+        let answer = self.call("UpdateStreamStorageConfiguration", &format!(" {tier:?}"), |state| {
+            state.change(arn, version)?;
+            state.settings(arn)?.0 = tier;
+            Ok(())
+        });
+        async move { answer }.boxed()
+    }
+
+    fn image_generation<'a>(&'a self, arn: &'a str) -> Answer<'a, Option<ImageGeneration>> {
+        let answer =
+            self.call("DescribeImageGenerationConfiguration", "", |state| Ok(state.settings(arn)?.1.clone()));
+        async move { answer }.boxed()
+    }
+
+    fn set_image_generation<'a>(
+        &'a self,
+        arn: &'a str,
+        images: Option<&'a ImageGeneration>,
+    ) -> Answer<'a, ()> {
+        let answer = self.call("UpdateImageGenerationConfiguration", "", |state| {
+            if images.is_some() && state.by_arn(arn)?.0.retention_hours == 0 {
+                return Err(ErrorKind::NoRetention);
+            }
+            state.settings(arn)?.1 = images.cloned();
+            Ok(())
+        });
+        async move { answer }.boxed()
+    }
+
+    fn notification<'a>(&'a self, arn: &'a str) -> Answer<'a, Option<Notification>> {
+        let answer =
+            self.call("DescribeNotificationConfiguration", "", |state| Ok(state.settings(arn)?.2.clone()));
+        async move { answer }.boxed()
+    }
+
+    fn set_notification<'a>(
+        &'a self,
+        arn: &'a str,
+        notification: Option<&'a Notification>,
+    ) -> Answer<'a, ()> {
+        let answer = self.call("UpdateNotificationConfiguration", "", |state| {
+            if notification.is_some() && state.by_arn(arn)?.0.retention_hours == 0 {
+                return Err(ErrorKind::NoRetention);
+            }
+            state.settings(arn)?.2 = notification.cloned();
+            Ok(())
+        });
+        async move { answer }.boxed()
+    }
+
+    fn describe_alarms<'a>(&'a self, query: &'a AlarmQuery) -> Answer<'a, Vec<AlarmInfo>> {
+        let answer = self.call("DescribeAlarms", "", |state| {
+            Ok(state.alarms.values().filter(|info| asks_for(query, &info.alarm.name)).cloned().collect())
+        });
+        async move { answer }.boxed()
+    }
+
+    fn describe_composite_alarms<'a>(&'a self, query: &'a AlarmQuery) -> Answer<'a, Vec<CompositeInfo>> {
+        let answer = self.call("DescribeAlarms", "", |state| {
+            Ok(state.composites.values().filter(|info| asks_for(query, &info.alarm.name)).cloned().collect())
+        });
+        async move { answer }.boxed()
+    }
+
+    fn put_alarm<'a>(&'a self, alarm: &'a Alarm) -> Answer<'a, ()> {
+        let answer = self.call("PutMetricAlarm", &format!(" {}", alarm.name), |state| {
+            // The service does not tell tags.
+            let alarm = Alarm { tags: BTreeMap::new(), ..alarm.clone() };
+            let before = state.alarms.remove(&alarm.name);
+            let new = || AlarmInfo {
+                arn: format!("arn:aws:cloudwatch:eu-west-1:123456789012:alarm:{}", alarm.name),
+                alarm: alarm.clone(),
+                state: AlarmState::InsufficientData,
+                reason: "Unchecked: Initial alarm creation".to_owned(),
+                since: None,
+            };
+            let info = AlarmInfo { alarm: alarm.clone(), ..before.unwrap_or_else(new) };
+            state.alarms.insert(alarm.name.clone(), info);
+            Ok(())
+        });
+        async move { answer }.boxed()
+    }
+
+    fn put_composite_alarm<'a>(&'a self, alarm: &'a CompositeAlarm) -> Answer<'a, ()> {
+        let answer = self.call("PutCompositeAlarm", &format!(" {}", alarm.name), |state| {
+            let info = CompositeInfo {
+                arn: format!("arn:aws:cloudwatch:eu-west-1:123456789012:alarm:{}", alarm.name),
+                alarm: CompositeAlarm { tags: BTreeMap::new(), ..alarm.clone() },
+                state: AlarmState::InsufficientData,
+                reason: String::new(),
+                since: None,
+            };
+            state.composites.insert(alarm.name.clone(), info);
+            Ok(())
+        });
+        async move { answer }.boxed()
+    }
+
+    fn delete_alarms<'a>(&'a self, names: &'a [String]) -> Answer<'a, ()> {
+        let answer = self.call("DeleteAlarms", &format!(" {}", names.join(",")), |state| {
+            for name in names {
+                state.alarms.remove(name);
+                state.composites.remove(name);
+            }
+            Ok(())
+        });
+        async move { answer }.boxed()
+    }
+}
+
+fn asks_for(query: &AlarmQuery, name: &str) -> bool {
+    match query {
+        AlarmQuery::Prefix(prefix) => name.starts_with(prefix.as_str()),
+        AlarmQuery::Names(names) => names.iter().any(|wanted| wanted == name),
+    }
+}
+
+/// An alarm on the stream `a`.
+pub fn alarm(name: &str) -> Alarm {
+    Alarm {
+        name: name.to_owned(),
+        description: "No video comes in".to_owned(),
+        metric: AlarmMetric::Stream {
+            metric: "PutMedia.IncomingFragments".to_owned(),
+            stream_name: "a".to_owned(),
+            statistic: Statistic::Sum,
+        },
+        comparison: Comparison::LessThan,
+        threshold: 1.0,
+        period_seconds: 60,
+        evaluation_periods: 5,
+        datapoints_to_alarm: 3,
+        missing_data: MissingData::Breaching,
+        actions: Vec::new(),
+        actions_enabled: true,
+        tags: BTreeMap::new(),
+    }
+}
+
+/// A composite alarm.
+pub fn composite(name: &str) -> CompositeAlarm {
+    CompositeAlarm {
+        name: name.to_owned(),
+        description: "A site".to_owned(),
+        rule: "ALARM(\"x\")".to_owned(),
+        actions: Vec::new(),
+        actions_enabled: true,
+        tags: BTreeMap::new(),
     }
 }
 

@@ -36,11 +36,9 @@ fn camera(spec: Value) -> Camera {
 
 fn place(ca_bundle: Option<&str>) -> Place {
     Place {
-        region: "eu-west-1".to_owned(),
-        account: "123456789012".to_owned(),
         kinesis_video: ca_bundle.map(|_| "https://kvs.example:8443".to_owned()),
-        sts: None,
         ca_bundle: ca_bundle.map(str::to_owned),
+        ..Place::new("eu-west-1", "123456789012")
     }
 }
 

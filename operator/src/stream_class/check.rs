@@ -60,7 +60,7 @@ fn refusal(kind: ErrorKind) -> (Truth, StreamClassReason, &'static str) {
             "The operator has no AWS credentials: give its service account a role, or set the chart's \
              aws.credentialsSecretName",
         ),
-        ErrorKind::Denied => (
+        ErrorKind::CredentialsRefused | ErrorKind::Denied => (
             Truth::False,
             StreamClassReason::CredentialsRefused,
             "AWS refuses the operator's credentials: renew them, or the Secret that they come from",
@@ -75,14 +75,7 @@ fn refusal(kind: ErrorKind) -> (Truth, StreamClassReason, &'static str) {
             StreamClassReason::InvalidCaBundle,
             "spec.aws.caBundle cannot be used: it must hold certificates in PEM",
         ),
-        ErrorKind::InUse
-        | ErrorKind::VersionMismatch
-        | ErrorKind::NotFound
-        | ErrorKind::Throttled
-        | ErrorKind::Quota
-        | ErrorKind::Other => {
-            (Truth::Unknown, StreamClassReason::AwsError, "STS did not answer the question")
-        }
+        _ => (Truth::Unknown, StreamClassReason::AwsError, "STS did not answer the question"),
     }
 }
 

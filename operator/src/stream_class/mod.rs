@@ -60,7 +60,7 @@ impl Checks {
             return answer;
         }
         let answer = ask(ctx, place).await;
-        if matches!(&answer, Err(error) if matches!(error.kind, ErrorKind::Denied | ErrorKind::NoCredentials))
+        if matches!(&answer, Err(error) if error.kind.is_about_credentials() || error.kind == ErrorKind::Denied)
         {
             // The credentials may be in a file that changes: the next client reads it anew.
             ctx.aws.clouds.forget(place);

@@ -77,7 +77,7 @@ async fn delete(pass: &Pass<'_>) -> Result<Action, Error> {
         Err(Error::Aws(error)) => {
             pass.doubt(&place, &error);
             let reason = match error.kind {
-                ErrorKind::Denied | ErrorKind::NoCredentials => Reason::AwsAccessDenied,
+                ErrorKind::Denied | ErrorKind::CredentialsRefused | ErrorKind::NoCredentials => Reason::AwsAccessDenied,
                 ErrorKind::Throttled => Reason::AwsThrottled,
                 ErrorKind::Unreachable => Reason::AwsUnreachable,
                 _ => Reason::AwsError,

@@ -139,7 +139,7 @@ impl<'a> Pass<'a> {
 
     /// Refused credentials may have been replaced where they came from: they are read anew, and STS is asked again.
     fn doubt(&self, place: &Place, error: &AwsError) {
-        if !matches!(error.kind, ErrorKind::Denied | ErrorKind::NoCredentials) {
+        if error.kind != ErrorKind::Denied && !error.kind.is_about_credentials() {
             return;
         }
         self.ctx.aws.clouds.forget(place);

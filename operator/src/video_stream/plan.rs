@@ -104,6 +104,7 @@ fn plan_without_stream(desired: &Desired, recorded: Recorded<'_>) -> Plan {
         name: desired.name.clone(),
         retention_hours: desired.retention_hours,
         tags,
+        ..NewStream::default()
     });
     let is_lost = recorded.arn.is_some();
     // With the old ARN still on record, a crash after the call would leave a stream that looks like somebody else's.

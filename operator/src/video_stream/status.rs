@@ -107,7 +107,7 @@ fn refused(before: &VideoStreamStatus, refusal: &Refusal) -> Vec<Verdict> {
 
 fn failed(before: &VideoStreamStatus, error: &AwsError) -> Vec<Verdict> {
     let (reason, advice) = match error.kind {
-        ErrorKind::Denied | ErrorKind::NoCredentials => {
+        ErrorKind::Denied | ErrorKind::CredentialsRefused | ErrorKind::NoCredentials => {
             (Reason::AwsAccessDenied, "AWS refuses the operator's credentials or what they may do")
         }
         ErrorKind::Throttled => (Reason::AwsThrottled, "AWS asks for fewer calls; it is tried again"),
@@ -118,9 +118,7 @@ fn failed(before: &VideoStreamStatus, error: &AwsError) -> Vec<Verdict> {
         ErrorKind::InUse | ErrorKind::VersionMismatch => {
             (Reason::ChangePending, "The stream is being changed by somebody else; it is tried again")
         }
-        ErrorKind::NotFound | ErrorKind::InvalidCaBundle | ErrorKind::Other => {
-            (Reason::AwsError, "AWS refuses the call")
-        }
+        _ => (Reason::AwsError, "AWS refuses the call"),
     };
     let message = format!("{advice} ({error})");
     // A stream that was there is not gone because nobody answers.

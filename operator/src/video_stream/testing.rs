@@ -71,6 +71,9 @@ pub fn observed(desired: &Desired) -> Observed {
             state: StreamState::Active,
             retention_hours: desired.retention_hours,
             created: Timestamp::from_second(1).ok(),
+            kms_key_id: None,
+            media_type: None,
+            device_name: None,
         },
         tags,
     }
