@@ -13,12 +13,13 @@ use crate::{
     auth::Caller,
     chunk,
     clock::seconds,
-    control::{self, Selection, select_serving},
+    control::Selection,
     endpoint,
     error::ServiceError,
     get_media::{CONTENT_TYPE, PartSender, Unreadable, read},
     number::FragmentNumber,
     operation::Operation,
+    plane::{self, select_serving},
     service::Service,
     store::{FragmentMeta, Stream},
     wire::{Body, body},
@@ -73,7 +74,7 @@ pub fn list_fragments(
     base: &str,
     request: &[u8],
 ) -> Result<Value, ServiceError> {
-    let request: ListRequest = control::parse(request)?;
+    let request: ListRequest = plane::parse(request)?;
     let limit = match request.max_results {
         None => LIST_FRAGMENTS_MAX,
         Some(limit) => usize::try_from(limit)
@@ -180,7 +181,7 @@ pub fn get_media(
     base: &str,
     request: &[u8],
 ) -> Result<Response<Body>, ServiceError> {
-    let request: MediaRequest = control::parse(request)?;
+    let request: MediaRequest = plane::parse(request)?;
     let fragments = request.fragments.unwrap_or_default();
     let is_number =
         |text: &String| (1..=128).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());

@@ -16,6 +16,7 @@ use url::Url;
 
 use crate::{
     auth::{Credentials, CredentialsError},
+    control::ControlOptions,
     hooks::{calls::Calls, faults::Faults, outage::Outage},
     options::Options,
     service::Service,
@@ -101,11 +102,15 @@ impl Emulator {
             let tls = Some(Authority::load_or_make(&data)?.acceptor(names)?);
             listeners.push(Listener { socket, tls });
         }
-        let catalog = Catalog::open(&data).map_err(failed)?;
+        let control = ControlOptions {
+            advertise: advertise.clone(),
+            seed: fastrand::u64(..),
+            ..options.control.clone()
+        };
+        let catalog = Catalog::open(&data, control).map_err(failed)?;
         let service = Arc::new(Service {
             credentials: Credentials::load(options.credentials.clone())?,
             options,
-            advertise: advertise.clone(),
             catalog,
             calls: Calls::default(),
             faults: Faults::default(),

@@ -27,6 +27,17 @@ pub fn endpoint(advertise: &Url, arn: &str, api: &str) -> Result<String, Service
     Ok(format!("{base}/{}", label(*kind, arn, name)))
 }
 
+/// The endpoint of a signaling channel for a protocol (`WSS`, `HTTPS`, `WEBRTC`) and a role.
+pub fn of_channel(advertise: &Url, arn: &str, protocol: &str, role: &str) -> String {
+    let base = advertise.as_str().trim_end_matches('/');
+    let label = label('v', arn, &format!("{protocol} {role}"));
+    match base.strip_prefix("http") {
+        // `ws` or `wss`, as it is `http` or `https`.
+        Some(rest) if protocol == "WSS" => format!("ws{rest}/{label}"),
+        _ => format!("{base}/{label}"),
+    }
+}
+
 /// Checks that a data-plane call came by the base path that its stream and API have.
 pub fn check(operation: Operation, arn: &str, base: &str) -> Result<(), ServiceError> {
     let own = APIS.iter().find(|(.., served)| *served == Some(operation));

@@ -70,10 +70,49 @@ impl ServiceError {
         Self::new(StatusCode::BAD_REQUEST, "InvalidEndpointException", message)
     }
 
-    /// A throttle; the emulator answers it only when a fault asks for it.
-    pub fn client_limit() -> Self {
-        let message = "Limit exceeded on number of requests.";
+    /// There is no such channel.
+    pub fn channel_not_found() -> Self {
+        let message = "The requested channel is not found or not active.";
+        Self::new(StatusCode::NOT_FOUND, "ResourceNotFoundException", message)
+    }
+
+    /// The stream has no edge configuration.
+    pub fn no_edge_configuration() -> Self {
+        let message = "The stream has no edge configuration.";
+        Self::new(StatusCode::NOT_FOUND, "StreamEdgeConfigurationNotFoundException", message)
+    }
+
+    /// The stream keeps nothing.
+    pub fn no_data_retention() -> Self {
+        let message = "The Stream data retention in hours is equal to zero.";
+        Self::new(StatusCode::BAD_REQUEST, "NoDataRetentionException", message)
+    }
+
+    /// The account has as many streams as it may.
+    pub fn too_many_streams() -> Self {
+        let message = "The number of streams created for the account is too high.";
+        Self::new(StatusCode::BAD_REQUEST, "AccountStreamLimitExceededException", message)
+    }
+
+    /// The account has as many signaling channels as it may.
+    pub fn too_many_channels() -> Self {
+        let message = "You have reached the maximum limit of active signaling channels for this account.";
+        Self::new(StatusCode::BAD_REQUEST, "AccountChannelLimitExceededException", message)
+    }
+
+    /// The caller may not touch this resource; what newer operations answer.
+    pub fn access_denied(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "AccessDeniedException", message)
+    }
+
+    /// More calls than a quota allows.
+    pub fn client_limit(message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "ClientLimitExceededException", message)
+    }
+
+    /// An error that a fault orders.
+    pub fn ordered(status: StatusCode, code: &'static str) -> Self {
+        Self::new(status, code, "ordered by a fault")
     }
 
     /// The caller's policy does not allow it.

@@ -15,11 +15,12 @@ use crate::{
     auth::Caller,
     chunk,
     clock::now_ms,
-    control::{self, Selection, select_serving},
+    control::Selection,
     endpoint,
     error::ServiceError,
     number::FragmentNumber,
     operation::Operation,
+    plane::{self, select_serving},
     service::Service,
     store::{Chunk, ReadError, Stream, catalog::Slot},
     wire::{Body, Cut, body},
@@ -70,7 +71,7 @@ pub fn answer(
     base: &str,
     request: &[u8],
 ) -> Result<Response<Body>, ServiceError> {
-    let request: Request = control::parse(request)?;
+    let request: Request = plane::parse(request)?;
     let selector =
         request.start.ok_or_else(|| ServiceError::invalid_argument("StartSelector is required"))?;
     let start = start(selector)?;

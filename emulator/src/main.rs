@@ -4,7 +4,7 @@ use std::{io::Write, net::SocketAddr, ops::RangeInclusive, path::PathBuf, time::
 
 use anyhow::Context;
 use clap::Parser;
-use streamfleet_emulator::{DEFAULT_ACCOUNT, Emulator, Keep, Options};
+use streamfleet_emulator::{DEFAULT_ACCOUNT, Emulator, Keep, Options, control::ControlOptions};
 use streamfleet_media::limits::FRAGMENT_MS_MIN;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -39,8 +39,17 @@ struct Args {
     #[arg(long, value_name = "MIN..MAX", default_value = "500..1500", value_parser = delay_range)]
     persist_delay: RangeInclusive<Duration>,
     /// Milliseconds that a stream stays CREATING, UPDATING and DELETING
-    #[arg(long, value_name = "MS", default_value = "100", value_parser = millis)]
-    state_delay: Duration,
+    #[arg(long, value_name = "MS", default_value_t = 100)]
+    state_delay: u64,
+    /// Milliseconds by which ListStreams is behind
+    #[arg(long, value_name = "MS", default_value_t = 0)]
+    list_lag: u64,
+    /// Calls of the control plane in a second are limited as in the service
+    #[arg(long)]
+    quotas: bool,
+    /// Streams that an account may have in a region
+    #[arg(long, value_name = "N", default_value_t = ControlOptions::default().streams_max)]
+    streams_max: usize,
     /// Seconds after which PutMedia ends with error 4003
     #[arg(long, value_name = "SECONDS", default_value = "2700", value_parser = seconds)]
     put_session_limit: Duration,
@@ -86,7 +95,15 @@ impl Args {
             credentials: self.credentials,
             account: self.account,
             persist_delay: self.persist_delay,
-            state_delay: self.state_delay,
+            control: ControlOptions {
+                creating_ms: self.state_delay,
+                updating_ms: self.state_delay,
+                deleting_ms: self.state_delay,
+                list_lag_ms: self.list_lag,
+                quotas: self.quotas,
+                streams_max: self.streams_max,
+                ..ControlOptions::default()
+            },
             put_session_limit: self.put_session_limit,
             get_session_limit: self.get_session_limit,
             idle_limit: self.idle_limit,

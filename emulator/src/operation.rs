@@ -1,20 +1,40 @@
 //! The operations that the emulator answers, and how a request names them.
 
 /// An operation of one of the services.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Operation {
+    CreateSignalingChannel,
     CreateStream,
-    DescribeStream,
-    ListStreams,
+    DeleteEdgeConfiguration,
+    DeleteSignalingChannel,
     DeleteStream,
-    UpdateStream,
-    UpdateDataRetention,
-    TagStream,
-    UntagStream,
-    ListTagsForStream,
+    DescribeEdgeConfiguration,
+    DescribeImageGenerationConfiguration,
+    DescribeMappedResourceConfiguration,
+    DescribeMediaStorageConfiguration,
+    DescribeNotificationConfiguration,
+    DescribeSignalingChannel,
+    DescribeStream,
     DescribeStreamStorageConfiguration,
-    UpdateStreamStorageConfiguration,
     GetDataEndpoint,
+    GetSignalingChannelEndpoint,
+    ListEdgeAgentConfigurations,
+    ListSignalingChannels,
+    ListStreams,
+    ListTagsForResource,
+    ListTagsForStream,
+    StartEdgeConfigurationUpdate,
+    TagResource,
+    TagStream,
+    UntagResource,
+    UntagStream,
+    UpdateDataRetention,
+    UpdateImageGenerationConfiguration,
+    UpdateMediaStorageConfiguration,
+    UpdateNotificationConfiguration,
+    UpdateSignalingChannel,
+    UpdateStream,
+    UpdateStreamStorageConfiguration,
     PutMedia,
     GetMedia,
     ListFragments,
@@ -25,27 +45,75 @@ pub enum Operation {
 }
 
 /// Names and paths. Those of STS are told apart by their bodies, at the root path.
-const NAMES: [(Operation, &str, &str); 19] = [
+const NAMES: [(Operation, &str, &str); 39] = [
+    (Operation::CreateSignalingChannel, "CreateSignalingChannel", "createSignalingChannel"),
     (Operation::CreateStream, "CreateStream", "createStream"),
-    (Operation::DescribeStream, "DescribeStream", "describeStream"),
-    (Operation::ListStreams, "ListStreams", "listStreams"),
+    (Operation::DeleteEdgeConfiguration, "DeleteEdgeConfiguration", "deleteEdgeConfiguration"),
+    (Operation::DeleteSignalingChannel, "DeleteSignalingChannel", "deleteSignalingChannel"),
     (Operation::DeleteStream, "DeleteStream", "deleteStream"),
-    (Operation::UpdateStream, "UpdateStream", "updateStream"),
-    (Operation::UpdateDataRetention, "UpdateDataRetention", "updateDataRetention"),
-    (Operation::TagStream, "TagStream", "tagStream"),
-    (Operation::UntagStream, "UntagStream", "untagStream"),
-    (Operation::ListTagsForStream, "ListTagsForStream", "listTagsForStream"),
+    (Operation::DescribeEdgeConfiguration, "DescribeEdgeConfiguration", "describeEdgeConfiguration"),
+    (
+        Operation::DescribeImageGenerationConfiguration,
+        "DescribeImageGenerationConfiguration",
+        "describeImageGenerationConfiguration",
+    ),
+    (
+        Operation::DescribeMappedResourceConfiguration,
+        "DescribeMappedResourceConfiguration",
+        "describeMappedResourceConfiguration",
+    ),
+    (
+        Operation::DescribeMediaStorageConfiguration,
+        "DescribeMediaStorageConfiguration",
+        "describeMediaStorageConfiguration",
+    ),
+    (
+        Operation::DescribeNotificationConfiguration,
+        "DescribeNotificationConfiguration",
+        "describeNotificationConfiguration",
+    ),
+    (Operation::DescribeSignalingChannel, "DescribeSignalingChannel", "describeSignalingChannel"),
+    (Operation::DescribeStream, "DescribeStream", "describeStream"),
     (
         Operation::DescribeStreamStorageConfiguration,
         "DescribeStreamStorageConfiguration",
         "describeStreamStorageConfiguration",
     ),
+    (Operation::GetDataEndpoint, "GetDataEndpoint", "getDataEndpoint"),
+    (Operation::GetSignalingChannelEndpoint, "GetSignalingChannelEndpoint", "getSignalingChannelEndpoint"),
+    (Operation::ListEdgeAgentConfigurations, "ListEdgeAgentConfigurations", "listEdgeAgentConfigurations"),
+    (Operation::ListSignalingChannels, "ListSignalingChannels", "listSignalingChannels"),
+    (Operation::ListStreams, "ListStreams", "listStreams"),
+    (Operation::ListTagsForResource, "ListTagsForResource", "ListTagsForResource"),
+    (Operation::ListTagsForStream, "ListTagsForStream", "listTagsForStream"),
+    (Operation::StartEdgeConfigurationUpdate, "StartEdgeConfigurationUpdate", "startEdgeConfigurationUpdate"),
+    (Operation::TagResource, "TagResource", "TagResource"),
+    (Operation::TagStream, "TagStream", "tagStream"),
+    (Operation::UntagResource, "UntagResource", "UntagResource"),
+    (Operation::UntagStream, "UntagStream", "untagStream"),
+    (Operation::UpdateDataRetention, "UpdateDataRetention", "updateDataRetention"),
+    (
+        Operation::UpdateImageGenerationConfiguration,
+        "UpdateImageGenerationConfiguration",
+        "updateImageGenerationConfiguration",
+    ),
+    (
+        Operation::UpdateMediaStorageConfiguration,
+        "UpdateMediaStorageConfiguration",
+        "updateMediaStorageConfiguration",
+    ),
+    (
+        Operation::UpdateNotificationConfiguration,
+        "UpdateNotificationConfiguration",
+        "updateNotificationConfiguration",
+    ),
+    (Operation::UpdateSignalingChannel, "UpdateSignalingChannel", "updateSignalingChannel"),
+    (Operation::UpdateStream, "UpdateStream", "updateStream"),
     (
         Operation::UpdateStreamStorageConfiguration,
         "UpdateStreamStorageConfiguration",
         "updateStreamStorageConfiguration",
     ),
-    (Operation::GetDataEndpoint, "GetDataEndpoint", "getDataEndpoint"),
     (Operation::PutMedia, "PutMedia", "putMedia"),
     (Operation::GetMedia, "GetMedia", "getMedia"),
     (Operation::ListFragments, "ListFragments", "listFragments"),
@@ -80,5 +148,21 @@ impl Operation {
     /// Whether it is one of STS.
     pub fn is_of_sts(self) -> bool {
         matches!(self, Self::GetCallerIdentity | Self::AssumeRole | Self::AssumeRoleWithWebIdentity)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::model::model;
+
+    #[test]
+    fn the_control_plane_is_the_model_s() {
+        let mut count = 0;
+        for (name, path) in model().operations() {
+            assert_eq!(Operation::by_path_segment(path).map(Operation::name), Some(name));
+            count += 1;
+        }
+        assert_eq!(count, 32);
     }
 }

@@ -5,6 +5,7 @@ use std::{net::SocketAddr, ops::RangeInclusive, path::PathBuf, time::Duration};
 use streamfleet_media::limits::PUT_MEDIA_SESSION_SECONDS_MAX;
 use url::Url;
 
+use crate::control::ControlOptions;
 use crate::ingest::{Rules, line::LineSettings};
 
 /// The account of the default key.
@@ -36,8 +37,8 @@ pub struct Options {
     pub account: String,
     /// Time from `RECEIVED` to `PERSISTED`, drawn evenly. An assumption: the service does not document it.
     pub persist_delay: RangeInclusive<Duration>,
-    /// How long a stream stays `CREATING`, `UPDATING` and `DELETING`.
-    pub state_delay: Duration,
+    /// How the control plane is set up. `advertise` and `seed` there are set at the start.
+    pub control: ControlOptions,
     /// Age at which `PutMedia` ends with error 4003.
     pub put_session_limit: Duration,
     /// Age at which `GetMedia` ends cleanly.
@@ -77,7 +78,12 @@ impl Options {
             credentials: None,
             account: DEFAULT_ACCOUNT.to_owned(),
             persist_delay: line.persist_delay,
-            state_delay: Duration::from_millis(100),
+            control: ControlOptions {
+                creating_ms: 100,
+                updating_ms: 100,
+                deleting_ms: 100,
+                ..ControlOptions::default()
+            },
             put_session_limit: line.session_limit,
             get_session_limit: Duration::from_secs(PUT_MEDIA_SESSION_SECONDS_MAX),
             idle_limit: line.idle_limit,

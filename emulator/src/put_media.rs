@@ -14,11 +14,12 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     auth::Caller,
     clock,
-    control::{Selection, select_serving, shapes},
+    control::{Selection, arn},
     endpoint,
     error::ServiceError,
     ingest::line::{ConnectionId, Origin, Reading, Refusal},
     operation::Operation,
+    plane::select_serving,
     service::Service,
     upload::{AckSender, Upload},
     wire::{Body, body},
@@ -39,7 +40,7 @@ pub struct Accepted {
 /// The stream's name as the head gives it, for the log of calls.
 pub fn stream_named(headers: &HeaderMap) -> Option<String> {
     let Selection { name, arn } = selection(headers);
-    name.or_else(|| arn.and_then(|arn| shapes::stream_arn(&arn).map(|arn| arn.name.to_owned())))
+    name.or_else(|| arn.and_then(|arn| arn::stream_name(&arn).map(str::to_owned)))
 }
 
 /// Checks the head of a request and takes the stream's one place for a writer.
@@ -64,7 +65,7 @@ fn refused(refusal: Refusal) -> ServiceError {
     match refusal {
         Refusal::NotActive => ServiceError::not_found(),
         Refusal::ConnectionLimit => ServiceError::connection_limit(refusal.to_string()),
-        Refusal::ClientLimit => ServiceError::client_limit(),
+        Refusal::ClientLimit => ServiceError::client_limit(refusal.to_string()),
     }
 }
 

@@ -3,7 +3,6 @@
 use std::sync::{Arc, atomic::AtomicU64};
 
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use url::Url;
 
 use crate::{
     auth::Credentials,
@@ -18,8 +17,6 @@ use crate::{
 pub struct Service {
     /// How it is set up.
     pub options: Options,
-    /// What `GetDataEndpoint` answers, without a slash at its end.
-    pub advertise: Url,
     /// The streams.
     pub catalog: Catalog,
     /// The known keys.

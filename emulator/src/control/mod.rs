@@ -1,429 +1,301 @@
-//! The control plane: operations on streams, their tags, retention and endpoints.
+//! The control plane: streams, signaling channels, their settings and tags, as a machine without I/O and clock.
 //!
-//! Every operation here blocks on the disk: what is answered is already durable.
+//! The emulator drives one behind HTTP, with a journal on disk; tests drive one in process, in virtual time:
+//!
+//! ```
+//! use serde_json::json;
+//! use streamfleet_emulator::control::{Control, ControlOptions, Scope};
+//!
+//! let mut control = Control::new(ControlOptions::default());
+//! let scope = Scope::new("123456789012", "eu-central-1");
+//! let created = control.call(&scope, "CreateStream", &json!({"StreamName": "cam"}), 1_000).unwrap();
+//! assert!(created["StreamARN"].as_str().unwrap().ends_with(":stream/cam/1000"));
+//! let again = control.call(&scope, "CreateStream", &json!({"StreamName": "cam"}), 1_001);
+//! assert_eq!(again.unwrap_err().code, "ResourceInUseException");
+//! ```
+//!
+//! Requests and answers are the JSON bodies of the service. The same calls at the same times on equal machines give the
+//! same answers: versions are drawn from the machine's own seed.
 
+pub mod arn;
+mod channels;
+mod edge;
+mod listing;
+pub mod model;
+mod options;
+mod quotas;
+mod record;
 mod requests;
-pub mod shapes;
+mod settings;
+mod streams;
+mod tags;
+#[cfg(test)]
+mod tests;
 
-use std::{io, sync::Arc};
-
-use serde::{Deserialize, de::DeserializeOwned};
-use serde_json::{Map, Value, json};
-
-use crate::{
-    auth::Caller,
-    clock::{now_ms, seconds},
-    endpoint,
-    error::ServiceError,
-    operation::Operation,
-    service::Service,
-    store::{
-        Stream, StreamRecord, Tier,
-        catalog::{StreamKey, StreamStatus},
-    },
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
 };
+
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::{error::ServiceError, operation::Operation};
+use listing::Listing;
+pub use options::ControlOptions;
+use quotas::Quotas;
+pub use record::{ChannelRecord, EdgeRecord, Phases, ResourceKey, Scope, Status, StreamRecord, Tier};
 pub use requests::Selection;
-use requests::{
-    CreateStream, DeleteStream, GetDataEndpoint, ListStreams, StreamNameCondition,
-    StreamStorageConfiguration, TagStream, UntagStream, UpdateDataRetention, UpdateStream,
-    UpdateStreamStorage,
-};
 
 type Answer = Result<Value, ServiceError>;
 
-/// Carries out an operation of the control plane.
-pub fn answer(service: &Service, caller: &Caller, operation: Operation, body: &[u8]) -> Answer {
-    let control = Control { service, caller };
-    match operation {
-        Operation::CreateStream => control.create_stream(parse(body)?),
-        Operation::DescribeStream => control.describe_stream(&parse(body)?),
-        Operation::ListStreams => control.list_streams(parse(body)?),
-        Operation::DeleteStream => control.delete_stream(&parse(body)?),
-        Operation::UpdateStream => control.update_stream(parse(body)?),
-        Operation::UpdateDataRetention => control.update_data_retention(&parse(body)?),
-        Operation::TagStream => control.tag_stream(parse(body)?),
-        Operation::UntagStream => control.untag_stream(parse(body)?),
-        Operation::ListTagsForStream => control.list_tags(&parse(body)?),
-        Operation::DescribeStreamStorageConfiguration => control.describe_storage(&parse(body)?),
-        Operation::UpdateStreamStorageConfiguration => control.update_storage(&parse(body)?),
-        Operation::GetDataEndpoint => control.data_endpoint(&parse(body)?),
-        Operation::PutMedia
-        | Operation::GetMedia
-        | Operation::ListFragments
-        | Operation::GetMediaForFragmentList
-        | Operation::GetCallerIdentity
-        | Operation::AssumeRole
-        | Operation::AssumeRoleWithWebIdentity => Err(ServiceError::unknown_operation()),
-    }
+/// What a call, or the passing of time, has changed.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Change {
+    /// A stream is new or different.
+    Stream(Arc<StreamRecord>),
+    /// A stream is gone.
+    StreamGone(Arc<StreamRecord>),
+    /// A channel is new or different.
+    Channel(Arc<ChannelRecord>),
+    /// A channel is gone.
+    ChannelGone(Arc<ChannelRecord>),
 }
 
-/// Reads a request body; an empty one is an empty object.
-pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ServiceError> {
-    let body = if body.is_empty() { b"{}" } else { body };
-    serde_json::from_slice(body).map_err(|error| ServiceError::invalid_argument(error.to_string()))
+/// Something that is `DELETING`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Leaving {
+    Stream(ResourceKey),
+    Channel(ResourceKey),
 }
 
-/// The name of the stream that a request names, for the log of calls.
-pub fn stream_named(body: &[u8]) -> Option<String> {
-    #[derive(Deserialize)]
-    struct Any {
-        #[serde(flatten)]
-        stream: Selection,
-    }
-    let Any { stream } = serde_json::from_slice(body).ok()?;
-    let by_arn = |arn: String| shapes::stream_arn(&arn).map(|arn| arn.name.to_owned());
-    stream.name.or_else(|| stream.arn.and_then(by_arn))
+/// Who calls what, when.
+#[derive(Clone, Copy, Debug)]
+struct At<'a> {
+    scope: &'a Scope,
+    operation: Operation,
+    now: u64,
 }
 
-/// The stream that a request names, if the caller may see it.
-pub fn select(
-    service: &Service,
-    caller: &Caller,
-    selection: &Selection,
-) -> Result<Arc<Stream>, ServiceError> {
-    select_or(service, caller, selection, ServiceError::invalid_argument)
+/// The control planes of all accounts and regions.
+#[derive(Clone, Debug)]
+pub struct Control {
+    options: ControlOptions,
+    random: fastrand::Rng,
+    streams: BTreeMap<ResourceKey, Arc<StreamRecord>>,
+    channels: BTreeMap<ResourceKey, Arc<ChannelRecord>>,
+    /// How many streams each scope has.
+    counts: BTreeMap<Scope, usize>,
+    /// What `ListStreams` shows.
+    listing: Listing,
+    leaving: BTreeSet<(u64, Leaving)>,
+    quotas: Quotas,
+    /// The newest creation time; the next is later, so that each ARN and each folder on disk is of one stream.
+    newest_ms: u64,
+    changes: Vec<Change>,
 }
 
-/// As [`select`]; the tag operations have an error of their own for an ARN that is none.
-fn select_or(
-    service: &Service,
-    caller: &Caller,
-    selection: &Selection,
-    malformed: fn(String) -> ServiceError,
-) -> Result<Arc<Stream>, ServiceError> {
-    let key = |name: &str| StreamKey {
-        account: caller.account.clone(),
-        region: caller.region.clone(),
-        name: name.to_owned(),
-    };
-    match (&selection.name, &selection.arn) {
-        (Some(name), None) => {
-            shapes::stream_name(name)?;
-            service.catalog.find(&key(name)).ok_or_else(ServiceError::not_found)
+impl Control {
+    /// A service without streams.
+    pub fn new(options: ControlOptions) -> Self {
+        Self {
+            random: fastrand::Rng::with_seed(options.seed),
+            options,
+            streams: BTreeMap::new(),
+            channels: BTreeMap::new(),
+            counts: BTreeMap::new(),
+            listing: Listing::default(),
+            leaving: BTreeSet::new(),
+            quotas: Quotas::default(),
+            newest_ms: 0,
+            changes: Vec::new(),
         }
-        (None, Some(text)) => {
-            let arn =
-                shapes::stream_arn(text).ok_or_else(|| malformed(format!("StreamARN '{text}' is none")))?;
-            if arn.account != caller.account {
-                return Err(ServiceError::not_authorized("the caller may not use another account's stream"));
+    }
+
+    /// Takes records in as they were in another machine. Lists show them at once.
+    pub fn restore(&mut self, streams: Vec<StreamRecord>, channels: Vec<ChannelRecord>) {
+        for record in streams {
+            self.put_stream(record, None);
+        }
+        for record in channels {
+            self.put_channel(record);
+        }
+        self.changes.clear();
+    }
+
+    /// Calls an operation by its name, e.g. `CreateStream`, with the JSON body of its request. `now_ms` are milliseconds
+    /// since the epoch and do not go back. The answer is the JSON body of the service's, or its error.
+    pub fn call(&mut self, scope: &Scope, operation: &str, request: &Value, now_ms: u64) -> Answer {
+        self.changes.clear();
+        self.pass(now_ms);
+        let operation = Operation::by_name(operation).ok_or_else(ServiceError::unknown_operation)?;
+        let at = At { scope, operation, now: now_ms };
+        let request = model::model().check(operation.name(), request)?;
+        if self.options.quotas {
+            self.quotas.take(at, &request)?;
+        }
+        self.dispatch(&at, &request)
+    }
+
+    /// Lets time pass: what was `DELETING` long enough is gone, lists catch up.
+    pub fn tick(&mut self, now_ms: u64) {
+        self.changes.clear();
+        self.pass(now_ms);
+    }
+
+    /// What the last call or tick has changed.
+    pub fn changes(&self) -> &[Change] {
+        &self.changes
+    }
+
+    /// The streams that are not gone, by account, region and name; those that are `DELETING` are among them.
+    pub fn streams(&self) -> impl ExactSizeIterator<Item = &Arc<StreamRecord>> {
+        self.streams.values()
+    }
+
+    /// The stream with this name.
+    pub fn stream(&self, scope: &Scope, name: &str) -> Option<&Arc<StreamRecord>> {
+        self.streams.get(&ResourceKey::new(scope, name))
+    }
+
+    /// The channels that are not gone.
+    pub fn channels(&self) -> impl ExactSizeIterator<Item = &Arc<ChannelRecord>> {
+        self.channels.values()
+    }
+
+    /// How it is set up.
+    pub fn options(&self) -> &ControlOptions {
+        &self.options
+    }
+
+    /// Sets it up differently from now on. What is under way takes the time that it had; a list that lagged longer
+    /// catches up by the new lag.
+    pub fn set_options(&mut self, options: ControlOptions, now_ms: u64) {
+        self.listing.shorten(now_ms.saturating_add(options.list_lag_ms));
+        if !options.quotas {
+            self.quotas = Quotas::default();
+        }
+        self.options = options;
+    }
+
+    fn pass(&mut self, now: u64) {
+        while let Some((when, _)) = self.leaving.first()
+            && *when <= now
+        {
+            let Some((when, leaving)) = self.leaving.pop_first() else { break };
+            match leaving {
+                Leaving::Stream(key) => self.remove_stream(&key, when),
+                Leaving::Channel(key) => {
+                    let gone = self.channels.remove(&key);
+                    self.changes.extend(gone.map(Change::ChannelGone));
+                }
             }
-            let stream = service.catalog.find(&key(arn.name)).ok_or_else(ServiceError::not_found)?;
-            let is_same = arn.region == caller.region && arn.created_ms == stream.record().created_ms;
-            if is_same { Ok(stream) } else { Err(ServiceError::not_found()) }
         }
-        (Some(_), Some(_)) | (None, None) => {
-            Err(ServiceError::invalid_argument("exactly one of StreamName and StreamARN must be given"))
+        self.listing.catch_up(now);
+    }
+
+    fn dispatch(&mut self, at: &At<'_>, request: &Value) -> Answer {
+        match at.operation {
+            Operation::CreateStream => self.create_stream(at, read(request)?),
+            Operation::DescribeStream => self.describe_stream(at, &read(request)?),
+            Operation::ListStreams => self.list_streams(at, &read(request)?),
+            Operation::DeleteStream => self.delete_stream(at, read(request)?),
+            Operation::UpdateStream => self.update_stream(at, read(request)?),
+            Operation::UpdateDataRetention => self.update_data_retention(at, &read(request)?),
+            Operation::DescribeStreamStorageConfiguration => self.describe_storage(at, &read(request)?),
+            Operation::UpdateStreamStorageConfiguration => self.update_storage(at, &read(request)?),
+            Operation::GetDataEndpoint => self.data_endpoint(at, &read(request)?),
+            Operation::TagStream => self.tag_stream(at, read(request)?),
+            Operation::UntagStream => self.untag_stream(at, &read(request)?),
+            Operation::ListTagsForStream => self.list_stream_tags(at, &read(request)?),
+            Operation::TagResource => self.tag_resource(at, read(request)?),
+            Operation::UntagResource => self.untag_resource(at, &read(request)?),
+            Operation::ListTagsForResource => self.list_resource_tags(at, &read(request)?),
+            _ => self.dispatch_settings(at, request),
         }
     }
-}
 
-/// The stream that a data-plane request names; it must be `ACTIVE` (or `UPDATING`).
-pub fn select_serving(
-    service: &Service,
-    caller: &Caller,
-    selection: &Selection,
-) -> Result<Arc<Stream>, ServiceError> {
-    let stream = select(service, caller, selection)?;
-    match stream.record().status(now_ms()) {
-        Some(StreamStatus::Active | StreamStatus::Updating) => Ok(stream),
-        Some(StreamStatus::Creating | StreamStatus::Deleting) | None => Err(ServiceError::not_found()),
-    }
-}
-
-fn required<T>(value: Option<T>, member: &str) -> Result<T, ServiceError> {
-    value.ok_or_else(|| ServiceError::invalid_argument(format!("{member} is required")))
-}
-
-fn tier(configuration: &StreamStorageConfiguration) -> Result<Tier, ServiceError> {
-    match configuration.default_storage_tier.as_deref() {
-        Some("HOT") => Ok(Tier::Hot),
-        Some("WARM") => Ok(Tier::Warm),
-        _ => Err(ServiceError::invalid_argument("DefaultStorageTier must be HOT or WARM")),
-    }
-}
-
-/// 20 letters and digits, as the service's versions look.
-fn new_version() -> String {
-    std::iter::repeat_with(fastrand::alphanumeric).take(20).collect()
-}
-
-struct Control<'a> {
-    service: &'a Service,
-    caller: &'a Caller,
-}
-
-impl Control<'_> {
-    fn create_stream(&self, request: CreateStream) -> Answer {
-        let name = required(request.stream_name, "StreamName")?;
-        shapes::stream_name(&name)?;
-        request.device_name.as_deref().map_or(Ok(()), shapes::device_name)?;
-        request.media_type.as_deref().map_or(Ok(()), shapes::media_type)?;
-        request.kms_key_id.as_deref().map_or(Ok(()), shapes::kms_key_id)?;
-        request.tags.as_ref().map_or(Ok(()), shapes::tags)?;
-        let now = now_ms();
-        let record = StreamRecord {
-            account: self.caller.account.clone(),
-            region: self.caller.region.clone(),
-            name: name.clone(),
-            created_ms: now,
-            version: new_version(),
-            retention_hours: shapes::retention(request.data_retention_in_hours.unwrap_or(0))?,
-            media_type: request.media_type,
-            device_name: request.device_name,
-            kms_key_id: request.kms_key_id,
-            tags: request.tags.unwrap_or_default(),
-            tier: request.stream_storage_configuration.as_ref().map_or(Ok(Tier::Hot), tier)?,
-            active_at_ms: now + self.state_delay_ms(),
-            updated_at_ms: 0,
-            gone_at_ms: None,
-            kept_from_ms: 0,
-        };
-        let created = self.service.catalog.create(record)?;
-        let stream =
-            created.ok_or_else(|| ServiceError::in_use(format!("The stream {name} already exists.")))?;
-        Ok(json!({"StreamARN": stream.record().arn()}))
-    }
-
-    fn describe_stream(&self, request: &Selection) -> Answer {
-        let stream = select(self.service, self.caller, request)?;
-        let record = stream.record();
-        let status = record.status(now_ms()).ok_or_else(ServiceError::not_found)?;
-        Ok(json!({"StreamInfo": stream_info(&record, status)}))
-    }
-
-    fn list_streams(&self, request: ListStreams) -> Answer {
-        let limit = match request.max_results {
-            None => shapes::LIST_STREAMS_MAX,
-            Some(limit) => usize::try_from(limit)
-                .ok()
-                .filter(|limit| (1..=shapes::LIST_STREAMS_MAX).contains(limit))
-                .ok_or_else(|| ServiceError::invalid_argument("MaxResults must be 1-10000"))?,
-        };
-        let after = request.next_token.as_deref().map(name_from_token).transpose()?;
-        let prefix = request.stream_name_condition.map(name_prefix).transpose()?.unwrap_or_default();
-        let now = now_ms();
-        let records = self.service.catalog.all().into_iter().map(|stream| stream.record());
-        let mut found = records.filter(|record| {
-            record.account == self.caller.account
-                && record.region == self.caller.region
-                && record.name.starts_with(&prefix)
-                && after.as_ref().is_none_or(|after| record.name > *after)
-        });
-        let page: Vec<_> = found.by_ref().take(limit).collect();
-        let streams: Vec<Value> =
-            page.iter().filter_map(|record| Some(stream_info(record, record.status(now)?))).collect();
-        let mut answer = json!({ "StreamInfoList": streams });
-        if let (Some(last), Some(_)) = (page.last(), found.next()) {
-            answer["NextToken"] = hex::encode(&last.name).into();
+    fn dispatch_settings(&mut self, at: &At<'_>, request: &Value) -> Answer {
+        match at.operation {
+            Operation::DescribeImageGenerationConfiguration => self.describe_images(at, &read(request)?),
+            Operation::UpdateImageGenerationConfiguration => self.update_images(at, read(request)?),
+            Operation::DescribeNotificationConfiguration => self.describe_notification(at, &read(request)?),
+            Operation::UpdateNotificationConfiguration => self.update_notification(at, read(request)?),
+            Operation::DescribeEdgeConfiguration => self.describe_edge(at, &read(request)?),
+            Operation::StartEdgeConfigurationUpdate => self.start_edge_update(at, read(request)?),
+            Operation::DeleteEdgeConfiguration => self.delete_edge(at, &read(request)?),
+            Operation::ListEdgeAgentConfigurations => self.list_edge(at, &read(request)?),
+            Operation::CreateSignalingChannel => self.create_channel(at, read(request)?),
+            Operation::DescribeSignalingChannel => self.describe_channel(at, &read(request)?),
+            Operation::ListSignalingChannels => self.list_channels(at, &read(request)?),
+            Operation::UpdateSignalingChannel => self.update_channel(at, read(request)?),
+            Operation::DeleteSignalingChannel => self.delete_channel(at, read(request)?),
+            Operation::GetSignalingChannelEndpoint => self.channel_endpoint(at, read(request)?),
+            Operation::DescribeMediaStorageConfiguration => self.describe_media_storage(at, &read(request)?),
+            Operation::UpdateMediaStorageConfiguration => self.update_media_storage(at, read(request)?),
+            Operation::DescribeMappedResourceConfiguration => self.describe_mapped(at, &read(request)?),
+            _ => Err(ServiceError::unknown_operation()),
         }
-        Ok(answer)
     }
 
-    fn delete_stream(&self, request: &DeleteStream) -> Answer {
-        let arn = required(request.arn.clone(), "StreamARN")?;
-        request.current_version.as_deref().map_or(Ok(()), shapes::version)?;
-        let stream = select(self.service, self.caller, &Selection { name: None, arn: Some(arn) })?;
-        let now = now_ms();
-        self.service.catalog.change(&stream, |record| {
-            check_active(record, now)?;
-            if request.current_version.as_ref().is_some_and(|version| *version != record.version) {
-                return Err(ServiceError::version_mismatch());
-            }
-            record.gone_at_ms = Some(now + self.state_delay_ms());
-            Ok(())
-        })?;
-        // The media is unreachable from now on, whatever the status says.
-        stream.media.delete();
-        if self.state_delay_ms() == 0 {
-            self.service.catalog.sweep()?;
+    /// 20 letters and digits, as the service's versions look.
+    fn new_version(&mut self) -> String {
+        std::iter::repeat_with(|| self.random.alphanumeric()).take(20).collect()
+    }
+
+    /// A creation time that no other has.
+    fn new_created_ms(&mut self, now: u64) -> u64 {
+        self.newest_ms = now.max(self.newest_ms + 1);
+        self.newest_ms
+    }
+
+    /// Enters a stream, new or changed; lists show it at once, or by the time `now` with their lag.
+    fn put_stream(&mut self, record: StreamRecord, now: Option<u64>) -> Arc<StreamRecord> {
+        let record = Arc::new(record);
+        let key = record.key();
+        self.newest_ms = self.newest_ms.max(record.created_ms);
+        if let Some(gone) = record.phases.gone_at_ms {
+            self.leaving.insert((gone, Leaving::Stream(key.clone())));
         }
-        Ok(json!({}))
-    }
-
-    fn update_stream(&self, request: UpdateStream) -> Answer {
-        request.device_name.as_deref().map_or(Ok(()), shapes::device_name)?;
-        request.media_type.as_deref().map_or(Ok(()), shapes::media_type)?;
-        let version = required(request.current_version, "CurrentVersion")?;
-        self.versioned_change(&request.stream, &version, |record| {
-            // What is left out is kept: an assumption, the service does not say.
-            record.device_name = request.device_name.or_else(|| record.device_name.take());
-            record.media_type = request.media_type.or_else(|| record.media_type.take());
-            record.updated_at_ms = now_ms() + self.state_delay_ms();
-            Ok(())
-        })?;
-        Ok(json!({}))
-    }
-
-    fn update_data_retention(&self, request: &UpdateDataRetention) -> Answer {
-        let version = required(request.current_version.as_deref(), "CurrentVersion")?;
-        let change = required(request.data_retention_change_in_hours, "DataRetentionChangeInHours")?;
-        if change < 1 {
-            return Err(ServiceError::invalid_argument("DataRetentionChangeInHours must be at least 1"));
+        let shown_at = now.map_or(0, |now| now.saturating_add(self.options.list_lag_ms));
+        self.listing.put(key.clone(), Some(record.clone()), (now.unwrap_or(0), shown_at));
+        if self.streams.insert(key, record.clone()).is_none() {
+            *self.counts.entry(record.scope()).or_default() += 1;
         }
-        let change = match request.operation.as_deref() {
-            Some("INCREASE_DATA_RETENTION") => change,
-            Some("DECREASE_DATA_RETENTION") => -change,
-            _ => {
-                return Err(ServiceError::invalid_argument(
-                    "Operation must be INCREASE_DATA_RETENTION or DECREASE_DATA_RETENTION",
-                ));
-            }
-        };
-        let (stream, record) = self.versioned_change(&request.stream, version, |record| {
-            let now = now_ms();
-            let hours = shapes::retention(i64::from(record.retention_hours).saturating_add(change))?;
-            // A decrease deletes at once what is older, and a later increase must not bring it back.
-            record.kept_from_ms = record.kept_from(now);
-            record.retention_hours = hours;
-            record.kept_from_ms = if hours == 0 { now } else { record.kept_from(now) };
-            Ok(())
-        })?;
-        stream.media.purge(record.kept_from_ms)?;
-        Ok(json!({}))
+        self.changes.push(Change::Stream(record.clone()));
+        record
     }
 
-    fn tag_stream(&self, request: TagStream) -> Answer {
-        let tags = required(request.tags, "Tags")?;
-        shapes::tags(&tags)?;
-        let stream = self.select_for_tags(&request.stream)?;
-        self.service.catalog.change(&stream, |record| {
-            record.tags.extend(tags);
-            if record.tags.len() > shapes::TAGS_MAX { Err(ServiceError::too_many_tags()) } else { Ok(()) }
-        })?;
-        Ok(json!({}))
+    fn remove_stream(&mut self, key: &ResourceKey, when: u64) {
+        let Some(gone) = self.streams.remove(key) else { return };
+        if let Some(count) = self.counts.get_mut(&gone.scope()) {
+            *count = count.saturating_sub(1);
+        }
+        let shown_until = when.saturating_add(self.options.list_lag_ms);
+        self.listing.put(key.clone(), None, (when, shown_until));
+        self.changes.push(Change::StreamGone(gone));
     }
 
-    fn untag_stream(&self, request: UntagStream) -> Answer {
-        let keys = required(request.tag_key_list, "TagKeyList")?;
-        shapes::tag_keys(&keys)?;
-        let stream = self.select_for_tags(&request.stream)?;
-        self.service.catalog.change(&stream, |record| {
-            record.tags.retain(|key, _| !keys.contains(key));
-            Ok::<(), ServiceError>(())
-        })?;
-        Ok(json!({}))
-    }
-
-    fn list_tags(&self, request: &Selection) -> Answer {
-        let stream = self.select_for_tags(request)?;
-        Ok(json!({"Tags": stream.record().tags}))
-    }
-
-    fn describe_storage(&self, request: &Selection) -> Answer {
-        let record = select(self.service, self.caller, request)?.record();
-        Ok(json!({
-            "StreamName": record.name,
-            "StreamARN": record.arn(),
-            "StreamStorageConfiguration": {"DefaultStorageTier": record.tier},
-        }))
-    }
-
-    fn update_storage(&self, request: &UpdateStreamStorage) -> Answer {
-        let version = required(request.current_version.as_deref(), "CurrentVersion")?;
-        let configuration =
-            required(request.stream_storage_configuration.as_ref(), "StreamStorageConfiguration")?;
-        let tier = tier(configuration)?;
-        self.versioned_change(&request.stream, version, |record| {
-            record.tier = tier;
-            record.updated_at_ms = now_ms() + self.state_delay_ms();
-            Ok(())
-        })?;
-        Ok(json!({}))
-    }
-
-    fn data_endpoint(&self, request: &GetDataEndpoint) -> Answer {
-        let api = required(request.api_name.as_deref(), "APIName")?;
-        let stream = select_serving(self.service, self.caller, &request.stream)?;
-        let endpoint = endpoint::endpoint(&self.service.advertise, &stream.record().arn(), api)?;
-        Ok(json!({ "DataEndpoint": endpoint }))
-    }
-
-    fn select_for_tags(&self, selection: &Selection) -> Result<Arc<Stream>, ServiceError> {
-        select_or(self.service, self.caller, selection, |message| {
-            ServiceError::invalid_resource_format(message)
-        })
-    }
-
-    /// A change that needs the current version and gives a new one.
-    fn versioned_change(
-        &self,
-        selection: &Selection,
-        version: &str,
-        edit: impl FnOnce(&mut StreamRecord) -> Result<(), ServiceError>,
-    ) -> Result<(Arc<Stream>, Arc<StreamRecord>), ServiceError> {
-        shapes::version(version)?;
-        let stream = select(self.service, self.caller, selection)?;
-        let record = self.service.catalog.change(&stream, |record| {
-            check_active(record, now_ms())?;
-            if record.version != version {
-                return Err(ServiceError::version_mismatch());
-            }
-            edit(record)?;
-            record.version = new_version();
-            Ok(())
-        })?;
-        Ok((stream, record))
-    }
-
-    fn state_delay_ms(&self) -> u64 {
-        self.service.options.state_delay.as_millis() as u64
+    fn put_channel(&mut self, record: ChannelRecord) -> Arc<ChannelRecord> {
+        let record = Arc::new(record);
+        let key = record.key();
+        self.newest_ms = self.newest_ms.max(record.created_ms);
+        if let Some(gone) = record.phases.gone_at_ms {
+            self.leaving.insert((gone, Leaving::Channel(key.clone())));
+        }
+        self.channels.insert(key, record.clone());
+        self.changes.push(Change::Channel(record.clone()));
+        record
     }
 }
 
-fn check_active(record: &StreamRecord, now_ms: u64) -> Result<(), ServiceError> {
-    match record.status(now_ms) {
-        Some(StreamStatus::Active) => Ok(()),
-        Some(_) => {
-            Err(ServiceError::in_use(format!("The stream {} is not in the ACTIVE state.", record.name)))
-        }
-        None => Err(ServiceError::not_found()),
-    }
+/// Reads a request that the model has checked.
+fn read<T: DeserializeOwned>(request: &Value) -> Result<T, ServiceError> {
+    T::deserialize(request).map_err(|error| ServiceError::invalid_argument(error.to_string()))
 }
 
-fn stream_info(record: &StreamRecord, status: StreamStatus) -> Value {
-    let StreamRecord { region, account, .. } = record;
-    let default_key = || format!("arn:aws:kms:{region}:{account}:alias/aws/kinesisvideo");
-    let mut members = Map::new();
-    let mut put = |member: &str, value: Value| {
-        members.insert(member.to_owned(), value);
-    };
-    put("StreamName", record.name.as_str().into());
-    put("StreamARN", record.arn().into());
-    put("KmsKeyId", record.kms_key_id.clone().unwrap_or_else(default_key).into());
-    put("Version", record.version.as_str().into());
-    put("Status", json!(status));
-    put("CreationTime", seconds(record.created_ms).into());
-    put("DataRetentionInHours", record.retention_hours.into());
-    if let Some(device) = &record.device_name {
-        put("DeviceName", device.as_str().into());
-    }
-    if let Some(media_type) = &record.media_type {
-        put("MediaType", media_type.as_str().into());
-    }
-    Value::Object(members)
-}
-
+/// A page of names after a token: the token is the last name in hexadecimal.
 fn name_from_token(token: &str) -> Result<String, ServiceError> {
-    shapes::next_token(token)?;
     let name = hex::decode(token).ok().and_then(|bytes| String::from_utf8(bytes).ok());
     name.ok_or_else(|| ServiceError::invalid_argument("NextToken is not one of ours"))
-}
-
-fn name_prefix(condition: StreamNameCondition) -> Result<String, ServiceError> {
-    match condition.comparison_operator.as_deref() {
-        None | Some("BEGINS_WITH") => {}
-        Some(_) => return Err(ServiceError::invalid_argument("ComparisonOperator must be BEGINS_WITH")),
-    }
-    let prefix = condition.comparison_value.unwrap_or_default();
-    if !prefix.is_empty() {
-        shapes::stream_name(&prefix)?;
-    }
-    Ok(prefix)
-}
-
-impl From<io::Error> for ServiceError {
-    fn from(error: io::Error) -> Self {
-        tracing::error!(error = &error as &dyn std::error::Error, "The data folder does not answer");
-        Self::internal("the data folder does not answer")
-    }
 }

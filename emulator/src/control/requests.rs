@@ -1,8 +1,9 @@
-//! The bodies of control-plane requests, as they come.
+//! The bodies of control-plane requests, once the model has checked them: what it requires is there.
 
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
+use serde_json::Value;
 
 /// The two ways to name a stream.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -15,43 +16,56 @@ pub struct Selection {
     pub arn: Option<String>,
 }
 
+/// The two ways to name a channel.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct ChannelSelection {
+    #[serde(rename = "ChannelName")]
+    pub name: Option<String>,
+    #[serde(rename = "ChannelARN")]
+    pub arn: Option<String>,
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct StreamStorageConfiguration {
-    pub default_storage_tier: Option<String>,
+    pub default_storage_tier: super::Tier,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct CreateStream {
-    pub stream_name: Option<String>,
+    pub stream_name: String,
     pub device_name: Option<String>,
     pub media_type: Option<String>,
     pub kms_key_id: Option<String>,
-    pub data_retention_in_hours: Option<i64>,
-    pub tags: Option<BTreeMap<String, String>>,
+    #[serde(default)]
+    pub data_retention_in_hours: i64,
+    #[serde(default)]
+    pub tags: BTreeMap<String, String>,
     pub stream_storage_configuration: Option<StreamStorageConfiguration>,
 }
 
-#[derive(Debug, Deserialize)]
+/// `StreamNameCondition` and `ChannelNameCondition`; there is one operator.
+#[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub struct StreamNameCondition {
-    pub comparison_operator: Option<String>,
-    pub comparison_value: Option<String>,
+pub struct NameCondition {
+    #[serde(default)]
+    pub comparison_value: String,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub struct ListStreams {
-    pub max_results: Option<i64>,
+pub struct ListNames {
+    pub max_results: Option<usize>,
     pub next_token: Option<String>,
-    pub stream_name_condition: Option<StreamNameCondition>,
+    #[serde(default, alias = "StreamNameCondition", alias = "ChannelNameCondition")]
+    pub condition: NameCondition,
 }
 
 #[derive(Debug, Deserialize)]
 pub struct DeleteStream {
     #[serde(rename = "StreamARN")]
-    pub arn: Option<String>,
+    pub arn: String,
     #[serde(rename = "CurrentVersion")]
     pub current_version: Option<String>,
 }
@@ -61,7 +75,7 @@ pub struct DeleteStream {
 pub struct UpdateStream {
     #[serde(flatten)]
     pub stream: Selection,
-    pub current_version: Option<String>,
+    pub current_version: String,
     pub device_name: Option<String>,
     pub media_type: Option<String>,
 }
@@ -71,9 +85,9 @@ pub struct UpdateStream {
 pub struct UpdateDataRetention {
     #[serde(flatten)]
     pub stream: Selection,
-    pub current_version: Option<String>,
-    pub operation: Option<String>,
-    pub data_retention_change_in_hours: Option<i64>,
+    pub current_version: String,
+    pub operation: String,
+    pub data_retention_change_in_hours: i64,
 }
 
 #[derive(Debug, Deserialize)]
@@ -81,8 +95,8 @@ pub struct UpdateDataRetention {
 pub struct UpdateStreamStorage {
     #[serde(flatten)]
     pub stream: Selection,
-    pub current_version: Option<String>,
-    pub stream_storage_configuration: Option<StreamStorageConfiguration>,
+    pub current_version: String,
+    pub stream_storage_configuration: StreamStorageConfiguration,
 }
 
 #[derive(Debug, Deserialize)]
@@ -90,7 +104,7 @@ pub struct UpdateStreamStorage {
 pub struct TagStream {
     #[serde(flatten)]
     pub stream: Selection,
-    pub tags: Option<BTreeMap<String, String>>,
+    pub tags: BTreeMap<String, String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -98,7 +112,37 @@ pub struct TagStream {
 pub struct UntagStream {
     #[serde(flatten)]
     pub stream: Selection,
-    pub tag_key_list: Option<Vec<String>>,
+    pub tag_key_list: Vec<String>,
+}
+
+/// `ListTagsForStream`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct ListTags {
+    #[serde(flatten)]
+    pub stream: Selection,
+    pub next_token: Option<String>,
+}
+
+/// One tag of a channel.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Tag {
+    pub key: String,
+    pub value: String,
+}
+
+/// `TagResource`, `UntagResource` and `ListTagsForResource`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct ResourceTags {
+    #[serde(rename = "ResourceARN")]
+    pub arn: String,
+    #[serde(default)]
+    pub tags: Vec<Tag>,
+    #[serde(default)]
+    pub tag_key_list: Vec<String>,
+    pub next_token: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -106,5 +150,95 @@ pub struct GetDataEndpoint {
     #[serde(flatten)]
     pub stream: Selection,
     #[serde(rename = "APIName")]
-    pub api_name: Option<String>,
+    pub api_name: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct UpdateImageGeneration {
+    #[serde(flatten)]
+    pub stream: Selection,
+    pub image_generation_configuration: Option<Value>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct UpdateNotification {
+    #[serde(flatten)]
+    pub stream: Selection,
+    pub notification_configuration: Option<Value>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct StartEdgeUpdate {
+    #[serde(flatten)]
+    pub stream: Selection,
+    pub edge_config: Value,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct ListEdge {
+    pub hub_device_arn: String,
+    pub max_results: Option<usize>,
+    pub next_token: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct SingleMaster {
+    pub message_ttl_seconds: Option<i64>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct CreateChannel {
+    pub channel_name: String,
+    pub channel_type: Option<String>,
+    pub single_master_configuration: Option<SingleMaster>,
+    #[serde(default)]
+    pub tags: Vec<Tag>,
+}
+
+/// `UpdateSignalingChannel` and `DeleteSignalingChannel`.
+#[derive(Debug, Deserialize)]
+pub struct ChannelChange {
+    #[serde(rename = "ChannelARN")]
+    pub arn: String,
+    #[serde(rename = "CurrentVersion")]
+    pub current_version: Option<String>,
+    #[serde(rename = "SingleMasterConfiguration")]
+    pub single_master_configuration: Option<SingleMaster>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct EndpointConfiguration {
+    pub protocols: Option<Vec<String>>,
+    pub role: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct GetChannelEndpoint {
+    #[serde(rename = "ChannelARN")]
+    pub arn: String,
+    #[serde(rename = "SingleMasterChannelEndpointConfiguration", default)]
+    pub configuration: EndpointConfiguration,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct MediaStorage {
+    #[serde(rename = "StreamARN")]
+    pub stream_arn: Option<String>,
+    #[serde(rename = "Status")]
+    pub status: String,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct UpdateMediaStorage {
+    #[serde(rename = "ChannelARN")]
+    pub arn: String,
+    #[serde(rename = "MediaStorageConfiguration")]
+    pub configuration: MediaStorage,
 }

@@ -100,10 +100,19 @@ impl LogWriter {
     fn start_file(&mut self) -> io::Result<OpenFile> {
         let number = self.next_file;
         let path = file_path(&self.dir, number);
+        if !self.dir.is_dir() {
+            self.make_dir()?;
+        }
         let file = OpenOptions::new().create_new(true).append(true).open(path)?;
         sync_dir(&self.dir)?;
         self.next_file += 1;
         Ok(OpenFile { number, file, length: 0 })
+    }
+
+    /// A stream's first fragment makes its folders.
+    fn make_dir(&self) -> io::Result<()> {
+        fs::create_dir_all(&self.dir)?;
+        self.dir.ancestors().skip(1).take(2).try_for_each(sync_dir)
     }
 }
 
@@ -132,8 +141,13 @@ pub fn remove(dir: &Path, file: u64) -> io::Result<()> {
 /// Reads the index of all logs in `dir`, cuts off what a crash left half-written, and returns the end to write at.
 pub fn recover(dir: &Path) -> io::Result<(LogWriter, Vec<(FragmentMeta, Place)>)> {
     let mut numbers = Vec::new();
-    for entry in fs::read_dir(dir)? {
-        let path = entry?.path();
+    let entries = match fs::read_dir(dir) {
+        Ok(entries) => entries.collect::<io::Result<Vec<_>>>()?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        Err(error) => return Err(error),
+    };
+    for entry in entries {
+        let path = entry.path();
         let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
         if path.extension().is_some_and(|extension| extension == "log")
             && let Ok(number) = stem.parse::<u64>()

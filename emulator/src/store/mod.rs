@@ -1,21 +1,22 @@
 //! What outlives the process: streams and their fragments on disk, and the index of both in memory.
 //!
-//! Layout under the data folder, one folder per stream, named by the number at the end of its ARN:
+//! Layout under the data folder, one folder per stream that has media, named by the number at the end of its ARN:
 //!
 //! ```text
-//! streams/1732012345678/stream.json       the control plane's record, replaced atomically
+//! control.jsonl                           the control plane's records, line by line (`journal`)
 //! streams/1732012345678/media/000001.log  fragments, appended one after another (`record`)
 //! ```
 //!
-//! Nothing is said to a client before it is here and flushed: a `kill -9` at any moment loses nothing that was
+//! Nothing is said to a client before it is written here: a `kill -9` at any moment loses nothing that was
 //! acknowledged. What a crash leaves half-written at the end of a log is found by its checksum and cut off.
 
 pub mod catalog;
+mod journal;
 mod log;
 pub mod media;
 mod record;
 
-pub use catalog::{Catalog, Stream, StreamRecord, Tier};
+pub use catalog::{Catalog, Stream};
 pub use log::ReadError;
 pub use media::{Chunk, FragmentMeta};
 

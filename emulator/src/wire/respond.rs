@@ -21,7 +21,12 @@ pub fn new_request_id() -> String {
 
 /// A JSON answer.
 pub fn json(value: &Value) -> Response<Body> {
-    body::ok("application/json", body::full(value.to_string()))
+    json_text(value.to_string())
+}
+
+/// A JSON answer that is written already.
+pub fn json_text(text: String) -> Response<Body> {
+    body::ok("application/json", body::full(text))
 }
 
 /// An XML answer.

@@ -16,7 +16,6 @@ use crate::{
     archive,
     auth::{self, AuthError, Caller, SignedRequest},
     clock::now_ms,
-    control,
     error::ServiceError,
     get_media,
     hooks::{
@@ -26,7 +25,7 @@ use crate::{
         outage::Mode,
     },
     operation::Operation,
-    put_media,
+    plane, put_media,
     service::{Service, blocking},
     sts,
 };
@@ -169,7 +168,9 @@ async fn before_effect(strike: Option<Strike>) -> Result<(), Refused> {
     let Some(Strike { action, delay }) = strike else { return Ok(()) };
     match action {
         Action::Drop => Err(Refused::Dropped),
-        Action::Throttle => Err(Refused::Answered(ServiceError::client_limit())),
+        Action::Throttle => {
+            Err(Refused::Answered(ServiceError::client_limit("Limit exceeded on number of requests.")))
+        }
         Action::InternalFailure => Err(Refused::Answered(ServiceError::internal("ordered by a fault"))),
         Action::Delay => {
             sleep(delay).await;
@@ -260,8 +261,8 @@ async fn execute_whole(
         }
         Operation::GetMediaForFragmentList => archive::get_media(service, &caller, base, &bytes),
         _ => {
-            let work = move |service: &Service| control::answer(service, &caller, operation, &bytes);
-            blocking(service, work).await.map(|value| respond::json(&value))
+            let work = move |service: &Service| plane::answer(service, &caller, operation, &bytes);
+            blocking(service, work).await.map(respond::json_text)
         }
     }
 }
@@ -312,7 +313,7 @@ fn target(uri: &http::Uri) -> Target<'_> {
 
 fn stream_named(headers: &HeaderMap, payload: &Payload) -> Option<String> {
     match payload {
-        Payload::Whole(bytes) => control::stream_named(bytes),
+        Payload::Whole(bytes) => plane::stream_named(bytes),
         Payload::Upload(_) => put_media::stream_named(headers),
     }
 }

@@ -5,7 +5,7 @@ use aws_sdk_kinesisvideo::{
     types::{ComparisonOperator, Status, StreamNameCondition, UpdateDataRetentionOperation as Change},
 };
 
-use crate::support::{ACCOUNT, Clients, REGION, Rig, millis};
+use crate::support::{ACCOUNT, Clients, REGION, Rig, delays, millis};
 
 /// The code of a refusal.
 fn code<T, E: ProvideErrorMetadata>(outcome: Result<T, E>) -> String {
@@ -40,7 +40,7 @@ async fn a_stream_is_described_as_it_was_made() {
 
 #[tokio::test]
 async fn creating_and_deleting_take_the_time_that_is_set() {
-    let rig = Rig::start_with(|options| options.state_delay = Duration::from_millis(400)).await;
+    let rig = Rig::start_with(|options| options.control = delays(400)).await;
     let kvs = rig.clients().control();
     let arn = rig.stream("cam", 1).await;
     let status = async || {
@@ -181,7 +181,7 @@ async fn https_is_trusted_by_the_authority_in_the_data_folder_also_after_a_resta
     let mut authority = Vec::new();
     for start in 0..2 {
         let mut options = streamfleet_emulator::Options::new(&folder.0);
-        options.state_delay = Duration::ZERO;
+        options.control = delays(0);
         let emulator = streamfleet_emulator::Emulator::start(options).await.unwrap();
         if start == 0 {
             authority = std::fs::read(emulator.ca_path()).unwrap();

@@ -17,7 +17,7 @@ use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use aws_smithy_types::retry::RetryConfig;
 use bytes::Bytes;
 use serde_json::Value;
-use streamfleet_emulator::{Emulator, Options};
+use streamfleet_emulator::{Emulator, Options, control::ControlOptions};
 use streamfleet_media::{
     fragment::{Fragment, FragmentReader},
     mkv::write,
@@ -119,10 +119,15 @@ impl Rig {
     }
 }
 
+/// Streams stay in each state for so long.
+pub fn delays(ms: u64) -> ControlOptions {
+    ControlOptions { creating_ms: ms, updating_ms: ms, deleting_ms: ms, ..ControlOptions::default() }
+}
+
 async fn start_in(data: &Path, edit: impl FnOnce(&mut Options)) -> Emulator {
     let mut options = Options::new(data);
     options.listen_tls = None;
-    options.state_delay = Duration::ZERO;
+    options.control = delays(0);
     options.persist_delay = Duration::ZERO..=Duration::ZERO;
     edit(&mut options);
     Emulator::start(options).await.unwrap()
