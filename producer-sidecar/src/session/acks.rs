@@ -3,7 +3,7 @@
 use streamfleet_contract::{GapReason, StoredAt};
 use streamfleet_media::ack::{Ack, AckKind};
 
-use super::attempt::{Attempt, Fragment};
+use super::attempt::{Attempt, Fragment, Heard};
 use super::mutant::Mutant;
 use super::queue::Place;
 use super::{Output, Report, Session, SessionId};
@@ -16,6 +16,11 @@ impl Session {
         let Some(attempt) = self.attempt_mut(id) else { return };
         let found = attempt.find(&ack.kind, ack.timecode, ack.number.as_ref());
         let fragment = found.and_then(|index| attempt.fragments.get_mut(index));
+        if let Some(begun_at) =
+            fragment.as_ref().filter(|fragment| !fragment.seen).map(|fragment| fragment.begun_at)
+        {
+            attempt.heard = Some(Heard { at: now.mono, begun_at });
+        }
         let latency = note(fragment, ack, now);
         self.outputs.push_back(Output::Report(Report::Acknowledged(ack.kind.clone(), ack.error, latency)));
         let frees = match ack.kind {

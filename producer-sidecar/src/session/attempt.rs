@@ -34,10 +34,21 @@ pub struct Attempt {
     pub pulled_at: Duration,
     /// When something of this session was last stored.
     pub progressed_at: Option<Duration>,
+    /// When the service first said anything of a fragment, of those that it did so last, and when that was begun.
+    pub heard: Option<Heard>,
     /// The longest time from a fragment's end to its storage.
     pub longest_storage: Duration,
     /// Whether it is to end at the next cut, for a successor with other settings.
     pub is_outdated: bool,
+}
+
+/// How far the service has read.
+#[derive(Debug, Clone, Copy)]
+pub struct Heard {
+    /// When it said so.
+    pub at: Duration,
+    /// When the fragment was begun that it said it of.
+    pub begun_at: Duration,
 }
 
 /// What a document's header says; another needs another session.
@@ -116,6 +127,7 @@ impl Attempt {
             taken_at: now,
             pulled_at: now,
             progressed_at: None,
+            heard: None,
             longest_storage: Duration::ZERO,
             is_outdated: false,
         }

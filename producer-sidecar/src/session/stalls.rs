@@ -105,7 +105,10 @@ impl Session {
                 let whole = fragment.closed_at.map_or(at, |at| at + self.patience(STORAGE_PATIENCE));
                 (whole.max(at + UNPERSISTED_PATIENCE), Stall::Unpersisted)
             } else if !fragment.seen {
-                (fragment.begun_at.max(accepted_at) + self.patience(SEEN_PATIENCE), Stall::Buffering)
+                // On a slow way it waits behind those that were begun before, as long as something is heard of them.
+                let ahead = attempt.heard.filter(|heard| heard.begun_at < fragment.begun_at);
+                let since = ahead.map_or(accepted_at, |heard| heard.at.max(accepted_at));
+                (fragment.begun_at.max(since) + self.patience(SEEN_PATIENCE), Stall::Buffering)
             } else if let Some(at) = fragment.closed_at {
                 (at + self.patience(STORAGE_PATIENCE), Stall::Storage)
             } else {

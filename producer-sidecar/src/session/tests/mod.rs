@@ -374,6 +374,27 @@ fn a_fragment_that_nobody_acknowledges_ends_the_session_after_ten_seconds() {
 }
 
 #[test]
+fn a_fragment_on_a_slow_way_waits_behind_those_before_it() {
+    let mut scene = Scene::new();
+    scene.gop();
+    let id = scene.accepted();
+    for _ in 0..4 {
+        scene.pull(id);
+        scene.seconds(1);
+        scene.gop();
+    }
+    assert_eq!(scene.pull(id)[0], "cluster 104000");
+    for (seconds, time_ms) in [(4, 100_000), (3, 102_000)] {
+        scene.seconds(seconds);
+        scene.ack(id, AckKind::Buffering, time_ms);
+    }
+    scene.pass(Duration::from_millis(9_900));
+    assert!(!scene.outputs.contains(&Output::Abort(id)), "the third was begun seventeen seconds ago");
+    scene.pass(Duration::from_millis(100));
+    assert!(scene.outputs.contains(&Output::Abort(id)), "nothing was heard for ten seconds");
+}
+
+#[test]
 fn storage_that_is_not_acknowledged_is_awaited_thirty_seconds_then_sixty() {
     let mut scene = Scene::new();
     scene.gop();
