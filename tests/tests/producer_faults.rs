@@ -36,6 +36,7 @@ scenarios! {
     nothing_is_lost_when_nothing_comes_back: "black-hole-60",
     nothing_is_lost_when_the_window_closes: "zero-window",
     nothing_is_lost_when_acknowledgements_stop: "acks-stop",
+    nothing_is_lost_while_the_uplink_is_too_slow: "slow-uplink",
     errors_of_the_service_cost_what_they_name_and_no_more: "errors",
     nothing_is_lost_when_calls_are_forbidden_for_a_while: "forbidden",
     nothing_is_lost_when_sessions_get_too_old: "session-age",

@@ -13,7 +13,7 @@ use crate::rig::{Plan, Rig, unix_ms};
 const RETURN_MAX: Duration = Duration::from_secs(20);
 
 fn limits(scale: Scale) -> Limits {
-    Limits { lost: 0, repeated: scale.window(), recover: RETURN_MAX, attempts: true, gaps: true }
+    Limits { lost: 0, repeated: scale.window(), recover: RETURN_MAX, attempts: true }
 }
 
 /// Connections of the first camera that have ended so far: around their ends pictures may be missing.

@@ -100,6 +100,7 @@ pub const SCENARIOS: &[Scenario] = &[
     scenario!("black-hole-60", network::black_hole),
     scenario!("zero-window", network::zero_window),
     scenario!("acks-stop", network::acks_stop),
+    scenario!("slow-uplink", network::slow),
     scenario!("kill-9", process::kill),
     scenario!("cut-15", network::cut),
     scenario!("token-expires", service::token_expires),

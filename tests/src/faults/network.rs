@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
+use serde_json::json;
 
 use super::{Limits, MEMORY, Played, Report, Scale, Trial};
-use crate::rig::{Plan, unix_ms};
+use crate::camera::Clip;
+use crate::rig::{Plan, stream, unix_ms};
+use crate::tools::cache_dir;
 
 /// The longest pause between two attempts: at most five in a minute, drawn around a mean.
 const PAUSE_MAX: u64 = 24;
@@ -25,7 +28,6 @@ fn limits(scale: Scale, breaks: usize, outage: Duration) -> Limits {
         repeated: breaks * scale.window(),
         recover: Duration::from_secs(seconds),
         attempts: true,
-        gaps: true,
     }
 }
 
@@ -85,6 +87,25 @@ pub(super) async fn black_hole(scale: Scale) -> Result<Vec<Report>> {
     let played = Played::until_now(producer, began_ms);
     let limits = Limits { attempts: false, ..limits(scale, 1, outage) };
     trial.conclude(played, |_| "black-hole-60".to_owned(), |_| limits).await
+}
+
+/// The uplink carries less than the camera sends for 60 s.
+pub(super) async fn slow(scale: Scale) -> Result<Vec<Report>> {
+    let (trial, producer) = Trial::start(plan("slow-uplink", scale)).await?;
+    let (began_ms, time, percent) = if scale.short { (unix_ms(), 20, 40) } else { (unix_ms(), 60, 80) };
+    let clip = Clip::read(&scale.recipe.make(&cache_dir().join("media")).await?)?;
+    let rate = clip.bytes() / u64::from(scale.recipe.seconds) * percent / 100;
+    let more = [("bytesPerSecond", json!(rate)), ("seconds", json!(time)), ("count", json!(null))];
+    trial.rig.service.fail(&stream(0), "slow", &more).await?;
+    tokio::time::sleep(Duration::from_secs(time)).await;
+    let played = Played::until_now(producer, began_ms);
+    let behind = Duration::from_millis(played.producer.feed(0).await?.backlog.milliseconds);
+    let least = Duration::from_secs(time * (100 - percent) / 100);
+    ensure!(behind >= least, "only {behind:?} waited behind an uplink that was {least:?} too slow");
+    // A slow way is no broken one: the session goes on.
+    let recover = Duration::from_secs(least.as_secs().div_ceil(15) + STORE_MAX);
+    let limits = Limits { lost: 0, repeated: 0, recover, attempts: true };
+    trial.conclude(played, |_| "slow-uplink".to_owned(), |_| limits).await
 }
 
 /// The service's side stops reading for 75 s: the window closes.

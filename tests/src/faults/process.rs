@@ -20,8 +20,11 @@ pub(super) async fn kill(scale: Scale) -> Result<Vec<Report>> {
     let (mut trial, mut producer) = Trial::start(plan).await?;
     let (kills, distance) = if scale.short { (1, 5) } else { (5, 20) };
     let began_ms = unix_ms();
+    let mut told = Vec::new();
     for _ in 0..kills {
         tokio::time::sleep(Duration::from_secs(distance)).await;
+        // What a process tells of goes with it.
+        told.extend(producer.feed(0).await?.gaps);
         producer.kill().await?;
         producer = trial.again().await?;
     }
@@ -30,14 +33,8 @@ pub(super) async fn kill(scale: Scale) -> Result<Vec<Report>> {
     let excused: Vec<u64> = ends(&journal).into_iter().map(|(connection, _)| connection).collect();
     let plays = journal.iter().filter(|entry| matches!(entry, Entry::Play { .. })).count();
     anyhow::ensure!(plays == kills + 1, "{plays} PLAYs after {kills} kills");
-    let played = Played { excused, ..Played::until_now(producer, began_ms) };
-    let limits = Limits {
-        lost: 0,
-        repeated: kills * scale.window(),
-        recover: START_MAX,
-        attempts: false,
-        gaps: false,
-    };
+    let played = Played { excused, told, ..Played::until_now(producer, began_ms) };
+    let limits = Limits { lost: 0, repeated: kills * scale.window(), recover: START_MAX, attempts: false };
     trial.conclude(played, |_| "kill-9".to_owned(), |_| limits).await
 }
 
@@ -55,12 +52,7 @@ pub(super) async fn wall_clock_steps(scale: Scale) -> Result<Vec<Report>> {
     let began_ms = unix_ms();
     tokio::time::sleep(apart * 3).await;
     let played = Played::until_now(producer, began_ms);
-    let limits = Limits {
-        lost: 0,
-        repeated: 2 * scale.window(),
-        recover: Duration::from_mins(1),
-        attempts: true,
-        gaps: true,
-    };
+    let limits =
+        Limits { lost: 0, repeated: 2 * scale.window(), recover: Duration::from_mins(1), attempts: true };
     trial.conclude(played, |_| "wall-clock-steps".to_owned(), |_| limits).await
 }

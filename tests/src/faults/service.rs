@@ -55,7 +55,7 @@ fn error_limits(scale: Scale, id: u32) -> Limits {
         ErrorClass::Resend => (0, 0),
     };
     let recover = Duration::from_secs(15 + pause);
-    Limits { lost, repeated: scale.window(), recover, attempts: true, gaps: true }
+    Limits { lost, repeated: scale.window(), recover, attempts: true }
 }
 
 /// Every call is refused for 20 s, as when somebody takes a policy away and gives it back.
@@ -67,13 +67,8 @@ pub(super) async fn forbidden(scale: Scale) -> Result<Vec<Report>> {
     trial.rig.proxy.cut();
     tokio::time::sleep(time).await;
     let played = Played::until_now(producer, began_ms);
-    let limits = Limits {
-        lost: 0,
-        repeated: scale.window(),
-        recover: Duration::from_secs(35),
-        attempts: true,
-        gaps: true,
-    };
+    let limits =
+        Limits { lost: 0, repeated: scale.window(), recover: Duration::from_secs(35), attempts: true };
     trial.conclude(played, |_| "forbidden".to_owned(), |_| limits).await
 }
 
@@ -93,7 +88,6 @@ pub(super) async fn session_age(scale: Scale) -> Result<Vec<Report>> {
         repeated: (time / age) as usize * scale.window(),
         recover: Duration::from_secs(15),
         attempts: !scale.short,
-        gaps: true,
     };
     trial.conclude(played, |_| "session-age".to_owned(), |_| limits).await
 }
@@ -128,7 +122,6 @@ pub(super) async fn token_expires(scale: Scale) -> Result<Vec<Report>> {
         repeated: sessions * scale.window(),
         recover: Duration::from_secs(15),
         attempts: false,
-        gaps: true,
     };
     trial.conclude(played, |_| "token-expires".to_owned(), |_| limits).await
 }

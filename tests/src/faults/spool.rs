@@ -9,8 +9,9 @@ use streamfleet_contract::{Spool, SpoolMode};
 use streamfleet_media::spool::{Head, SegmentHeader, encode_parameters};
 use streamfleet_media::track::{AccessUnit, CodecParameters};
 use streamfleet_producer::spool::folder::{Owner, segment_name};
+use tokio::time::Instant;
 
-use super::{Limits, MEMORY, Played, Report, Scale, Trial};
+use super::{Limits, MEMORY, PERSIST_SECONDS_MAX, Played, Report, Scale, Trial};
 use crate::camera::{Clip, Recipe};
 use crate::cluster::need_root;
 use crate::journal::Entry;
@@ -20,6 +21,10 @@ use crate::tools::cache_dir;
 /// The service takes so many fragments in a second, and what waits is cut into fragments of so many seconds.
 const FRAGMENTS_PER_SECOND: u64 = 5;
 const FRAGMENT_SECONDS: u64 = 10;
+/// What waits is sent so many times as fast as it was taken.
+const CATCH_UP_SPEED: u64 = 15;
+/// A session comes this long after the endpoint is back, or never.
+const SESSION_MAX: Duration = Duration::from_secs(30);
 /// About as large as the producer's own.
 const SEGMENT_BYTES: usize = 8 << 20;
 
@@ -59,27 +64,53 @@ pub(super) async fn disk_full(scale: Scale) -> Result<Vec<Report>> {
         mode: SpoolMode::Overflow,
     });
     let (mut trial, producer) = Trial::start(plan).await?;
+    let stored_ms = producer.feed(0).await?.stored.context("something is stored")?.media_ms;
     let began_ms = unix_ms();
     trial.rig.proxy.turn_away();
     tokio::time::sleep(Duration::from_secs(outage)).await;
     trial.rig.proxy.admit().await?;
     let played = Played::until_now(producer, began_ms);
-    // What fits is kept, all but a part for groups that are not whole and blocks that are not full.
-    let kept_bytes = (memory + disk) * 7 / 10;
+    let came_ms = session_after(&trial.rig, played.ended_ms).await?;
     let clip = Clip::read(&scale.recipe.make(&cache_dir().join("media")).await?)?;
-    let kept_seconds = kept_bytes * u64::from(scale.recipe.seconds) / clip.bytes();
     let limits = Limits {
-        lost: scale.pictures((outage + 10).saturating_sub(kept_seconds)),
+        lost: lost_at_most(scale, clip.bytes(), memory + disk, came_ms - stored_ms),
         repeated: scale.window(),
         recover: Duration::from_secs(40),
         attempts: true,
-        gaps: true,
     };
     let reports = trial.conclude(played, |_| "disk-full".to_owned(), |_| limits).await?;
     // A disk that was not full shows nothing.
     ensure!(reports.iter().all(|report| !report.counts.lost.is_empty()), "the disk was not full");
     drop(small);
     Ok(reports)
+}
+
+/// How many pictures may be lost of those that the camera took between the last that was stored and the session that came
+/// at last, where so many bytes are kept. Until that session has stored what waits, more come.
+///
+/// Of what is kept four groups are not: one that the disk had no room for whole, one that memory lets go as a whole for a
+/// part of it, and the places in memory through which the groups on the disk go out, the one that is being sent and the next.
+fn lost_at_most(scale: Scale, clip_bytes: u64, kept_bytes: u64, waited_ms: i64) -> usize {
+    let per_second = clip_bytes / u64::from(scale.recipe.seconds);
+    let group = per_second * u64::from(scale.recipe.key_interval) / u64::from(scale.recipe.rate);
+    let kept_seconds = (kept_bytes - 4 * group) / per_second;
+    let catching_up = kept_seconds.div_ceil(CATCH_UP_SPEED) + PERSIST_SECONDS_MAX;
+    let waited_seconds = waited_ms.unsigned_abs().div_ceil(1_000);
+    scale.pictures((waited_seconds + catching_up).saturating_sub(kept_seconds))
+}
+
+/// When the first session after `ended_ms` reached the service.
+async fn session_after(rig: &Rig, ended_ms: i64) -> Result<i64> {
+    let deadline = Instant::now() + SESSION_MAX;
+    loop {
+        let calls = rig.service.calls().await?;
+        let came = calls.iter().filter(|call| call.operation == "PutMedia" && call.begun_ms >= ended_ms);
+        if let Some(came_ms) = came.map(|call| call.begun_ms).min() {
+            return Ok(came_ms);
+        }
+        ensure!(Instant::now() < deadline, "no session came within {SESSION_MAX:?}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
 }
 
 /// A process finds ten hours at 64 kbit/s in its spool. They are written in its format, since nobody waits ten hours; the
@@ -106,15 +137,13 @@ pub(super) async fn ten_hours(scale: Scale) -> Result<Vec<Report>> {
     write_spool(&rig, recipe, seconds * u64::from(recipe.rate)).await?;
     let began_ms = unix_ms();
     let (trial, producer) = Trial::begin(rig).await?;
-    let played = Played { ended_ms: began_ms, ..Played::until_now(producer, began_ms) };
+    // When its predecessor ended an overflow spool does not say: of what the camera took before this process began nobody
+    // can tell.
+    let unwatched_ms = Some(began_ms);
+    let played = Played { ended_ms: began_ms, unwatched_ms, ..Played::until_now(producer, began_ms) };
     let least = seconds / (FRAGMENTS_PER_SECOND * FRAGMENT_SECONDS);
-    let limits = Limits {
-        lost: 0,
-        repeated: 0,
-        recover: Duration::from_secs(least * 5 / 4 + 30),
-        attempts: true,
-        gaps: false,
-    };
+    let limits =
+        Limits { lost: 0, repeated: 0, recover: Duration::from_secs(least * 5 / 4 + 30), attempts: true };
     trial.conclude(played, |_| "spool-10h".to_owned(), |_| limits).await
 }
 

@@ -39,8 +39,6 @@ pub struct Limits {
     pub recover: Duration,
     /// Whether attempts can be counted from outside, and are limited.
     pub attempts: bool,
-    /// Whether the gaps that are reported must be the holes: not where the process that knows them was killed.
-    pub gaps: bool,
 }
 
 /// What was done.
@@ -54,12 +52,23 @@ pub struct Played {
     pub ended_ms: i64,
     /// Connections to cameras around whose ends pictures may be missing.
     pub excused: Vec<u64>,
+    /// Gaps of the first feed that producers before the one that runs now have told of.
+    pub told: Vec<Gap>,
+    /// A moment at which no producer ran, of which the one that runs now cannot know: the hole around it is no gap.
+    pub unwatched_ms: Option<i64>,
 }
 
 impl Played {
     /// A fault that began then and ends now.
     pub fn until_now(producer: Producer, began_ms: i64) -> Self {
-        Self { producer, began_ms, ended_ms: unix_ms(), excused: Vec::new() }
+        Self {
+            producer,
+            began_ms,
+            ended_ms: unix_ms(),
+            excused: Vec::new(),
+            told: Vec::new(),
+            unwatched_ms: None,
+        }
     }
 }
 
@@ -95,8 +104,8 @@ pub struct Report {
     pub peak: (u64, u64),
     /// How far a stored picture's time is from when the camera took it, in milliseconds; or what is wrong with the times.
     pub times: std::result::Result<i64, String>,
-    /// None where the reports cannot be known.
-    pub gaps: Option<Match>,
+    /// Whether the gaps that were reported are the holes.
+    pub gaps: Match,
     limits: Limits,
 }
 
@@ -131,11 +140,9 @@ impl Report {
             figures.push(Figure { target: limit(ATTEMPTS.first), ..first });
             figures.push(Figure { target: limit(ATTEMPTS.worst_minute), ..later });
         }
-        if let Some(gaps) = &self.gaps {
-            let unmatched = Figure::new(name("gaps_unmatched"), gaps.unmatched as f64, "gaps");
-            figures.push(unmatched.at_most(0.0).note(format!("{} holes {}", gaps.holes, gaps.detail)));
-            figures.push(Figure::new(name("gap_error"), gaps.error_pictures, "pictures").at_most(1.0));
-        }
+        let unmatched = Figure::new(name("gaps_unmatched"), self.gaps.unmatched as f64, "gaps");
+        figures.push(unmatched.at_most(0.0).note(format!("{} holes {}", self.gaps.holes, self.gaps.detail)));
+        figures.push(Figure::new(name("gap_error"), self.gaps.error_pictures, "pictures").at_most(1.0));
         figures
     }
 
@@ -148,6 +155,10 @@ impl Report {
         self.counts.journalled += other.counts.journalled;
         self.counts.stored += other.counts.stored;
         self.counts.lost.extend(other.counts.lost);
+        for (connection, pictures) in other.counts.excused {
+            // Each feed's connections count from 1.
+            self.counts.excused.entry(connection).or_default().extend(pictures);
+        }
         self.counts.repeated.extend(other.counts.repeated);
         self.counts.unknown.extend(other.counts.unknown);
         self.counts.altered.extend(other.counts.altered);
@@ -159,12 +170,12 @@ impl Report {
             worst_minute: a.worst_minute.max(b.worst_minute),
         });
         self.times = self.times.and_then(|a| other.times.map(|b| a.max(b)));
-        self.gaps = self.gaps.zip(other.gaps).map(|(a, b)| Match {
-            holes: a.holes + b.holes,
-            unmatched: a.unmatched + b.unmatched,
-            error_pictures: a.error_pictures.max(b.error_pictures),
-            detail: a.detail + &b.detail,
-        });
+        self.gaps = Match {
+            holes: self.gaps.holes + other.gaps.holes,
+            unmatched: self.gaps.unmatched + other.gaps.unmatched,
+            error_pictures: self.gaps.error_pictures.max(other.gaps.error_pictures),
+            detail: self.gaps.detail + &other.gaps.detail,
+        };
         self
     }
 
@@ -190,11 +201,9 @@ impl Report {
             attempts(|attempts| attempts.worst_minute, ATTEMPTS.worst_minute),
             format!("{recovered} (<={:.0})", self.limits.recover.as_secs_f64()),
             format!("{:.1} (<={:.0})", mib(self.peak.0), mib(self.peak.1)),
-            self.gaps.as_ref().map_or_else(
-                || "-".to_owned(),
-                |gaps| {
-                    format!("{} holes, {} unmatched, {:.1}", gaps.holes, gaps.unmatched, gaps.error_pictures)
-                },
+            format!(
+                "{} holes, {} unmatched, {:.1}",
+                self.gaps.holes, self.gaps.unmatched, self.gaps.error_pictures
             ),
             match missed.collect::<Vec<_>>()[..] {
                 [] => "held".to_owned(),
@@ -267,11 +276,13 @@ impl Trial {
         limits: impl Fn(usize) -> Limits,
     ) -> Result<Vec<Report>> {
         let Self { rig, peak } = self;
-        let Played { producer, began_ms, ended_ms, excused } = played;
+        let Played { producer, began_ms, ended_ms, excused, told, unwatched_ms } = played;
         let recovered = recovered(&producer, ended_ms, rig.plan.feeds).await?;
         // Some of the usual, so that what comes after is seen to be whole.
         tokio::time::sleep(Duration::from_secs(5)).await;
-        let gaps: Vec<Vec<Gap>> = producer.status().await?.feeds.into_iter().map(|feed| feed.gaps).collect();
+        let mut gaps: Vec<Vec<Gap>> =
+            producer.status().await?.feeds.into_iter().map(|feed| feed.gaps).collect();
+        gaps.iter_mut().take(1).for_each(|first| first.extend(told.iter().cloned()));
         rig.finish(producer).await?;
         let budget = rig.plan.process.memory_budget_bytes;
         let beside = BESIDE_MEDIA + BESIDE_MEDIA_PER_FEED * rig.plan.feeds as u64;
@@ -280,7 +291,10 @@ impl Trial {
             let (journal, archive) = (rig.journal(feed)?, rig.archived(feed).await?);
             let limits = limits(feed);
             let period_ms = rig.plan.recipes[0].picture_period().as_secs_f64() * 1_000.0;
-            let holes = holes::holes(&archive, period_ms);
+            let mut holes = holes::holes(&archive, period_ms);
+            holes.retain(|hole| {
+                !unwatched_ms.is_some_and(|moment| (hole.start_ms..hole.end_ms).contains(&moment))
+            });
             // What is open is the silence at the end.
             let reported: Vec<Gap> =
                 gaps.get(feed).into_iter().flatten().filter(|gap| gap.end_ms.is_some()).cloned().collect();
@@ -291,7 +305,7 @@ impl Trial {
                 recovered,
                 peak: (peak.0.load(Ordering::Relaxed), budget + beside),
                 times: check_times(&journal, &archive).map_err(|error| format!("{error:#}")),
-                gaps: limits.gaps.then(|| holes::compare(&holes, &reported, period_ms)),
+                gaps: holes::compare(&holes, &reported, period_ms),
                 limits,
             });
         }
