@@ -1,7 +1,8 @@
 #!/usr/bin/python3
 """A foreign camera: gst-rtsp-server with a test picture and sound, at /live.
 
-    gst_camera.py ADDRESS:PORT [--video h264|h265] [--audio none|aac|alaw] [--user NAME] [--certificate FILE --key FILE]
+    gst_camera.py ADDRESS:PORT [--video h264|h265|vp8|mjpeg] [--audio none|aac|alaw] [--size 320x192] [--rate 25]
+        [--user NAME] [--certificate FILE --key FILE]
 
 With a user, digest authentication is asked for, and the password is the first line of standard input, so that it is in no
 process list. With a certificate it speaks RTSPS. Prints a line that begins with "ready" when it serves.
@@ -18,17 +19,16 @@ gi.require_version("GstRtsp", "1.0")
 gi.require_version("GstRtspServer", "1.0")
 from gi.repository import Gio, GLib, Gst, GstRtsp, GstRtspServer  # noqa: E402
 
-FRAMES_PER_SECOND = 25
-PICTURE = (
-    "videotestsrc is-live=true pattern=ball ! video/x-raw,format=I420,width=320,height=192,"
-    f"framerate={FRAMES_PER_SECOND}/1"
-)
+PICTURE = "videotestsrc is-live=true pattern=ball ! video/x-raw,format=I420,width={width},height={height},framerate={rate}/1"
 # One key frame a second, and no reordering of pictures: what most cameras send.
 VIDEO = {
-    "h264": "x264enc tune=zerolatency speed-preset=ultrafast bitrate=300 sliced-threads=false "
-    f"key-int-max={FRAMES_PER_SECOND} ! video/x-h264,profile=baseline ! rtph264pay name=pay0 pt=96 config-interval=-1",
-    "h265": f"x265enc tune=zerolatency speed-preset=ultrafast bitrate=300 key-int-max={FRAMES_PER_SECOND} "
+    "h264": "x264enc tune=zerolatency speed-preset=ultrafast bitrate={kbps} sliced-threads=false "
+    "key-int-max={rate} ! video/x-h264,profile=baseline ! rtph264pay name=pay0 pt=96 config-interval=-1",
+    "h265": "x265enc tune=zerolatency speed-preset=ultrafast bitrate={kbps} key-int-max={rate} "
     "! h265parse ! rtph265pay name=pay0 pt=96 config-interval=-1",
+    # Nothing that is carried: to see what is said of it.
+    "vp8": "vp8enc deadline=1 ! rtpvp8pay name=pay0 pt=96",
+    "mjpeg": "jpegenc ! rtpjpegpay name=pay0 pt=26",
 }
 TICKS = "audiotestsrc is-live=true wave=ticks"
 AUDIO = {
@@ -43,10 +43,20 @@ def arguments():
     parser.add_argument("address")
     parser.add_argument("--video", choices=VIDEO, default="h264")
     parser.add_argument("--audio", choices=AUDIO, default="none")
+    parser.add_argument("--size", default="320x192")
+    parser.add_argument("--rate", type=int, default=25)
     parser.add_argument("--user")
     parser.add_argument("--certificate")
     parser.add_argument("--key")
     return parser.parse_args()
+
+
+def launch(wanted):
+    """The pipeline, with about the bits that a picture of its size takes."""
+    width, height = (int(number) for number in wanted.size.split("x"))
+    kbps = 300 if width < 400 else 800 if width < 1000 else 2000
+    pipeline = f"( {PICTURE} ! {VIDEO[wanted.video]} {AUDIO[wanted.audio]} )"
+    return pipeline.format(width=width, height=height, rate=wanted.rate, kbps=kbps)
 
 
 def protect(server, factory, wanted):
@@ -74,7 +84,7 @@ def main():
     server.set_address(address)
     server.set_service(port)
     factory = GstRtspServer.RTSPMediaFactory()
-    factory.set_launch(f"( {PICTURE} ! {VIDEO[wanted.video]} {AUDIO[wanted.audio]} )")
+    factory.set_launch(launch(wanted))
     factory.set_shared(True)
     if wanted.user or wanted.certificate:
         protect(server, factory, wanted)

@@ -104,12 +104,14 @@ pub fn start_camera(stage: &Stage, camera: CameraSite) -> Result<Recorded> {
     let address = SocketAddr::from((stage.cluster.camera_address(camera.number), RTSP_PORT));
     let process = match camera.make {
         Make::Foreign { size, login } => {
-            let script = super::repository_file("tests/demo/gst_camera.py")?;
+            let script = super::repository_file("tests/foreign/gst_camera.py")?;
             let mut command = Command::new("/usr/bin/python3");
-            command.arg("-u").arg(script).args([&address.to_string(), size]);
+            command.arg("-u").arg(script).arg(address.to_string()).args(["--size", size, "--audio", "alaw"]);
             // The password is read from standard input: arguments are for everybody to see.
             let (user, password) = login.unwrap_or_default();
-            command.args((!user.is_empty()).then_some(user));
+            if !user.is_empty() {
+                command.args(["--user", user]);
+            }
             stage.cluster.host_processes().start_with_input(
                 camera.name,
                 &command,

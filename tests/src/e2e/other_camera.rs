@@ -1,6 +1,5 @@
 //! Cameras with codecs that the producer does not carry, by gst-rtsp-server.
 
-use std::fs;
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::process::Command;
@@ -12,7 +11,7 @@ use super::daemon::Daemon;
 use super::emulator::free_port;
 use crate::cluster::wait::{Look, until};
 
-const SCRIPT: &str = include_str!("other_camera.py");
+const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/foreign/gst_camera.py");
 
 /// It listens within so long.
 const START_MAX: Duration = Duration::from_secs(30);
@@ -26,14 +25,15 @@ pub struct OtherCamera {
 }
 
 impl OtherCamera {
-    /// Starts one with `vp8` or `mjpeg`; its files are in `folder`.
+    /// Starts one with `vp8` or `mjpeg`; its log is in `folder`.
     pub async fn start(folder: &Path, address: Ipv4Addr, codec: &str) -> Result<Self> {
-        let script = folder.join("other_camera.py");
-        fs::write(&script, SCRIPT)?;
         let listen = free_port(address)?;
         // The system's Python has the bindings; another one in PATH may not.
         let mut command = Command::new("/usr/bin/python3");
-        command.arg(script).arg(listen.to_string()).arg(codec);
+        command
+            .arg(SCRIPT)
+            .arg(listen.to_string())
+            .args(["--video", codec, "--size", "160x120", "--rate", "5"]);
         let name = format!("the {codec} camera");
         let process = Daemon::start(&name, &command, &folder.join(format!("camera-{codec}.log")))?;
         let camera = tokio::sync::Mutex::new(Self { process, url: format!("rtsp://{listen}/live") });
