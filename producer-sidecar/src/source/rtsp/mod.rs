@@ -16,6 +16,7 @@ mod tests;
 mod tls;
 
 use std::net::IpAddr;
+use std::pin::pin;
 use std::time::Duration;
 
 use streamfleet_contract::{Audio, RtspSource, RtspTransport, SourceReason};
@@ -53,51 +54,53 @@ pub async fn run(
     outlet: &mut Outlet,
     stop: &CancellationToken,
 ) -> Result<Ending, Closed> {
-    let opening = open(source, audio, credentials, outlet.clock());
-    match stop.run_until_cancelled(opening).await {
-        Some(Ok(playing)) => {
+    match open(source, audio, credentials, outlet.clock(), stop).await {
+        Ok(Some(playing)) => {
             outlet.leave_out(playing.left_out.clone());
             playing.run(outlet, stop).await
         }
-        Some(Err(error)) => Ok(error.into()),
-        None => Ok(Ending::Stopped),
+        Ok(None) => Ok(Ending::Stopped),
+        Err(error) => Ok(error.into()),
     }
 }
 
-/// Connects, logs in, chooses the media and starts them.
+/// Connects, logs in, chooses the media and starts them; `None` when it is stopped before.
 async fn open(
     source: &RtspSource,
     audio: Audio,
     credentials: Option<Credentials>,
     clock: Clock,
-) -> Result<Playing, SourceError> {
-    let described = describe(source, audio, Login::new(credentials)).await?;
+    stop: &CancellationToken,
+) -> Result<Option<Playing>, SourceError> {
+    let described = stop.run_until_cancelled(describe(source, audio, Login::new(credentials))).await;
+    let Some(described) = described.transpose()? else { return Ok(None) };
     let Described { mut connection, peer, choice } = described;
     let mut player = Player::new(&choice.offers, clock).map_err(|error| unsupported(&error))?;
     let mut datagrams = (source.transport == RtspTransport::Udp).then(Datagrams::new);
-    let seconds = match start(&mut connection, &choice, &mut player, datagrams.as_mut(), peer).await {
-        Ok(seconds) => seconds,
-        Err(error) => {
+    let started = {
+        let mut starting = pin!(start(&mut connection, &choice, &mut player, datagrams.as_mut(), peer));
+        match stop.run_until_cancelled(&mut starting).await {
+            Some(started) => Some(started),
+            // The answer that is on its way may name a session.
+            None => timeout(TEARDOWN_TIMEOUT, starting).await.ok(),
+        }
+    };
+    let seconds = match started.transpose() {
+        Ok(Some(seconds)) => seconds,
+        not_started => {
             // A session that is set up takes one of the camera's few places until it times out.
             if connection.session.is_some() {
                 let asked = connection.ask("TEARDOWN", &choice.url, &[], &mut player);
                 _ = timeout(TEARDOWN_TIMEOUT, asked).await;
             }
-            return Err(error);
+            return not_started.map(|_| None);
         }
     };
     connection.leave_reactor()?;
     let every = Duration::from_secs(seconds.max(SESSION_TIMEOUT_MIN)) / 2;
     let keep_alive = KeepAlive::new(every, clock.now().mono);
-    Ok(Playing {
-        connection,
-        player,
-        datagrams,
-        url: choice.url,
-        left_out: choice.left_out,
-        clock,
-        keep_alive,
-    })
+    let (url, left_out) = (choice.url, choice.left_out);
+    Ok(Some(Playing { connection, player, datagrams, url, left_out, clock, keep_alive }))
 }
 
 /// Sets all tracks up and starts them; gives the session's timeout in seconds.

@@ -66,7 +66,9 @@ async fn refusal_of(list: &[(&str, &str)], credentials: Option<Credentials>) -> 
 }
 
 async fn open_url(url: &str, credentials: Option<Credentials>) -> Result<Playing, SourceError> {
-    open(&RtspSource::new(url), Audio::Auto, credentials, Clock::start()).await
+    let never = CancellationToken::new();
+    let opened = open(&RtspSource::new(url), Audio::Auto, credentials, Clock::start(), &never).await;
+    opened.map(|playing| playing.expect("nobody stops it"))
 }
 
 const H264: &str = "v=0\r\nm=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\n\
@@ -107,6 +109,46 @@ async fn a_session_that_is_set_up_and_not_played_is_given_back() {
     assert_eq!(busy.reason, SourceReason::ServerBusy);
     let last = requests.last().unwrap();
     assert!(last.starts_with("TEARDOWN ") && header(last, "Session") == Some("abc"), "{last}");
+}
+
+#[tokio::test]
+async fn a_stop_while_a_session_is_being_set_up_gives_it_back() {
+    for stops_at in ["SETUP", "PLAY"] {
+        let (listener, url) = listen().await;
+        let stop = CancellationToken::new();
+        let stopped = stop.clone();
+        let server = tokio::spawn(async move {
+            let mut socket = listener.accept().await.unwrap().0;
+            let mut requests = Vec::new();
+            while let Some(request) = request(&mut socket).await {
+                let method = request.split(' ').next().unwrap().to_owned();
+                let sequence = header(&request, "CSeq").unwrap().to_owned();
+                if method == stops_at {
+                    stopped.cancel();
+                    // The client hears of it before it has the answer.
+                    tokio::task::yield_now().await;
+                }
+                let (head, body) = if method == "DESCRIBE" { (DESCRIBED, H264) } else { (SET_UP, "") };
+                // PLAY has no answer.
+                if method != "PLAY" {
+                    let length = body.len();
+                    let answer = format!(
+                        "RTSP/1.0 {head}\r\nCSeq: {sequence}\r\nContent-Length: {length}\r\n\r\n{body}"
+                    );
+                    socket.write_all(answer.as_bytes()).await.unwrap();
+                }
+                requests.push(request);
+            }
+            requests
+        });
+        let opened = open(&RtspSource::new(&*url), Audio::Auto, None, Clock::start(), &stop)
+            .await
+            .map(|p| p.is_some());
+        assert_eq!(opened, Ok(false));
+        let requests = server.await.unwrap();
+        let last = requests.last().unwrap();
+        assert!(last.starts_with("TEARDOWN ") && header(last, "Session") == Some("abc"), "{requests:?}");
+    }
 }
 
 #[tokio::test]
@@ -270,7 +312,8 @@ async fn a_camera_behind_tls_is_trusted_by_its_authority_or_by_order_alone() {
     let path = Some(file.display().to_string());
     let reason = async |tls: Option<RtspTls>| {
         let source = RtspSource { tls, ..RtspSource::new(&url) };
-        open(&source, Audio::Auto, None, Clock::start()).await.err().unwrap().reason
+        let never = CancellationToken::new();
+        open(&source, Audio::Auto, None, Clock::start(), &never).await.err().unwrap().reason
     };
     assert_eq!(reason(None).await, SourceReason::CertificateNotTrusted);
     let by_file = RtspTls { ca_file: path, insecure_skip_verify: false };
