@@ -54,7 +54,8 @@ pub enum SpoolMode {
     /// What memory cannot hold. A process that is killed loses what was in its memory.
     #[default]
     Overflow,
-    /// Every access unit, at most 100 ms after it came: a process that is killed loses nothing older than that.
+    /// Every access unit, at most 100 ms after its place in the stream is known: when it came, or where it waits for sound
+    /// (at most 500 ms) or for the camera's clock (at most 4 s, the first of a connection), then.
     Journal,
 }
 

@@ -168,7 +168,9 @@ where
     loop {
         match tokio::spawn(run()).await {
             Err(error) if error.is_panic() => {
-                let lost = record.failed();
+                let ended = record.failed();
+                let lost = ended.is_some();
+                ended.iter().flatten().for_each(|gap| feed::tell_gap(&name, gap));
                 tracing::error!(feed = name, lost, "The feed failed by a defect and is started again");
                 if stop.run_until_cancelled(sleep(RESTART_AFTER)).await.is_none() {
                     return;

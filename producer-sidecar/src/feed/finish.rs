@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use streamfleet_contract::GapReason;
+use streamfleet_contract::{Backlog, GapReason};
 use tokio::time::timeout;
 
 use super::Driver;
@@ -18,36 +18,59 @@ const SPOOL_TIMEOUT: Duration = Duration::from_secs(5);
 const CONTIGUOUS_MS: i64 = 5_000;
 
 impl Driver {
-    /// Leaves what is not stored to a successor, where there is a spool; else it is lost, and that is said.
+    /// Leaves what is not stored to a successor, where there is a spool; else it is lost. Either is said.
     pub(super) async fn finish(&mut self) {
         self.upload = None;
         self.buffer.complete();
-        if self.buffer.is_empty() {
-            return;
+        let is_replaced = self.ctx.record.is_replaced();
+        if !is_replaced {
+            self.tell_gaps(&self.ctx.record.lasting());
         }
-        let (reason, lost) = if self.ctx.record.is_replaced() {
+        let waiting = self.spans(|_| true);
+        let (reason, lost) = if is_replaced {
             // The spool keeps it, but for a stream that is not fed any more.
-            (GapReason::StreamReplaced, self.spans(|_| true))
+            (GapReason::StreamReplaced, waiting.clone())
         } else {
             (GapReason::Stopped, self.spool_all().await)
         };
-        let lost_ms: i64 = lost.iter().map(|(start_ms, end_ms)| end_ms - start_ms).sum();
+        for (start_ms, end_ms) in &lost {
+            self.gap(*start_ms, *end_ms, reason, "");
+        }
         let kept = self.buffer.iter().filter(|gop| gop.is_wholly_on_spool()).count();
-        if lost.is_empty() {
-            tracing::info!(feed = self.feed.name, groups = kept, "What is not stored yet waits in the spool");
-            return;
+        let not_stored = Backlog {
+            gops: self.buffer.len() as u64,
+            milliseconds: length_ms(&waiting),
+            bytes: self.buffer.bytes(),
+            spool_bytes: self.spooling.as_ref().map_or(0, Spooling::used),
+        };
+        self.tell_end(&not_stored, length_ms(&lost), kept);
+        self.ctx.post.update(|status| status.backlog = not_stored);
+    }
+
+    /// Whether everything is stored, and what became of the rest.
+    fn tell_end(&self, not_stored: &Backlog, lost_ms: u64, spooled_groups: usize) {
+        let (feed, groups) = (&self.feed.name, not_stored.gops);
+        let seconds = Duration::from_millis(not_stored.milliseconds).as_secs_f64();
+        let lost_seconds = Duration::from_millis(lost_ms).as_secs_f64();
+        if groups == 0 {
+            tracing::info!(feed, "The feed has ended, and all its video is stored");
+        } else if lost_ms == 0 && spooled_groups as u64 == groups {
+            tracing::info!(
+                feed,
+                groups,
+                seconds,
+                "The feed has ended; what is not stored waits in the spool"
+            );
+        } else {
+            tracing::warn!(
+                feed,
+                groups,
+                seconds,
+                spooled_groups,
+                lost_seconds,
+                "The feed has ended before everything was stored"
+            );
         }
-        for (start_ms, end_ms) in lost {
-            self.ctx.record.gap(start_ms, end_ms, reason, "");
-            self.tell_gap(start_ms, end_ms, reason, "");
-        }
-        tracing::warn!(
-            feed = self.feed.name,
-            ?reason,
-            lost_ms,
-            spooled_groups = kept,
-            "Stopped before everything was stored"
-        );
     }
 
     /// From when to when groups last.
@@ -115,6 +138,10 @@ impl Driver {
             Reply::Loaded(..) => {}
         }
     }
+}
+
+fn length_ms(spans: &[(i64, i64)]) -> u64 {
+    spans.iter().map(|(start_ms, end_ms)| end_ms.saturating_sub(*start_ms).max(0).unsigned_abs()).sum()
 }
 
 /// The next reply, unless the spool's volume hangs.

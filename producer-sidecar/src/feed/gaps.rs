@@ -25,6 +25,8 @@ pub struct Counted {
 #[derive(Debug, Default)]
 pub struct GapLog {
     gaps: VecDeque<Kept>,
+    /// Those that have ended since they were last asked for.
+    ended: Vec<Gap>,
     recorded: u64,
     version: u64,
 }
@@ -83,9 +85,15 @@ impl GapLog {
         for kept in self.gaps.iter_mut().filter(|kept| kept.gap.end_ms.is_none()) {
             let grown_ms = kept.end(end_ms);
             counted.push(Counted { reason: kept.gap.reason, is_new: false, grown_ms });
+            self.ended.push(kept.gap.clone());
         }
         self.version += u64::from(!counted.is_empty());
         counted
+    }
+
+    /// The gaps that were open and have ended since this was last asked.
+    pub fn take_ended(&mut self) -> Vec<Gap> {
+        std::mem::take(&mut self.ended)
     }
 
     /// Time has passed: open gaps have become longer by it. By the node's clock, which a camera's need not agree with.

@@ -69,8 +69,7 @@ impl Driver {
                 IntakeEvent::Lost { start_ms, end_ms, packets } => {
                     self.ctx.metrics.lost_packets(packets.into());
                     tracing::debug!(feed = self.feed.name, packets, "Packets were lost on the way");
-                    self.ctx.record.gap(start_ms, end_ms, GapReason::PacketLoss, "");
-                    self.tell_gap(start_ms, end_ms, GapReason::PacketLoss, "");
+                    self.gap(start_ms, end_ms, GapReason::PacketLoss, "");
                 }
                 IntakeEvent::Dropped(why) => self.ctx.metrics.dropped(dropped_word(why), 1),
                 IntakeEvent::ClockJumped => {
@@ -107,9 +106,7 @@ impl Driver {
                 if let Some(completed) = completed {
                     self.session.handle(Input::Completed(completed), now);
                 }
-                for gap in self.ctx.record.close_gaps(time_ms) {
-                    self.tell_gap(gap.start_ms, time_ms, gap.reason, &gap.detail);
-                }
+                self.close_gaps(time_ms);
                 self.note_codec(codec);
                 let tracks = tracks_of(codec);
                 self.session
@@ -134,7 +131,7 @@ impl Driver {
                     "Video is given up up to the next key frame: {}",
                     limit_detail(limit)
                 );
-                self.ctx.record.open_gap(time_ms, GapReason::Refused, limit_detail(limit));
+                self.open_gap(time_ms, GapReason::Refused, limit_detail(limit));
                 return;
             }
         }
@@ -173,7 +170,7 @@ impl Driver {
         // A file that is played once owes nothing more. Before the first picture of this process, nothing new is missing.
         let owes = reason != SourceReason::Ended && self.received.is_some();
         if let Some(kept_ms) = self.kept_ms.filter(|_| owes) {
-            self.ctx.record.open_gap(kept_ms, GapReason::CameraLost, "");
+            self.open_gap(kept_ms, GapReason::CameraLost, "");
         }
     }
 

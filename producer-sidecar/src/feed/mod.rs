@@ -31,6 +31,7 @@ use tokio_util::sync::CancellationToken;
 use self::intake::{Intake, IntakeSettings};
 use self::meter::Meter;
 use self::record::Record;
+pub use self::report::tell_gap;
 use self::spooling::Spooling;
 use self::uplink::Late;
 pub use self::uplink::UplinkShare;

@@ -65,22 +65,31 @@ impl Record {
         counted.is_new
     }
 
-    /// Records that from here on nothing is stored. Whether it is a gap of its own.
-    pub fn open_gap(&self, start_ms: i64, reason: GapReason, detail: &str) -> bool {
-        let counted = self.book.lock().open(start_ms, reason, detail);
+    /// Records that from here on nothing is stored. Gives the gaps of other causes that end here.
+    pub fn open_gap(&self, start_ms: i64, reason: GapReason, detail: &str) -> Vec<Gap> {
+        let mut log = self.book.lock();
+        let counted = log.open(start_ms, reason, detail);
+        let ended = log.take_ended();
+        drop(log);
         self.count(&counted);
-        counted.iter().any(|counted| counted.is_new)
+        ended
     }
 
     /// From here on pictures are stored again. Gives the gaps that end here.
     pub fn close_gaps(&self, end_ms: i64) -> Vec<Gap> {
         let mut log = self.book.lock();
         let counted = log.close(end_ms);
-        let newest = if counted.is_empty() { Vec::new() } else { log.to_vec() };
+        let ended = log.take_ended();
         drop(log);
-        let closed = newest.into_iter().rev().take(counted.len()).rev().collect();
         self.count(&counted);
-        closed
+        ended
+    }
+
+    /// The gaps that last.
+    pub fn lasting(&self) -> Vec<Gap> {
+        let mut gaps = self.book.lock().to_vec();
+        gaps.retain(|gap| gap.end_ms.is_none());
+        gaps
     }
 
     /// So much time has passed, by which open gaps have become longer.
@@ -100,9 +109,10 @@ impl Record {
         self.show();
     }
 
-    /// The task has failed by a defect: what it held in memory alone is lost, and what comes until it runs again.
-    pub fn failed(&self) -> bool {
-        self.risk.take().is_some_and(|since_ms| self.open_gap(since_ms, GapReason::InternalError, ""))
+    /// The task has failed by a defect: what it held in memory alone is lost, and what comes until it runs again. Gives the
+    /// gaps of other causes that end here, if something is lost.
+    pub fn failed(&self) -> Option<Vec<Gap>> {
+        self.risk.take().map(|since_ms| self.open_gap(since_ms, GapReason::InternalError, ""))
     }
 
     /// Brings the board up to date, where another task has added something.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use streamfleet_contract::{
-    Backlog, FeedStatus, GapReason, Mark, SourceReason, SourceState, StoredAt, UploadReason, UploadState,
+    Backlog, FeedStatus, Gap, GapReason, Mark, SourceReason, SourceState, StoredAt, UploadReason, UploadState,
 };
 use streamfleet_media::ack::{AckKind, ErrorId};
 
@@ -37,21 +37,21 @@ impl Driver {
                 }
             }
             Report::Stored { last_ms, .. } => {
-                if self.trouble.take().is_some_and(|(reason, _)| reason != UploadReason::Opening) {
-                    tracing::info!(feed = self.feed.name, "Storing again");
-                }
+                let had_trouble =
+                    self.trouble.take().is_some_and(|(reason, _)| reason != UploadReason::Opening);
                 self.last_stored = Some(now.mono);
                 let media_ms = self.stored.map_or(last_ms, |mark| mark.media_ms.max(last_ms));
                 self.stored = Some(Mark { media_ms, wall_ms: now.wall_ms });
-                self.judge(now);
+                if !self.judge(now) && had_trouble {
+                    tracing::info!(feed = self.feed.name, "Storing again");
+                }
             }
             Report::Gap { start_ms, end_ms, reason, detail } => {
-                self.ctx.record.gap(start_ms, end_ms, reason, &detail);
-                self.tell_gap(start_ms, end_ms, reason, &detail);
+                self.gap(start_ms, end_ms, reason, &detail);
             }
             Report::GapBegan { start_ms } => {
                 tracing::warn!(feed = self.feed.name, start_ms, "Video is given up for want of room");
-                self.ctx.record.open_gap(start_ms, GapReason::BufferOverflow, "");
+                self.open_gap(start_ms, GapReason::BufferOverflow, "");
             }
             Report::Recovered { start_ms, end_ms } => {
                 tracing::info!(feed = self.feed.name, start_ms, end_ms, "Video of a gap is stored after all");
@@ -59,9 +59,12 @@ impl Driver {
             }
             Report::Trouble(reason, message) => {
                 let is_news = self.trouble.as_ref().is_none_or(|(before, _)| *before != reason);
-                if is_news && reason == UploadReason::Opening {
+                self.trouble = Some((reason, message.clone()));
+                if self.judge(now) || !is_news {
+                    // It is said.
+                } else if reason == UploadReason::Opening {
                     tracing::info!(feed = self.feed.name, detail = message, "Another session is tried");
-                } else if is_news {
+                } else {
                     tracing::warn!(
                         feed = self.feed.name,
                         ?reason,
@@ -69,25 +72,28 @@ impl Driver {
                         "Video cannot be stored for now"
                     );
                 }
-                self.trouble = Some((reason, message));
-                self.judge(now);
             }
         }
     }
 
-    /// A line for a gap that has an end.
-    pub(super) fn tell_gap(&self, start_ms: i64, end_ms: i64, reason: GapReason, detail: &str) {
-        let (start, end) = (date(start_ms), date(end_ms));
-        let seconds = Duration::from_millis((end_ms - start_ms).max(0).unsigned_abs()).as_secs_f64();
-        tracing::warn!(
-            feed = self.feed.name,
-            ?reason,
-            detail,
-            start,
-            end,
-            seconds,
-            "A gap: this video is not stored"
-        );
+    /// Records a gap that has an end, and says so.
+    pub(super) fn gap(&self, start_ms: i64, end_ms: i64, reason: GapReason, detail: &str) {
+        self.ctx.record.gap(start_ms, end_ms, reason, detail);
+        tell_stretch(&self.feed.name, (start_ms, end_ms), reason, detail);
+    }
+
+    /// Records that a gap begins. It is told when it ends, and those of other causes that it ends are told now.
+    pub(super) fn open_gap(&self, start_ms: i64, reason: GapReason, detail: &str) {
+        self.tell_gaps(&self.ctx.record.open_gap(start_ms, reason, detail));
+    }
+
+    /// Pictures are stored again: the gaps that lasted end here.
+    pub(super) fn close_gaps(&self, end_ms: i64) {
+        self.tell_gaps(&self.ctx.record.close_gaps(end_ms));
+    }
+
+    pub(super) fn tell_gaps(&self, gaps: &[Gap]) {
+        gaps.iter().for_each(|gap| tell_gap(&self.feed.name, gap));
     }
 
     pub(super) fn note_source_state(
@@ -147,7 +153,8 @@ impl Driver {
         self.set_session_settings();
     }
 
-    pub(super) fn judge(&mut self, now: Now) {
+    /// Brings status and metrics up to date. Whether the upload's state has changed, which is one line then.
+    pub(super) fn judge(&mut self, now: Now) -> bool {
         self.judged_at = now.mono;
         let (gops, backlog_ms) = self.session.backlog();
         let behind_ms = self.session.behind_ms();
@@ -183,12 +190,42 @@ impl Driver {
             status.received = received;
             status.stored = stored;
             status.media = media;
-            changed = set_upload(status, state, reason, message, now.wall_ms);
+            changed = set_upload(status, state, reason, message.clone(), now.wall_ms);
         });
-        if changed {
-            tracing::info!(feed = self.feed.name, ?state, ?reason, "Upload state changed");
+        let is_bad = self.trouble.as_ref().is_some_and(|(trouble, _)| *trouble == reason);
+        if changed && is_bad && reason != UploadReason::Opening {
+            tracing::warn!(
+                feed = self.feed.name,
+                ?state,
+                ?reason,
+                detail = message,
+                "Video cannot be stored for now"
+            );
+        } else if changed {
+            tracing::info!(feed = self.feed.name, ?state, ?reason, detail = message, "Upload state changed");
         }
+        changed
     }
+}
+
+/// A line for a gap. One that has no end lasts.
+pub fn tell_gap(feed: &str, gap: &Gap) {
+    match gap.end_ms {
+        Some(end_ms) => tell_stretch(feed, (gap.start_ms, end_ms), gap.reason, &gap.detail),
+        None => tracing::warn!(
+            feed,
+            reason = ?gap.reason,
+            detail = gap.detail,
+            start = date(gap.start_ms),
+            "A gap that lasts: from here on no video is stored"
+        ),
+    }
+}
+
+fn tell_stretch(feed: &str, (start_ms, end_ms): (i64, i64), reason: GapReason, detail: &str) {
+    let (start, end) = (date(start_ms), date(end_ms));
+    let seconds = Duration::from_millis((end_ms - start_ms).max(0).unsigned_abs()).as_secs_f64();
+    tracing::warn!(feed, ?reason, detail, start, end, seconds, "A gap: this video is not stored");
 }
 
 fn set_upload(

@@ -160,19 +160,13 @@ impl Driver {
         }
         self.tell_damage(&recovered.damaged);
         for (start_ms, end_ms) in recovered.replaced {
-            tracing::warn!(
-                feed = self.feed.name,
-                start_ms,
-                end_ms,
-                "Video for a stream that was replaced is not stored"
-            );
-            self.ctx.record.gap(start_ms, end_ms, GapReason::StreamReplaced, "");
+            self.gap(start_ms, end_ms, GapReason::StreamReplaced, "");
         }
         self.buffer.skip_ids(recovered.last_id);
         let (mut groups, mut bytes) = (0_u64, 0);
         for group in &recovered.groups {
             if !(0..=GOP_SPAN_MS_MAX).contains(&(group.last_ms - group.start_ms)) {
-                self.ctx.record.gap(group.start_ms, group.last_ms, GapReason::InternalError, "spooled times");
+                self.gap(group.start_ms, group.last_ms, GapReason::InternalError, "spooled times");
                 self.submit(Job::Done(group.id));
                 continue;
             }
@@ -201,7 +195,7 @@ impl Driver {
             // A journal says exactly when the process before this one was gone.
             if self.spooling.as_ref().is_some_and(Spooling::is_journal) {
                 self.kept_ms = Some(floor_ms);
-                self.ctx.record.open_gap(floor_ms, GapReason::Stopped, "the process was not running");
+                self.open_gap(floor_ms, GapReason::Stopped, "the process was not running");
             }
         }
         if groups > 0 {
@@ -224,8 +218,7 @@ impl Driver {
                 "The spool is damaged: what waited there is lost"
             );
             for &(start_ms, end_ms) in lost {
-                self.ctx.record.gap(start_ms, end_ms, GapReason::InternalError, "the spool is damaged");
-                self.tell_gap(start_ms, end_ms, GapReason::InternalError, "the spool is damaged");
+                self.gap(start_ms, end_ms, GapReason::InternalError, "the spool is damaged");
             }
         }
     }
