@@ -350,3 +350,39 @@ async fn recovered(producer: &Producer, ended_ms: i64, feeds: usize) -> Result<V
     }
     Ok(recovered)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(lost: &[u64], excused: &[(u64, Vec<u64>)], holes: usize) -> Report {
+        let counts = Comparison {
+            journalled: 10,
+            lost: lost.to_vec(),
+            excused: excused.iter().cloned().collect(),
+            ..Comparison::default()
+        };
+        let limits = Limits { lost: 1, repeated: 0, recover: Duration::from_secs(1), attempts: true };
+        Report {
+            name: "one".to_owned(),
+            counts,
+            attempts: None,
+            recovered: Some(0.5),
+            peak: (0, 1),
+            times: Ok(0),
+            gaps: Match { holes, unmatched: 0, error_pictures: 0.0, detail: String::new() },
+            limits,
+        }
+    }
+
+    #[test]
+    fn reports_of_many_feeds_add_up_and_what_is_exempt_of_each_is_counted() {
+        let reports =
+            vec![report(&[7], &[(1, vec![3, 4])], 1), report(&[7], &[(1, vec![3]), (2, vec![9])], 2)];
+        let all = Report::together("all", reports).unwrap();
+        assert_eq!((all.counts.journalled, all.counts.lost.len(), all.gaps.holes), (20, 2, 3));
+        let figures = all.figures();
+        let exempt = figures.iter().find(|figure| figure.metric == "all.exempt").unwrap();
+        assert_eq!(exempt.value, Some(4.0));
+    }
+}
