@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use socket2::{Domain, Socket, Type};
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::broadcast;
@@ -43,6 +44,8 @@ pub(super) struct Shared {
     pub(super) cuts: broadcast::Sender<Cut>,
     pub(super) stopped: CancellationToken,
     address: SocketAddr,
+    /// Keeps the port of `address` while nobody listens on it.
+    _port: Socket,
     journal: Option<Mutex<File>>,
     tasks: TaskTracker,
     next_connection: AtomicU64,
@@ -97,8 +100,8 @@ impl Camera {
         if options.clips.is_empty() {
             return Err(StartError::NoClip);
         }
-        let listener = listen(options.listen).await?;
-        let address = listener.local_addr().map_err(|source| listen_error(options.listen, source))?;
+        let (port, address) = hold(options.listen)?;
+        let listener = listen(address).await?;
         let control_listener = match options.control {
             Some(control) => Some(listen(control).await?),
             None => None,
@@ -114,6 +117,7 @@ impl Camera {
             cuts: broadcast::Sender::new(16),
             stopped: CancellationToken::new(),
             address,
+            _port: port,
             journal: open_journal(&options)?,
             tasks: TaskTracker::new(),
             next_connection: AtomicU64::new(1),
@@ -295,6 +299,20 @@ async fn take_orders(shared: Arc<Shared>, listener: TcpListener) {
             })
         });
     }
+}
+
+/// Keeps a port for the camera, a free one for port 0. Nobody listens by this; but without it the port of a camera that has
+/// vanished for a while may be given to somebody's connection, and the camera cannot come back.
+fn hold(address: SocketAddr) -> Result<(Socket, SocketAddr), StartError> {
+    let bind = || {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+        // The listener binds the same port.
+        socket.set_reuse_address(true)?;
+        socket.bind(&address.into())?;
+        let held = socket.local_addr()?.as_socket().unwrap_or(address);
+        Ok((socket, held))
+    };
+    bind().map_err(|source| listen_error(address, source))
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
