@@ -1,0 +1,1 @@
+//! CloudWatch as its clients see it, in virtual time.
