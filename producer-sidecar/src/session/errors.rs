@@ -14,7 +14,8 @@ use crate::clock::Now;
 /// A fragment that fails alone this often without being named is the culprit.
 const FAILED_ALONE_MAX: u32 = 2;
 
-/// So many fragments refused in a row, and it is not the fragments: everything is kept.
+/// So many fragments refused in a row, and it is not the fragments: this one and everything else is kept, and tried again
+/// until something is stored.
 const REFUSED_IN_A_ROW_MAX: u32 = 3;
 
 /// "Too long" and "too large": sending the fragment's groups in shorter ones may cure them.
@@ -113,7 +114,7 @@ impl Session {
     }
 
     /// Gives up a fragment that the service will never take; or, where its groups may be taken in shorter ones, has them
-    /// cut. Whether it is given up.
+    /// cut; or, where it is not the first that is refused, keeps it. Whether it is given up.
     fn refuse(&mut self, fragment: &Fragment, id: ErrorId) -> bool {
         self.failed_alone = None;
         let is_short = fragment.gops.iter().any(|gop| self.queue.get(*gop).is_some_and(|gop| gop.cut_short));
@@ -125,7 +126,10 @@ impl Session {
             }
             return false;
         }
-        self.refused_in_a_row += 1;
+        self.refused_in_a_row = self.refused_in_a_row.saturating_add(1);
+        if self.refused_in_a_row >= REFUSED_IN_A_ROW_MAX {
+            return false;
+        }
         let mut span: Option<(i64, i64)> = None;
         for name in &fragment.gops {
             let Some(gop) = self.queue.get(*name) else { continue };

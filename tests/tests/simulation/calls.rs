@@ -9,6 +9,9 @@ use streamfleet_producer::session::Refusal;
 /// Each attempt may cost two: `GetDataEndpoint` and `PutMedia`.
 const CALLS_EACH: usize = 2;
 
+/// So many fragments may be skipped before one is stored.
+const SKIPPED_MAX: u32 = 2;
+
 /// Attempts of the outage that is under way, if one is.
 #[derive(Debug, Default)]
 pub struct Calls {
@@ -16,15 +19,21 @@ pub struct Calls {
     /// Those since something was stored, without those that made no call.
     outage: Vec<Duration>,
     held_until: Duration,
-    /// Refused in a row for a reason that is said to need a hold.
-    refused: u32,
+    /// Fragments that were skipped since something was stored.
+    skipped: u32,
 }
 
 impl Calls {
     /// Something was stored.
     pub fn on_stored(&mut self) {
         self.outage.clear();
-        self.refused = 0;
+        self.skipped = 0;
+    }
+
+    /// A fragment that was refused is skipped. Gives what is wrong with it.
+    pub fn on_skipped(&mut self) -> Option<String> {
+        self.skipped += 1;
+        (self.skipped > SKIPPED_MAX).then(|| format!("{} are skipped, and nothing was stored", self.skipped))
     }
 
     /// The session that stands was told an error.

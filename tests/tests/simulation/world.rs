@@ -483,6 +483,12 @@ impl World {
                     _ => "another gap",
                 });
                 if *reason == GapReason::Refused
+                    && self.refused_at.is_some()
+                    && let Some(violation) = self.calls.on_skipped()
+                {
+                    self.violate(violation);
+                }
+                if *reason == GapReason::Refused
                     && let Some(at) = self.refused_at.filter(|at| *at != 0)
                 {
                     let within = (*start_ms..=*end_ms).contains(&at);
@@ -671,6 +677,8 @@ impl World {
     fn calm_down(&mut self) {
         self.takes = self.current.is_some_and(|_| self.session.is_accepted());
         self.calm_service();
+        // The third that is refused in a row is kept as long as nothing is stored: it would be for ever.
+        self.poison.clear();
     }
 
     /// An error of any kind.

@@ -93,6 +93,7 @@ fn three_poisoned_fragments_in_a_row_are_no_longer_the_fragments_fault() {
         scene.troubles();
         scene.fail(id, 4006, Some(100_000 + n * 2_000));
         if n < 2 {
+            assert_eq!((scene.gaps().len(), scene.freed().len()), (1, 2));
             scene.seconds(10);
         }
     }
@@ -100,7 +101,17 @@ fn three_poisoned_fragments_in_a_row_are_no_longer_the_fragments_fault() {
     scene.seconds(29);
     assert!(!scene.outputs.iter().any(|output| matches!(output, Output::Open(_))));
     scene.seconds(5);
-    scene.opened();
+    let id = scene.accepted();
+    assert_eq!(scene.pull(id)[1], "cluster 104000", "the third is kept");
+    scene.fail(id, 4006, Some(104_000));
+    assert_eq!(scene.troubles(), [UploadReason::OnHold], "as long as nothing is stored");
+    scene.seconds(70);
+    let id = scene.accepted();
+    scene.pull(id);
+    assert_eq!((scene.gaps().len(), scene.freed().len()), (0, 0));
+    scene.ack(id, AckKind::Persisted, 104_000);
+    scene.fail(id, 4006, Some(106_000));
+    assert_eq!((scene.gaps().len(), scene.freed()), (1, vec![5, 6, 7, 8]));
 }
 
 #[test]
