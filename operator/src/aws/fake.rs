@@ -405,4 +405,8 @@ impl Clouds for FakeCloud {
     }
 
     fn forget(&self, _place: &Place) {}
+
+    fn trouble(&self, _place: &Place) -> Option<AwsError> {
+        None
+    }
 }

@@ -1,5 +1,6 @@
-//! A cloud that changes nothing once this process is not the leader any more. The check stands directly before each call that
-//! changes something; what remains is the time that a call is under way, for which the margin of the lease is kept.
+//! A cloud that changes nothing once this process is not the leader any more, whatever cloud it is. The SDK's own clouds
+//! ([`SdkClouds::guarded_by`](super::sdk::SdkClouds::guarded_by)) check once more after each call's wait for its turn, directly
+//! before it is sent; what remains is the time that it is under way, for which the margin of the lease is kept.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,6 +16,12 @@ use super::{
 
 /// Says whether the lease has time left.
 pub type IsLeader = Arc<dyn Fn() -> bool + Send + Sync>;
+
+/// What a call comes to that is not sent.
+pub fn not_leader(operation: &'static str) -> AwsError {
+    let message = "this operator does not lead any more; nothing was sent".to_owned();
+    AwsError { operation, kind: ErrorKind::NotLeader, message }
+}
 
 /// Clouds whose calls that change something are checked first.
 pub struct GuardedClouds {
@@ -42,6 +49,10 @@ impl Clouds for GuardedClouds {
     fn forget(&self, place: &Place) {
         self.inner.forget(place);
     }
+
+    fn trouble(&self, place: &Place) -> Option<AwsError> {
+        self.inner.trouble(place)
+    }
 }
 
 /// A cloud whose calls that change something are checked first.
@@ -59,8 +70,7 @@ impl Guarded {
     ) -> Answer<'a, T> {
         async move {
             if !(self.is_leader)() {
-                let message = "this operator does not lead any more; nothing was sent".to_owned();
-                return Err(AwsError { operation, kind: ErrorKind::NotLeader, message });
+                return Err(not_leader(operation));
             }
             call(&*self.inner).await
         }

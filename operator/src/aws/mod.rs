@@ -2,6 +2,8 @@
 //! [`observer`].
 
 mod alarm;
+mod breaker;
+mod bucket;
 mod error;
 #[cfg(test)]
 pub mod fake;
@@ -9,8 +11,8 @@ pub mod guarded;
 pub mod lane;
 pub mod observer;
 mod owner;
-mod pace;
 mod place;
+pub mod quotas;
 pub mod sdk;
 mod types;
 
@@ -104,4 +106,6 @@ pub trait Clouds: Send + Sync {
     fn cloud<'a>(&'a self, place: &'a Place) -> BoxFuture<'a, Result<Arc<dyn Cloud>, AwsError>>;
     /// Forgets what was made for this place, so that credentials are read anew.
     fn forget(&self, place: &Place);
+    /// What every call to a service of this place comes to for now, where that is so.
+    fn trouble(&self, place: &Place) -> Option<AwsError>;
 }

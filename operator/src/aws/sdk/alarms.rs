@@ -40,7 +40,7 @@ impl SdkCloud {
         kind: AlarmType,
         found: impl Fn(&Page) -> Vec<T>,
     ) -> Result<Vec<T>, AwsError> {
-        let base = self.cloud_watch.describe_alarms().alarm_types(kind).max_records(DESCRIBE_PAGE);
+        let base = self.clients.cloud_watch.describe_alarms().alarm_types(kind).max_records(DESCRIBE_PAGE);
         let parts = match query {
             AlarmQuery::Prefix(prefix) => vec![base.alarm_name_prefix(prefix)],
             AlarmQuery::Names(names) => names
@@ -53,7 +53,9 @@ impl SdkCloud {
             let mut token = None;
             loop {
                 let request = part.clone().set_next_token(token);
-                let page = self.call(Request::read("DescribeAlarms"), || request.clone().send()).await?;
+                let page = self
+                    .call(Request::read("DescribeAlarms").to_cloud_watch(), || request.clone().send())
+                    .await?;
                 all.extend(found(&page));
                 token = page.next_token.filter(|token| !token.is_empty());
                 if token.is_none() {
@@ -66,6 +68,7 @@ impl SdkCloud {
 
     pub(super) async fn put_metric_alarm(&self, alarm: &Alarm) -> Result<(), AwsError> {
         let mut request = self
+            .clients
             .cloud_watch
             .put_metric_alarm()
             .alarm_name(&alarm.name)
@@ -102,11 +105,14 @@ impl SdkCloud {
                 });
             }
         };
-        self.call(Request::overwrite("PutMetricAlarm"), || request.clone().send()).await.map(drop)
+        self.call(Request::overwrite("PutMetricAlarm").to_cloud_watch(), || request.clone().send())
+            .await
+            .map(drop)
     }
 
     pub(super) async fn put_composite(&self, alarm: &CompositeAlarm) -> Result<(), AwsError> {
         let request = self
+            .clients
             .cloud_watch
             .put_composite_alarm()
             .alarm_name(&alarm.name)
@@ -116,13 +122,18 @@ impl SdkCloud {
             .set_ok_actions(Some(alarm.actions.clone()))
             .actions_enabled(alarm.actions_enabled)
             .set_tags(tags(&alarm.tags));
-        self.call(Request::overwrite("PutCompositeAlarm"), || request.clone().send()).await.map(drop)
+        self.call(Request::overwrite("PutCompositeAlarm").to_cloud_watch(), || request.clone().send())
+            .await
+            .map(drop)
     }
 
     pub(super) async fn remove_alarms(&self, names: &[String]) -> Result<(), AwsError> {
         for names in names.chunks(NAMES_MAX) {
-            let request = self.cloud_watch.delete_alarms().set_alarm_names(Some(names.to_vec()));
-            match self.call(Request::overwrite("DeleteAlarms"), || request.clone().send()).await {
+            let request = self.clients.cloud_watch.delete_alarms().set_alarm_names(Some(names.to_vec()));
+            match self
+                .call(Request::overwrite("DeleteAlarms").to_cloud_watch(), || request.clone().send())
+                .await
+            {
                 Ok(_) => {}
                 // The others are deleted nevertheless (API reference of DeleteAlarms).
                 Err(error) if error.kind == ErrorKind::NotFound => {}

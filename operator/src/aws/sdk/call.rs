@@ -1,16 +1,38 @@
 //! How a call is made: in its turn, under a deadline, counted, and tried again where that is safe.
 
 use std::future::Future;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-use aws_sdk_kinesisvideo::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_kinesisvideo::error::{ProvideErrorMetadata, SdkError};
+use tokio::time::Instant;
 
-use super::super::error::{kind_of_code, said};
-use super::super::{AwsError, ErrorKind};
+use super::super::breaker::{Breakers, Change};
+use super::super::guarded::{IsLeader, not_leader};
+use super::super::quotas::{CLOUD_WATCH, KINESIS_VIDEO, Limiter, STS};
+use super::super::{AwsError, Caller, ErrorKind, Lane};
 use super::SdkCloud;
+use super::failure::ours;
+use crate::metrics::Metrics;
+
+/// How often a call is made at most.
+const ATTEMPTS: u32 = 3;
+/// No further attempt begins so long after the first.
+const CALL_TIME: Duration = Duration::from_secs(20);
+/// The delay before the second attempt; it doubles.
+const FIRST_DELAY: Duration = Duration::from_millis(200);
+/// How long a wrong account is taken for wrong before STS is asked again.
+const WRONG_FOR: Duration = Duration::from_secs(5);
+/// How often the use of quotas is told to the metrics.
+const TELL_QUOTAS_EVERY: Duration = Duration::from_secs(10);
 
 /// A call as far as its turn, its retries and its metrics are concerned.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Request<'a> {
+    /// The service, as in metrics.
+    pub(super) service: &'static str,
     /// The operation.
     pub(super) operation: &'static str,
     /// The name or ARN of the stream that it is about.
@@ -35,27 +57,32 @@ pub(super) enum Effect {
 impl<'a> Request<'a> {
     /// The question who the caller is.
     pub(super) const fn identity() -> Self {
-        Self::read("GetCallerIdentity")
+        Self { service: STS, operation: "GetCallerIdentity", stream: None, effect: Effect::Read }
     }
 
     /// A call that reads.
     pub(super) const fn read(operation: &'static str) -> Self {
-        Self { operation, stream: None, effect: Effect::Read }
+        Self { service: KINESIS_VIDEO, operation, stream: None, effect: Effect::Read }
     }
 
     /// A call that has the same effect if it is sent twice.
     pub(super) const fn overwrite(operation: &'static str) -> Self {
-        Self { operation, stream: None, effect: Effect::Overwrite }
+        Self { service: KINESIS_VIDEO, operation, stream: None, effect: Effect::Overwrite }
     }
 
     /// A call that is sent again only if the service has said that it did nothing.
     pub(super) const fn change(operation: &'static str, stream: &'a str) -> Self {
-        Self { operation, stream: Some(stream), effect: Effect::Change }
+        Self { service: KINESIS_VIDEO, operation, stream: Some(stream), effect: Effect::Change }
     }
 
     /// A call that is never sent again: under a version that was read, or with an effect that is relative.
     pub(super) const fn once(operation: &'static str, stream: &'a str) -> Self {
-        Self { operation, stream: Some(stream), effect: Effect::Once }
+        Self { service: KINESIS_VIDEO, operation, stream: Some(stream), effect: Effect::Once }
+    }
+
+    /// The same, to CloudWatch.
+    pub(super) const fn to_cloud_watch(self) -> Self {
+        Self { service: CLOUD_WATCH, ..self }
     }
 
     /// The same, about a stream.
@@ -64,63 +91,186 @@ impl<'a> Request<'a> {
     }
 }
 
+/// What a call must keep to at its place; shared by all clients of the place.
+pub(super) struct Rules {
+    /// The rows of the account and region.
+    pub(super) limiter: Arc<Limiter>,
+    /// The breakers of the place.
+    pub(super) breakers: Breakers,
+    /// Whether this process may change anything.
+    pub(super) is_leader: Option<IsLeader>,
+    /// The metrics of the process.
+    pub(super) metrics: Arc<Metrics>,
+    /// Calls were refused for their credentials: other ones may be there by now.
+    pub(super) is_stale: AtomicBool,
+}
+
 impl SdkCloud {
-    /// Makes a call when it is its turn, counts it, and gives its error our form.
+    /// Makes a call: to the right account, when it is its turn, counted, and again where that is safe.
     pub(super) async fn call<T, E, F>(
         &self,
         request: Request<'_>,
-        send: impl Fn() -> F + Send,
+        send: impl Fn() -> F + Send + Sync,
     ) -> Result<T, AwsError>
     where
+        T: Send,
         F: Future<Output = Result<T, SdkError<E>>> + Send,
         E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
     {
-        let operation = request.operation;
-        self.pacer.wait(operation).await;
-        tracing::debug!(operation, "AWS is called");
-        let result = send().await.map_err(|error| ours(operation, &error));
-        let outcome = result.as_ref().map_or_else(|error| error.kind.as_str(), |_| "ok");
-        self.metrics.aws_call(operation, outcome);
-        tracing::debug!(operation, outcome, "AWS has answered");
-        result
+        self.check_account().await.map_err(|error| AwsError { operation: request.operation, ..error })?;
+        self.tried(request, send).await
+    }
+
+    /// Asks STS who the caller is, and remembers whether that is right.
+    pub(super) async fn identity(&self) -> Result<Caller, AwsError> {
+        let question = self.clients.sts.get_caller_identity();
+        let identity = self.tried(Request::identity(), || question.clone().send()).await?;
+        let caller =
+            Caller { account: identity.account.unwrap_or_default(), arn: identity.arn.unwrap_or_default() };
+        self.is_right.store(caller.account == self.place.account, Ordering::Relaxed);
+        Ok(caller)
+    }
+
+    /// Nothing is asked of an account, let alone changed, before STS has said that it is the one that the class names.
+    async fn check_account(&self) -> Result<(), AwsError> {
+        if self.is_right.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let mut wrong = self.wrong.lock().await;
+        if self.is_right.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        if let Some((since, error)) = &*wrong
+            && since.elapsed() < WRONG_FOR
+        {
+            return Err(error.clone());
+        }
+        let error = match self.identity().await {
+            Ok(caller) if caller.account == self.place.account => return Ok(()),
+            Ok(caller) => AwsError {
+                operation: "GetCallerIdentity",
+                kind: ErrorKind::WrongAccount,
+                message: format!(
+                    "the credentials are of account {}, and the class names account {}",
+                    caller.account, self.place.account
+                ),
+            },
+            Err(error) => error,
+        };
+        if error.kind.is_about_credentials() {
+            self.rules.is_stale.store(true, Ordering::Relaxed);
+        }
+        *wrong = Some((Instant::now(), error.clone()));
+        Err(error)
+    }
+
+    /// Makes a call when it is its turn, counted, and again where that is safe.
+    async fn tried<T, E, F>(
+        &self,
+        request: Request<'_>,
+        send: impl Fn() -> F + Send + Sync,
+    ) -> Result<T, AwsError>
+    where
+        T: Send,
+        F: Future<Output = Result<T, SdkError<E>>> + Send,
+        E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+    {
+        let started = Instant::now();
+        let mut attempt = 0;
+        loop {
+            let (result, is_transient) = self.attempt(request, &send).await;
+            let Err(error) = &result else { return result };
+            let is_safe = match request.effect {
+                Effect::Read | Effect::Overwrite => is_transient || error.kind == ErrorKind::Throttled,
+                Effect::Change => error.kind == ErrorKind::Throttled,
+                Effect::Once => false,
+            };
+            attempt += 1;
+            if !is_safe || attempt >= ATTEMPTS || started.elapsed() > CALL_TIME {
+                return result;
+            }
+            tokio::time::sleep(delay(attempt, fastrand::f64())).await;
+        }
+    }
+
+    /// One attempt. True where a failure may be gone at the next.
+    async fn attempt<T, E, F>(
+        &self,
+        request: Request<'_>,
+        send: &(impl Fn() -> F + Send + Sync),
+    ) -> (Result<T, AwsError>, bool)
+    where
+        T: Send,
+        F: Future<Output = Result<T, SdkError<E>>> + Send,
+        E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+    {
+        let Request { service, operation, stream, effect } = request;
+        let Rules { limiter, breakers, is_leader, metrics, .. } = &*self.rules;
+        // Before the wait too: nobody is to stand in a row for a service that does not answer.
+        if let Some(refusal) = breakers.refusal(service, operation) {
+            return (Err(refusal), false);
+        }
+        metrics.rate_limit_wait(operation, limiter.wait(operation, stream, Lane::current()).await);
+        let permit = match breakers.admit(service, operation) {
+            Ok(permit) => permit,
+            Err(refusal) => return (Err(refusal), false),
+        };
+        if effect != Effect::Read && is_leader.as_ref().is_some_and(|is_leader| !is_leader()) {
+            return (Err(not_leader(operation)), false);
+        }
+        tracing::debug!(service, operation, stream, "AWS is called");
+        let started = Instant::now();
+        let answer = send().await;
+        let took = started.elapsed();
+        let (result, is_transient) = match answer {
+            Ok(answer) => (Ok(answer), false),
+            Err(error) => {
+                let (error, is_transient) = ours(operation, &error);
+                (Err(error), is_transient)
+            }
+        };
+        let error = result.as_ref().err();
+        let code = error.map_or("ok", |error| error.kind.as_str());
+        metrics.aws_request(service, operation, code, took);
+        tracing::debug!(service, operation, stream, code, "AWS has answered");
+        self.learn(operation, error);
+        self.tell(permit.report(error, stream.map(hash)), service, operation, error);
+        (result, is_transient)
+    }
+
+    /// What a failure means for the calls that follow.
+    fn learn(&self, operation: &'static str, error: Option<&AwsError>) {
+        match error.map(|error| error.kind) {
+            Some(ErrorKind::Throttled) => self.rules.limiter.throttled(operation),
+            Some(kind) if kind.is_about_credentials() => self.rules.is_stale.store(true, Ordering::Relaxed),
+            _ => {}
+        }
+    }
+
+    fn tell(&self, change: Change, service: &str, operation: &str, error: Option<&AwsError>) {
+        let (account, region) = (self.place.account.as_str(), self.place.region.as_str());
+        match (change, error) {
+            (Change::Opened, Some(error)) => {
+                tracing::warn!(account, region, service, operation, %error, "Calls are made from time to time only");
+            }
+            (Change::Closed, _) => {
+                tracing::info!(account, region, service, operation, "Calls are made again")
+            }
+            _ => {}
+        }
+        for (quota, ratio) in self.rules.limiter.used_if_due(TELL_QUOTAS_EVERY) {
+            self.rules.metrics.quota_used(quota, account, region, ratio);
+        }
     }
 }
 
-fn ours<E>(operation: &'static str, error: &SdkError<E>) -> AwsError
-where
-    E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
-{
-    let (kind, message) = match error {
-        SdkError::ServiceError(service) => {
-            let code = service.err().code().unwrap_or("error without a code");
-            (kind_of_code(code, service.err().message()), said(code, service.err().message()))
-        }
-        SdkError::TimeoutError(_) => (ErrorKind::Unreachable, "no answer in time".to_owned()),
-        SdkError::DispatchFailure(failure) if failure.is_io() || failure.is_timeout() => {
-            (ErrorKind::Unreachable, root(error))
-        }
-        other => {
-            let is_credentials = is_about_credentials(&DisplayErrorContext(other).to_string());
-            let kind = if is_credentials { ErrorKind::NoCredentials } else { ErrorKind::Unreachable };
-            (kind, root(other))
-        }
-    };
-    AwsError { operation, kind, message }
+/// The delay after so many attempts; `jitter` from 0 to 1 shortens it by up to half.
+fn delay(attempts: u32, jitter: f64) -> Duration {
+    FIRST_DELAY.saturating_mul(2_u32.saturating_pow(attempts.saturating_sub(1))).mul_f64(1.0 - jitter / 2.0)
 }
 
-/// What lies at the bottom of an error: "connection refused" rather than "dispatch failure".
-fn root(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut cause = error;
-    while let Some(next) = cause.source() {
-        cause = next;
-    }
-    let text = cause.to_string();
-    // What follows in further lines is for the SDK's own log.
-    let line = text.lines().next().unwrap_or_default().trim_end_matches(". Attempted:");
-    crate::conditions::cut(line, 300).to_owned()
-}
-
-/// The SDK has no type for "no credentials" that reaches the caller.
-fn is_about_credentials(text: &str) -> bool {
-    text.contains("credentials")
+fn hash(stream: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    stream.hash(&mut hasher);
+    hasher.finish()
 }

@@ -4,71 +4,165 @@ mod alarms;
 mod call;
 mod connect;
 mod convert;
+mod failure;
 mod streams;
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
+use aws_sdk_kinesisvideo::config::SharedHttpClient;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use streamfleet_crds::{ImageGeneration, Notification, StorageTier};
+use tokio::time::Instant;
 
-use super::pace::Pacer;
+use self::call::Rules;
+use self::connect::Clients;
+use super::breaker::Breakers;
+use super::guarded::IsLeader;
+use super::quotas::Limiter;
 use super::{
     Alarm, AlarmInfo, AlarmQuery, Answer, AwsError, Caller, Cloud, Clouds, CompositeAlarm, CompositeInfo,
-    NewStream, Place, RetentionChange, StreamInfo, StreamUpdate, Which,
+    Fleet, NewStream, Place, RetentionChange, StreamInfo, StreamUpdate, Which,
 };
 use crate::metrics::Metrics;
 
-/// Makes clients, one for each place, and keeps them.
+/// How old clients are at least before new ones are made to read other credentials: reading them costs time.
+const REMADE_AFTER: Duration = Duration::from_secs(10);
+/// How long a place is remembered that nobody asks for.
+const KEPT_FOR: Duration = Duration::from_hours(1);
+
+/// Makes clients, one for each place, and keeps them. Places of one account and region share their quotas, those that trust the
+/// same authorities their connections.
 pub struct SdkClouds {
-    made: Mutex<HashMap<Place, Arc<dyn Cloud>>>,
     metrics: Arc<Metrics>,
+    is_leader: Option<IsLeader>,
+    known: Mutex<Known>,
+    making: tokio::sync::Mutex<()>,
+}
+
+#[derive(Default)]
+struct Known {
+    places: HashMap<Place, Made>,
+    limiters: HashMap<Fleet, Arc<Limiter>>,
+    connections: HashMap<Option<String>, SharedHttpClient>,
+}
+
+struct Made {
+    cloud: Arc<SdkCloud>,
+    at: Instant,
+    used: Instant,
 }
 
 impl SdkClouds {
     /// No client yet.
     pub fn new(metrics: Arc<Metrics>) -> Self {
-        Self { made: Mutex::default(), metrics }
+        Self { metrics, is_leader: None, known: Mutex::default(), making: tokio::sync::Mutex::default() }
+    }
+
+    /// Each call that changes something is sent only while this says yes.
+    #[must_use]
+    pub fn guarded_by(self, is_leader: IsLeader) -> Self {
+        Self { is_leader: Some(is_leader), ..self }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The clients of a place, unless others are to be made.
+    fn made(&self, place: &Place) -> Option<Arc<SdkCloud>> {
+        let mut known = self.lock();
+        let made = known.places.get_mut(place)?;
+        made.used = Instant::now();
+        let is_stale = made.cloud.rules.is_stale.load(Ordering::Relaxed);
+        (!is_stale || made.at.elapsed() < REMADE_AFTER).then(|| made.cloud.clone())
+    }
+
+    async fn make(&self, place: &Place) -> Result<Arc<SdkCloud>, AwsError> {
+        let rules = self.rules(place);
+        rules.is_stale.store(false, Ordering::Relaxed);
+        let clients = connect::clients(place, self.connections(place)?).await;
+        let cloud = Arc::new(SdkCloud {
+            place: place.clone(),
+            clients,
+            rules,
+            is_right: AtomicBool::new(false),
+            wrong: tokio::sync::Mutex::new(None),
+        });
+        let now = Instant::now();
+        let mut known = self.lock();
+        known.places.retain(|_, made| made.used.elapsed() < KEPT_FOR);
+        known.places.insert(place.clone(), Made { cloud: cloud.clone(), at: now, used: now });
+        Ok(cloud)
+    }
+
+    /// The rules of a place, which outlive its clients.
+    fn rules(&self, place: &Place) -> Arc<Rules> {
+        let mut known = self.lock();
+        if let Some(made) = known.places.get(place) {
+            return made.cloud.rules.clone();
+        }
+        Arc::new(Rules {
+            limiter: known.limiters.entry(place.fleet()).or_default().clone(),
+            breakers: Breakers::default(),
+            is_leader: self.is_leader.clone(),
+            metrics: self.metrics.clone(),
+            is_stale: AtomicBool::new(false),
+        })
+    }
+
+    fn connections(&self, place: &Place) -> Result<SharedHttpClient, AwsError> {
+        if let Some(http) = self.lock().connections.get(&place.ca_bundle) {
+            return Ok(http.clone());
+        }
+        let http = connect::http_client(place.ca_bundle.as_deref())?;
+        let mut known = self.lock();
+        // Only those that some place still has: a bundle may change many times.
+        let Known { places, connections, .. } = &mut *known;
+        connections.retain(|bundle, _| places.keys().any(|place| place.ca_bundle == *bundle));
+        Ok(connections.entry(place.ca_bundle.clone()).or_insert(http).clone())
     }
 }
 
 impl Clouds for SdkClouds {
     fn cloud<'a>(&'a self, place: &'a Place) -> BoxFuture<'a, Result<Arc<dyn Cloud>, AwsError>> {
         async move {
-            let made = self.made.lock().unwrap_or_else(PoisonError::into_inner).get(place).cloned();
-            if let Some(cloud) = made {
-                return Ok(cloud);
+            if let Some(cloud) = self.made(place) {
+                return Ok(cloud as Arc<dyn Cloud>);
             }
-            let http = connect::http_client(place.ca_bundle.as_deref())?;
-            let connect::Clients { kinesis_video, sts, cloud_watch } = connect::clients(place, http).await;
-            let cloud: Arc<dyn Cloud> = Arc::new(SdkCloud {
-                region: place.region.clone(),
-                kinesis_video,
-                sts,
-                cloud_watch,
-                pacer: Pacer::default(),
-                metrics: self.metrics.clone(),
-            });
-            self.made.lock().unwrap_or_else(PoisonError::into_inner).insert(place.clone(), cloud.clone());
-            Ok(cloud)
+            // One at a time: at the start all passes come at once.
+            let _making = self.making.lock().await;
+            if let Some(cloud) = self.made(place) {
+                return Ok(cloud as Arc<dyn Cloud>);
+            }
+            Ok(self.make(place).await? as Arc<dyn Cloud>)
         }
         .boxed()
     }
 
     fn forget(&self, place: &Place) {
-        self.made.lock().unwrap_or_else(PoisonError::into_inner).remove(place);
+        if let Some(made) = self.lock().places.get(place) {
+            made.cloud.rules.is_stale.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn trouble(&self, place: &Place) -> Option<AwsError> {
+        self.lock().places.get(place).and_then(|made| made.cloud.rules.breakers.trouble())
     }
 }
 
 /// The calls of one place.
 struct SdkCloud {
-    region: String,
-    kinesis_video: aws_sdk_kinesisvideo::Client,
-    sts: aws_sdk_sts::Client,
-    cloud_watch: aws_sdk_cloudwatch::Client,
-    pacer: Pacer,
-    metrics: Arc<Metrics>,
+    place: Place,
+    clients: Clients,
+    rules: Arc<Rules>,
+    /// STS has confirmed the account.
+    is_right: AtomicBool,
+    /// When STS last did not, and what it said.
+    wrong: tokio::sync::Mutex<Option<(Instant, AwsError)>>,
 }
 
 impl Cloud for SdkCloud {

@@ -1,4 +1,4 @@
-//! The calls to Kinesis Video Streams and STS.
+//! The calls to Kinesis Video Streams.
 
 use std::collections::BTreeMap;
 
@@ -6,9 +6,7 @@ use aws_sdk_kinesisvideo::error::BuildError;
 use aws_sdk_kinesisvideo::types::UpdateDataRetentionOperation;
 use streamfleet_crds::{ImageGeneration, Notification, StorageTier};
 
-use super::super::{
-    AwsError, Caller, ErrorKind, NewStream, RetentionChange, StreamInfo, StreamUpdate, Which,
-};
+use super::super::{AwsError, ErrorKind, NewStream, RetentionChange, StreamInfo, StreamUpdate, Which};
 use super::call::Request;
 use super::{SdkCloud, convert};
 
@@ -16,15 +14,10 @@ use super::{SdkCloud, convert};
 const LIST_PAGE: i32 = 10_000;
 
 impl SdkCloud {
-    pub(super) async fn identity(&self) -> Result<Caller, AwsError> {
-        let request = self.sts.get_caller_identity();
-        let identity = self.call(Request::identity(), || request.clone().send()).await?;
-        Ok(Caller { account: identity.account.unwrap_or_default(), arn: identity.arn.unwrap_or_default() })
-    }
-
     pub(super) async fn create(&self, stream: &NewStream) -> Result<String, AwsError> {
         let tags: std::collections::HashMap<_, _> = stream.tags.clone().into_iter().collect();
         let mut request = self
+            .clients
             .kinesis_video
             .create_stream()
             .stream_name(&stream.name)
@@ -44,7 +37,7 @@ impl SdkCloud {
     }
 
     pub(super) async fn describe_one(&self, which: Which<'_>) -> Result<Option<StreamInfo>, AwsError> {
-        let request = self.kinesis_video.describe_stream();
+        let request = self.clients.kinesis_video.describe_stream();
         let (request, stream) = match which {
             Which::Name(name) => (request.stream_name(name), name),
             Which::Arn(arn) => (request.stream_arn(arn), arn),
@@ -61,7 +54,8 @@ impl SdkCloud {
         let mut streams = Vec::new();
         let mut token = None;
         loop {
-            let request = self.kinesis_video.list_streams().max_results(LIST_PAGE).set_next_token(token);
+            let request =
+                self.clients.kinesis_video.list_streams().max_results(LIST_PAGE).set_next_token(token);
             let page = self.call(Request::read("ListStreams"), || request.clone().send()).await?;
             streams.extend(page.stream_info_list().iter().filter_map(convert::stream_info));
             token = page.next_token.filter(|token| !token.is_empty());
@@ -75,7 +69,8 @@ impl SdkCloud {
         let mut tags = BTreeMap::new();
         let mut token = None;
         loop {
-            let request = self.kinesis_video.list_tags_for_stream().stream_arn(arn).set_next_token(token);
+            let request =
+                self.clients.kinesis_video.list_tags_for_stream().stream_arn(arn).set_next_token(token);
             let spec = Request::read("ListTagsForStream").of(arn);
             let page = self.call(spec, || request.clone().send()).await?;
             tags.extend(page.tags.unwrap_or_default());
@@ -88,12 +83,13 @@ impl SdkCloud {
 
     pub(super) async fn tag(&self, arn: &str, tags: &BTreeMap<String, String>) -> Result<(), AwsError> {
         let tags = tags.clone().into_iter().collect();
-        let request = self.kinesis_video.tag_stream().stream_arn(arn).set_tags(Some(tags));
+        let request = self.clients.kinesis_video.tag_stream().stream_arn(arn).set_tags(Some(tags));
         self.call(Request::overwrite("TagStream").of(arn), || request.clone().send()).await.map(drop)
     }
 
     pub(super) async fn untag(&self, arn: &str, keys: &[String]) -> Result<(), AwsError> {
-        let request = self.kinesis_video.untag_stream().stream_arn(arn).set_tag_key_list(Some(keys.to_vec()));
+        let request =
+            self.clients.kinesis_video.untag_stream().stream_arn(arn).set_tag_key_list(Some(keys.to_vec()));
         self.call(Request::overwrite("UntagStream").of(arn), || request.clone().send()).await.map(drop)
     }
 
@@ -108,6 +104,7 @@ impl SdkCloud {
             RetentionChange::Decrease(hours) => (UpdateDataRetentionOperation::DecreaseDataRetention, hours),
         };
         let request = self
+            .clients
             .kinesis_video
             .update_data_retention()
             .stream_arn(arn)
@@ -118,7 +115,7 @@ impl SdkCloud {
     }
 
     pub(super) async fn delete(&self, arn: &str, version: &str) -> Result<(), AwsError> {
-        let request = self.kinesis_video.delete_stream().stream_arn(arn).current_version(version);
+        let request = self.clients.kinesis_video.delete_stream().stream_arn(arn).current_version(version);
         match self.call(Request::change("DeleteStream", arn), || request.clone().send()).await {
             Ok(_) => Ok(()),
             Err(error) if error.kind == ErrorKind::NotFound => Ok(()),
@@ -133,6 +130,7 @@ impl SdkCloud {
         update: &StreamUpdate,
     ) -> Result<(), AwsError> {
         let request = self
+            .clients
             .kinesis_video
             .update_stream()
             .stream_arn(arn)
@@ -144,7 +142,7 @@ impl SdkCloud {
 
     pub(super) async fn tier(&self, arn: &str) -> Result<StorageTier, AwsError> {
         const OPERATION: &str = "DescribeStreamStorageConfiguration";
-        let request = self.kinesis_video.describe_stream_storage_configuration().stream_arn(arn);
+        let request = self.clients.kinesis_video.describe_stream_storage_configuration().stream_arn(arn);
         let answer = self.call(Request::read(OPERATION).of(arn), || request.clone().send()).await?;
         let configuration = answer.stream_storage_configuration.as_ref();
         // A stream that was made before there were tiers is in the only one that there was.
@@ -166,6 +164,7 @@ impl SdkCloud {
         const OPERATION: &str = "UpdateStreamStorageConfiguration";
         let tier = convert::storage_configuration(tier).map_err(|error| built(OPERATION, &error))?;
         let request = self
+            .clients
             .kinesis_video
             .update_stream_storage_configuration()
             .stream_arn(arn)
@@ -175,7 +174,7 @@ impl SdkCloud {
     }
 
     pub(super) async fn images(&self, arn: &str) -> Result<Option<ImageGeneration>, AwsError> {
-        let request = self.kinesis_video.describe_image_generation_configuration().stream_arn(arn);
+        let request = self.clients.kinesis_video.describe_image_generation_configuration().stream_arn(arn);
         let spec = Request::read("DescribeImageGenerationConfiguration").of(arn);
         let answer = self.call(spec, || request.clone().send()).await?;
         Ok(answer.image_generation_configuration.as_ref().and_then(convert::images))
@@ -188,10 +187,11 @@ impl SdkCloud {
     ) -> Result<(), AwsError> {
         const OPERATION: &str = "UpdateImageGenerationConfiguration";
         let configuration = images
-            .map(|images| convert::images_to_sdk(images, &self.region))
+            .map(|images| convert::images_to_sdk(images, &self.place.region))
             .transpose()
             .map_err(|error| built(OPERATION, &error))?;
         let request = self
+            .clients
             .kinesis_video
             .update_image_generation_configuration()
             .stream_arn(arn)
@@ -200,7 +200,7 @@ impl SdkCloud {
     }
 
     pub(super) async fn notifications(&self, arn: &str) -> Result<Option<Notification>, AwsError> {
-        let request = self.kinesis_video.describe_notification_configuration().stream_arn(arn);
+        let request = self.clients.kinesis_video.describe_notification_configuration().stream_arn(arn);
         let spec = Request::read("DescribeNotificationConfiguration").of(arn);
         let answer = self.call(spec, || request.clone().send()).await?;
         Ok(answer.notification_configuration.as_ref().and_then(convert::notification))
@@ -217,6 +217,7 @@ impl SdkCloud {
             .transpose()
             .map_err(|error| built(OPERATION, &error))?;
         let request = self
+            .clients
             .kinesis_video
             .update_notification_configuration()
             .stream_arn(arn)

@@ -1,0 +1,311 @@
+//! What is, in an account and region, for all classes together: one sweep by `ListStreams`, one by `DescribeAlarms` and a slow one
+//! over further settings feed the reads of every reconcile, so that their number does not grow with the fleet. What decides
+//! something destructive, or follows a change, is read anew and kept here too.
+
+mod alarms;
+mod settings;
+mod streams;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use tokio::time::Instant;
+
+use self::alarms::Alarms;
+use self::settings::SettingsKept;
+use self::streams::Streams;
+use super::{
+    ALARM_NAME_PREFIX, Alarm, AlarmInfo, AlarmQuery, AwsError, Clouds, CompositeAlarm, CompositeInfo,
+    ErrorKind, Fleet, Lane, Place, Settings, StreamInfo, Which,
+};
+
+/// How many streams' settings are read at a time by the sweep.
+const SETTINGS_AT_ONCE: usize = 8;
+/// How many streams' settings one call of the sweep reads at most.
+const SETTINGS_AT_MOST: usize = 200;
+/// A view that is older than so many sweeps is read anew by whoever needs it.
+const OVERDUE: u32 = 3;
+
+/// How often what is looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sweeps {
+    /// All streams, by `ListStreams`.
+    pub streams: Duration,
+    /// All alarms of the installation, by `DescribeAlarms`.
+    pub alarms: Duration,
+    /// The tags, tier, images and notifications of each stream that is looked after: four calls for each, spread over this time.
+    pub settings: Duration,
+    /// What the names of the installation's alarms begin with.
+    pub alarm_prefix: String,
+}
+
+impl Default for Sweeps {
+    fn default() -> Self {
+        Self {
+            streams: Duration::from_mins(1),
+            alarms: Duration::from_mins(2),
+            settings: Duration::from_hours(6),
+            alarm_prefix: ALARM_NAME_PREFIX.to_owned(),
+        }
+    }
+}
+
+/// With this between two lists of all streams, and all else as usual.
+impl From<Duration> for Sweeps {
+    fn from(streams: Duration) -> Self {
+        Self { streams, ..Self::default() }
+    }
+}
+
+/// The view of every account and region.
+pub struct Observer {
+    clouds: Arc<dyn Clouds>,
+    sweeps: Sweeps,
+    fleets: Mutex<HashMap<Fleet, Arc<View>>>,
+}
+
+/// The view of one account and region. Lists are made one at a time; what is known can be read meanwhile.
+#[derive(Default)]
+struct View {
+    known: Mutex<Known>,
+    listing: tokio::sync::Mutex<()>,
+    describing: tokio::sync::Mutex<()>,
+}
+
+#[derive(Default)]
+struct Known {
+    listed: Option<Instant>,
+    streams: Streams,
+    settings: SettingsKept,
+    described: Option<Instant>,
+    alarms: Alarms,
+}
+
+impl View {
+    fn known(&self) -> std::sync::MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Observer {
+    /// Knows nothing yet.
+    pub fn new(clouds: Arc<dyn Clouds>, sweeps: impl Into<Sweeps>) -> Self {
+        Self { clouds, sweeps: sweeps.into(), fleets: Mutex::default() }
+    }
+
+    /// How often what is looked at.
+    pub fn sweeps(&self) -> &Sweeps {
+        &self.sweeps
+    }
+
+    /// The stream of this name as of the last list, which is made now where it is missing or too old.
+    pub async fn cached(&self, place: &Place, name: &str) -> Result<Option<StreamInfo>, AwsError> {
+        let view = self.view(place);
+        if self.is_overdue(view.known().listed, self.sweeps.streams) {
+            let _listing = view.listing.lock().await;
+            // Somebody else may have made it meanwhile.
+            if self.is_overdue(view.known().listed, self.sweeps.streams) {
+                self.list(place, &view).await?;
+            }
+        }
+        Ok(view.known().streams.get(name))
+    }
+
+    /// The stream as the service describes it now.
+    pub async fn fresh(
+        &self,
+        place: &Place,
+        name: &str,
+        arn: Option<&str>,
+    ) -> Result<Option<StreamInfo>, AwsError> {
+        let begun = Instant::now();
+        let cloud = self.clouds.cloud(place).await?;
+        let info = cloud.describe_stream(arn.map_or(Which::Name(name), Which::Arn)).await?;
+        // A stream that is gone by its ARN may have a successor of the same name.
+        if info.is_some() || arn.is_none() {
+            self.view(place).known().streams.described(name, info.as_ref(), begun);
+        }
+        Ok(info)
+    }
+
+    /// The settings of a stream as of the last sweep, or of what was read or set since; they are read now where they are not known.
+    pub async fn settings(&self, place: &Place, arn: &str) -> Result<Settings, AwsError> {
+        match self.known_settings(place, arn) {
+            Some(settings) => Ok(settings),
+            None => self.fresh_settings(place, arn).await,
+        }
+    }
+
+    /// The settings of a stream as far as they are known, without a call. Whoever asks has the sweep look after the stream from
+    /// then on, and is told of what it finds.
+    pub fn known_settings(&self, place: &Place, arn: &str) -> Option<Settings> {
+        let now = Instant::now();
+        let (settings, read) = self.view(place).known().settings.get(arn, self.sweeps.settings, now)?;
+        (!self.is_overdue(Some(read), self.sweeps.settings)).then_some(settings)
+    }
+
+    /// The settings of a stream, as they are now.
+    pub async fn fresh_settings(&self, place: &Place, arn: &str) -> Result<Settings, AwsError> {
+        self.read_settings(place, arn).await.map(|(settings, _)| settings)
+    }
+
+    /// The tags of a stream, as they are now.
+    pub async fn fresh_tags(&self, place: &Place, arn: &str) -> Result<BTreeMap<String, String>, AwsError> {
+        self.clouds.cloud(place).await?.list_tags(arn).await
+    }
+
+    /// Keeps what we have set ourselves.
+    pub fn note_settings(&self, place: &Place, arn: &str, settings: Settings) {
+        self.view(place).known().settings.put(arn, settings, self.sweeps.settings, Instant::now());
+    }
+
+    /// Forgets a stream that is no longer ours to look after.
+    pub fn forget(&self, place: &Place, arn: &str) {
+        self.view(place).known().settings.forget(arn);
+    }
+
+    /// The alarms on a stream as of the last sweep, which is made now where it is missing or too old.
+    pub async fn alarms(&self, place: &Place, stream_name: &str) -> Result<Vec<AlarmInfo>, AwsError> {
+        let view = self.with_alarms(place).await?;
+        let alarms = view.known().alarms.of(stream_name);
+        Ok(alarms)
+    }
+
+    /// The alarms of the installation that are about no single stream: on queries, and composite ones.
+    pub async fn fleet_alarms(
+        &self,
+        place: &Place,
+    ) -> Result<(Vec<AlarmInfo>, Vec<CompositeInfo>), AwsError> {
+        let view = self.with_alarms(place).await?;
+        let known = view.known();
+        Ok((known.alarms.apart().to_vec(), known.alarms.composites().to_vec()))
+    }
+
+    /// Keeps an alarm that we have put ourselves.
+    pub fn note_alarm(&self, place: &Place, alarm: &Alarm) {
+        let arn = alarm_arn(place, &alarm.name);
+        self.view(place).known().alarms.set(alarm, arn, Instant::now());
+    }
+
+    /// Keeps a composite alarm that we have put ourselves.
+    pub fn note_composite_alarm(&self, place: &Place, alarm: &CompositeAlarm) {
+        let arn = alarm_arn(place, &alarm.name);
+        self.view(place).known().alarms.set_composite(alarm, arn, Instant::now());
+    }
+
+    /// Forgets alarms that we have deleted ourselves.
+    pub fn forget_alarms(&self, place: &Place, names: &[String]) {
+        self.view(place).known().alarms.forget(names, Instant::now());
+    }
+
+    /// Lists all streams now. The answer names those that are not as they were.
+    pub async fn sweep(&self, place: &Place) -> Result<Vec<String>, AwsError> {
+        let view = self.view(place);
+        let _listing = view.listing.lock().await;
+        self.list(place, &view).await
+    }
+
+    /// Describes all alarms now. The answer names the streams whose alarms are not as they were.
+    pub async fn sweep_alarms(&self, place: &Place) -> Result<Vec<String>, AwsError> {
+        let view = self.view(place);
+        let _describing = view.describing.lock().await;
+        self.describe(place, &view).await
+    }
+
+    /// Reads the settings of the streams whose time has come; to be called every few seconds. The answer names those streams whose
+    /// settings are not as they were. A stream whose settings cannot be read is looked at later, and holds up no other.
+    pub async fn sweep_settings(&self, place: &Place) -> Vec<String> {
+        let due = self.view(place).known().settings.due(SETTINGS_AT_MOST, Instant::now());
+        let read = |arn: Arc<str>| async move {
+            match Lane::Sweep.run(self.read_settings(place, &arn)).await {
+                Ok((_, true)) => stream_name(&arn).map(ToOwned::to_owned),
+                Ok((_, false)) => None,
+                Err(error) if error.kind == ErrorKind::NotFound => {
+                    self.view(place).known().settings.forget(&arn);
+                    stream_name(&arn).map(ToOwned::to_owned)
+                }
+                Err(error) => {
+                    tracing::debug!(stream = &*arn, %error, "Settings are not read, it is tried again later");
+                    self.view(place).known().settings.postpone(&arn, Instant::now());
+                    None
+                }
+            }
+        };
+        let reads = futures::stream::iter(due).map(read).buffer_unordered(SETTINGS_AT_ONCE);
+        reads.filter_map(std::future::ready).collect().await
+    }
+
+    /// Reads the settings of a stream. True where they are not what was known.
+    async fn read_settings(&self, place: &Place, arn: &str) -> Result<(Settings, bool), AwsError> {
+        let cloud = self.clouds.cloud(place).await?;
+        let (tags, storage_tier, image_generation, notification) = tokio::try_join!(
+            cloud.list_tags(arn),
+            cloud.storage_tier(arn),
+            cloud.image_generation(arn),
+            cloud.notification(arn)
+        )?;
+        let settings = Settings { tags, storage_tier, image_generation, notification };
+        let view = self.view(place);
+        let is_new = view.known().settings.put(arn, settings.clone(), self.sweeps.settings, Instant::now());
+        Ok((settings, is_new))
+    }
+
+    async fn list(&self, place: &Place, view: &View) -> Result<Vec<String>, AwsError> {
+        let begun = Instant::now();
+        let list = self.clouds.cloud(place).await?.list_streams().await?;
+        let mut known = view.known();
+        let Known { listed, streams, settings, .. } = &mut *known;
+        let changed = streams.listed(&list, begun, Instant::now());
+        *listed = Some(begun);
+        settings
+            .retain(|arn| stream_name(arn).is_none_or(|name| streams.is_arn_of(name, arn).unwrap_or(false)));
+        Ok(changed)
+    }
+
+    async fn with_alarms(&self, place: &Place) -> Result<Arc<View>, AwsError> {
+        let view = self.view(place);
+        if self.is_overdue(view.known().described, self.sweeps.alarms) {
+            let _describing = view.describing.lock().await;
+            // Somebody else may have made it meanwhile.
+            if self.is_overdue(view.known().described, self.sweeps.alarms) {
+                self.describe(place, &view).await?;
+            }
+        }
+        Ok(view)
+    }
+
+    async fn describe(&self, place: &Place, view: &View) -> Result<Vec<String>, AwsError> {
+        let begun = Instant::now();
+        let cloud = self.clouds.cloud(place).await?;
+        let query = AlarmQuery::Prefix(self.sweeps.alarm_prefix.clone());
+        let alarms = cloud.describe_alarms(&query).await?;
+        let composites = cloud.describe_composite_alarms(&query).await?;
+        let mut known = view.known();
+        known.described = Some(begun);
+        Ok(known.alarms.described(alarms, composites, begun))
+    }
+
+    fn is_overdue(&self, at: Option<Instant>, every: Duration) -> bool {
+        at.is_none_or(|at| at.elapsed() > every.saturating_mul(OVERDUE))
+    }
+
+    fn view(&self, place: &Place) -> Arc<View> {
+        let mut fleets = self.fleets.lock().unwrap_or_else(PoisonError::into_inner);
+        fleets.entry(place.fleet()).or_default().clone()
+    }
+}
+
+fn alarm_arn(place: &Place, name: &str) -> String {
+    let Place { region, account, .. } = place;
+    format!("arn:{}:cloudwatch:{region}:{account}:alarm:{name}", place.partition().id)
+}
+
+/// The name of a stream, of its ARN.
+fn stream_name(arn: &str) -> Option<&str> {
+    arn.split('/').nth(1)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,150 @@
+use streamfleet_crds::StorageTier;
+
+use super::super::StreamState;
+use super::super::fake::{self, FakeCloud};
+use super::*;
+
+fn place() -> Place {
+    Place::new("eu-west-1", "123456789012")
+}
+
+fn observer(cloud: &FakeCloud) -> Observer {
+    Observer::new(Arc::new(cloud.clone()), Sweeps::default())
+}
+
+fn calls(cloud: &FakeCloud) -> Vec<String> {
+    std::mem::take(&mut cloud.state().calls)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fleet_is_read_by_one_list_for_all_of_its_classes_until_that_is_overdue() {
+    let cloud = FakeCloud::default();
+    cloud.state().put("a", 24, BTreeMap::new());
+    let observer = observer(&cloud);
+    let other_role = Place { role_arn: Some("arn:aws:iam::1:role/x".to_owned()), ..place() };
+    for place in [place(), other_role] {
+        assert!(observer.cached(&place, "a").await.unwrap().is_some());
+        assert!(observer.cached(&place, "b").await.unwrap().is_none());
+    }
+    assert_eq!(calls(&cloud), ["ListStreams"]);
+    tokio::time::advance(Duration::from_secs(181)).await;
+    observer.cached(&place(), "a").await.unwrap();
+    assert_eq!(calls(&cloud), ["ListStreams"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn those_that_wait_for_the_first_list_make_one_list() {
+    let cloud = FakeCloud::default();
+    let observer = observer(&cloud);
+    let place = place();
+    let passes = (0..20).map(|_| observer.cached(&place, "a"));
+    for seen in futures::future::join_all(passes).await {
+        assert_eq!(seen.unwrap(), None);
+    }
+    assert_eq!(calls(&cloud), ["ListStreams"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_read_anew_is_what_the_next_cached_read_says() {
+    let cloud = FakeCloud::default();
+    let arn = cloud.state().put("a", 24, BTreeMap::new());
+    let observer = observer(&cloud);
+    observer.cached(&place(), "a").await.unwrap();
+    cloud.state().streams.get_mut("a").unwrap().0.state = StreamState::Updating;
+    observer.fresh(&place(), "a", Some(&arn)).await.unwrap();
+    assert_eq!(observer.cached(&place(), "a").await.unwrap().unwrap().state, StreamState::Updating);
+    cloud.state().streams.clear();
+    assert_eq!(observer.fresh(&place(), "a", None).await.unwrap(), None);
+    assert_eq!(observer.cached(&place(), "a").await.unwrap(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_arn_that_is_gone_does_not_hide_its_successor() {
+    let cloud = FakeCloud::default();
+    let old = cloud.state().put("a", 24, BTreeMap::new());
+    let new = cloud.state().put("a", 24, BTreeMap::new());
+    let observer = observer(&cloud);
+    observer.cached(&place(), "a").await.unwrap();
+    assert_eq!(observer.fresh(&place(), "a", Some(&old)).await.unwrap(), None);
+    assert_eq!(observer.cached(&place(), "a").await.unwrap().unwrap().arn, new);
+}
+
+#[tokio::test(start_paused = true)]
+async fn settings_are_known_once_they_were_read_or_set_and_the_sweep_finds_what_others_change() {
+    let cloud = FakeCloud::default();
+    let arn = cloud.state().put("a", 24, BTreeMap::new());
+    let observer = observer(&cloud);
+    assert_eq!(observer.known_settings(&place(), &arn), None);
+    assert_eq!(calls(&cloud), Vec::<String>::new(), "nothing was read for it");
+    assert_eq!(observer.settings(&place(), &arn).await.unwrap().storage_tier, StorageTier::Hot);
+    assert_eq!(calls(&cloud).len(), 4);
+    observer.settings(&place(), &arn).await.unwrap();
+    assert_eq!(calls(&cloud), Vec::<String>::new());
+
+    cloud.state().settings(&arn).unwrap().0 = StorageTier::Warm;
+    assert_eq!(observer.sweep_settings(&place()).await, Vec::<String>::new(), "it is not its time yet");
+    tokio::time::advance(Duration::from_hours(7)).await;
+    assert_eq!(observer.sweep_settings(&place()).await, ["a"]);
+    assert_eq!(observer.known_settings(&place(), &arn).unwrap().storage_tier, StorageTier::Warm);
+    tokio::time::advance(Duration::from_hours(7)).await;
+    calls(&cloud);
+    assert_eq!(observer.sweep_settings(&place()).await, Vec::<String>::new());
+    assert_eq!(calls(&cloud).len(), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn settings_that_were_noted_need_no_read_and_those_of_a_stream_that_is_gone_are_dropped() {
+    let cloud = FakeCloud::default();
+    let arn = cloud.state().put("a", 24, BTreeMap::new());
+    let observer = observer(&cloud);
+    let settings = observer.fresh_settings(&place(), &arn).await.unwrap();
+    let noted = Settings { storage_tier: StorageTier::Warm, ..settings };
+    observer.note_settings(&place(), &arn, noted.clone());
+    assert_eq!(observer.known_settings(&place(), &arn), Some(noted));
+    cloud.state().streams.clear();
+    observer.sweep(&place()).await.unwrap();
+    assert_eq!(observer.known_settings(&place(), &arn), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_whose_settings_cannot_be_read_is_looked_at_later_and_one_that_is_gone_is_told() {
+    let cloud = FakeCloud::default();
+    let arn = cloud.state().put("a", 24, BTreeMap::new());
+    let observer = observer(&cloud);
+    observer.known_settings(&place(), &arn);
+    tokio::time::advance(Duration::from_hours(7)).await;
+    cloud.state().fail = Some(("ListTagsForStream", ErrorKind::Denied, false));
+    assert_eq!(observer.sweep_settings(&place()).await, Vec::<String>::new());
+    calls(&cloud);
+    assert_eq!(observer.sweep_settings(&place()).await, Vec::<String>::new());
+    assert_eq!(calls(&cloud), Vec::<String>::new());
+    tokio::time::advance(Duration::from_mins(10)).await;
+    cloud.state().streams.clear();
+    assert_eq!(observer.sweep_settings(&place()).await, ["a"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn alarms_are_read_by_one_sweep_and_ours_are_known_at_once() {
+    let cloud = FakeCloud::default();
+    let observer = observer(&cloud);
+    let alarm = fake::alarm("streamfleet/x/a/NoIngest");
+    assert_eq!(observer.alarms(&place(), "a").await.unwrap(), []);
+    assert_eq!(calls(&cloud), ["DescribeAlarms", "DescribeAlarms"], "metric and composite ones");
+    observer.note_alarm(&place(), &alarm);
+    let known = observer.alarms(&place(), "a").await.unwrap();
+    assert_eq!(known[0].alarm, alarm);
+    assert_eq!(known[0].arn, format!("arn:aws:cloudwatch:eu-west-1:123456789012:alarm:{}", alarm.name));
+    assert_eq!(calls(&cloud), Vec::<String>::new());
+    tokio::time::advance(Duration::from_secs(1)).await;
+    assert_eq!(observer.sweep_alarms(&place()).await.unwrap(), ["a"], "it is not there");
+    assert_eq!(observer.alarms(&place(), "a").await.unwrap(), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_list_is_told_and_the_next_one_tries_again() {
+    let cloud = FakeCloud::default();
+    cloud.state().fail = Some(("ListStreams", ErrorKind::Unreachable, false));
+    let observer = observer(&cloud);
+    assert_eq!(observer.cached(&place(), "a").await.unwrap_err().kind, ErrorKind::Unreachable);
+    assert!(observer.cached(&place(), "a").await.is_ok());
+}
