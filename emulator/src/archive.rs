@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::Response;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -12,7 +13,8 @@ use tokio::sync::mpsc;
 use crate::{
     auth::Caller,
     chunk,
-    clock::seconds,
+    clock::{now_ms, seconds},
+    cloudwatch::traffic::names,
     control::Selection,
     endpoint,
     error::ServiceError,
@@ -93,6 +95,7 @@ pub fn list_fragments(
     let stream = select_serving(service, caller, &request.stream)?;
     endpoint::check(Operation::ListFragments, &stream.record().arn(), base)?;
     let (page, more) = page(&stream, &listing, limit);
+    stream.traffic.listed(page.len(), now_ms());
     let mut answer = json!({"Fragments": page.iter().map(described).collect::<Vec<_>>()});
     if let (true, Some(last)) = (more, page.last()) {
         listing.after = Some(place(last));
@@ -190,6 +193,7 @@ pub fn get_media(
     }
     let stream = select_serving(service, caller, &request.stream)?;
     endpoint::check(Operation::GetMediaForFragmentList, &stream.record().arn(), base)?;
+    stream.traffic.count(names::FRAGMENT_LIST_REQUESTS, 1.0, now_ms());
     let (parts, receiver) = mpsc::channel(4);
     tokio::spawn(send_list(service.clone(), stream, fragments, parts));
     Ok(body::ok(CONTENT_TYPE, body::bounded(receiver)))
@@ -202,6 +206,8 @@ async fn send_list(service: Arc<Service>, stream: Arc<Stream>, fragments: Vec<St
             Some(chunk) => read(&service, &stream, chunk).await,
             None => Err(Unreadable::Gone),
         };
+        let read = bytes.as_ref().ok().map(|bytes| bytes.iter().map(Bytes::len).sum());
+        stream.traffic.read_from_archive(read, now_ms());
         let sent = match bytes {
             Ok(bytes) => {
                 let mut sent = Ok(());

@@ -15,10 +15,12 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use url::Url;
 
 use crate::{
-    auth::{Credentials, CredentialsError},
+    auth::{Credentials, CredentialsError, Revoked},
+    cloudwatch,
     control::ControlOptions,
     hooks::{calls::Calls, faults::Faults, outage::Outage},
     options::Options,
+    roles::{Roles, RolesError},
     service::Service,
     store::Catalog,
     wire::{Authority, Listener, TlsError, serve, server_names},
@@ -54,6 +56,9 @@ pub enum StartError {
     /// The file of keys cannot be used.
     #[error(transparent)]
     Credentials(#[from] CredentialsError),
+    /// The file of roles cannot be used.
+    #[error(transparent)]
+    Roles(#[from] RolesError),
     /// TLS cannot be served.
     #[error("failed to set up HTTPS")]
     Tls(#[from] TlsError),
@@ -108,10 +113,14 @@ impl Emulator {
             ..options.control.clone()
         };
         let catalog = Catalog::open(&data, control).map_err(failed)?;
+        let cloudwatch = cloudwatch::live::Live::open(&data, options.cloudwatch.clone()).map_err(failed)?;
         let service = Arc::new(Service {
             credentials: Credentials::load(options.credentials.clone())?,
+            revoked: Revoked::default(),
+            roles: Roles::load(options.roles.as_deref())?,
             options,
             catalog,
+            cloudwatch,
             calls: Calls::default(),
             faults: Faults::default(),
             discarded: AtomicU64::new(0),
@@ -124,6 +133,7 @@ impl Emulator {
             tasks.spawn(serve(listener, service.clone()));
         }
         tasks.spawn(keep_house(service.clone()));
+        tasks.spawn(cloudwatch::live::run(service.clone()));
         let addresses = json!({"http": http.to_string(), "https": https.map(|address| address.to_string())});
         write_addresses(&addresses_path, &addresses.to_string()).map_err(failed)?;
         Ok(Self { http, https, advertise, data, service, listeners: tasks, _lock: lock })

@@ -4,6 +4,8 @@
 
 use http::StatusCode;
 
+use crate::control::model::model;
+
 /// A refusal that a client sees.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 #[error("{code}: {message}")]
@@ -14,6 +16,35 @@ pub struct ServiceError {
     pub code: &'static str,
     /// For people.
     pub message: String,
+}
+
+/// Errors that the model of the control plane does not have, with their statuses: those of all services, of STS and of
+/// CloudWatch (their API references, "Common errors").
+const COMMON: [(&str, u16); 15] = [
+    ("ThrottlingException", 400),
+    ("Throttling", 400),
+    ("RequestExpired", 400),
+    ("IncompleteSignatureException", 400),
+    ("LimitExceeded", 400),
+    ("ValidationError", 400),
+    ("AccessDenied", 403),
+    ("ExpiredTokenException", 403),
+    ("ExpiredToken", 403),
+    ("UnrecognizedClientException", 403),
+    ("InvalidClientTokenId", 403),
+    ("InvalidSignatureException", 403),
+    ("InternalFailure", 500),
+    ("InternalServiceFault", 500),
+    ("ServiceUnavailable", 503),
+];
+
+/// The code and status of an error that some service has.
+pub fn known(code: &str) -> Option<(&'static str, StatusCode)> {
+    let common = || {
+        let (code, status) = COMMON.iter().find(|(known, _)| *known == code)?;
+        Some((*code, StatusCode::from_u16(*status).ok()?))
+    };
+    model().error(code).or_else(common)
 }
 
 impl ServiceError {

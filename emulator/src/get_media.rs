@@ -15,6 +15,7 @@ use crate::{
     auth::Caller,
     chunk,
     clock::now_ms,
+    cloudwatch::traffic::names,
     control::Selection,
     endpoint,
     error::ServiceError,
@@ -77,7 +78,9 @@ pub fn answer(
     let start = start(selector)?;
     let stream = select_serving(service, caller, &request.stream)?;
     endpoint::check(Operation::GetMedia, &stream.record().arn(), base)?;
+    stream.traffic.count(names::GET_REQUESTS, 1.0, now_ms());
     let slot = stream.readers.take(GET_MEDIA_CONNECTIONS_MAX).ok_or_else(|| {
+        stream.traffic.count(names::GET_CONNECTION_ERRORS, 1.0, now_ms());
         ServiceError::connection_limit(
             "The stream has three GetMedia connections already; the newcomer is refused.",
         )
@@ -204,15 +207,20 @@ impl Session {
             // It expired meanwhile.
             Err(Unreadable::Gone) => return Ok(()),
             Err(Unreadable::Damaged) => {
+                self.stream.traffic.count(names::GET_SUCCESS, 0.0, now_ms());
                 let error = chunk::error(&chunk.meta.number.to_string(), 5000, "INTERNAL_ERROR");
                 self.send_part(error).await?;
                 return Err(Stop::Clean);
             }
         };
+        let mut sent = 0;
         for part in bytes {
+            sent += part.len();
             self.send_part(part).await?;
         }
-        self.send_part(chunk::trailer(&chunk.meta, now_ms())).await
+        self.send_part(chunk::trailer(&chunk.meta, now_ms())).await?;
+        self.stream.traffic.sent(sent, chunk.meta.server_ms, now_ms());
+        Ok(())
     }
 
     async fn send_part(&mut self, part: Bytes) -> Result<(), Stop> {

@@ -4,7 +4,11 @@ use std::{io::Write, net::SocketAddr, ops::RangeInclusive, path::PathBuf, time::
 
 use anyhow::Context;
 use clap::Parser;
-use streamfleet_emulator::{DEFAULT_ACCOUNT, Emulator, Keep, Options, control::ControlOptions};
+use streamfleet_emulator::{
+    DEFAULT_ACCOUNT, Emulator, Keep, Options,
+    cloudwatch::{QUERY_ALARMS_MAX, Settings},
+    control::ControlOptions,
+};
 use streamfleet_media::limits::FRAGMENT_MS_MIN;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -32,6 +36,9 @@ struct Args {
     /// JSON file of the known keys [default: `streamfleet` / `streamfleet`]
     #[arg(long)]
     credentials: Option<PathBuf>,
+    /// JSON file of the roles that may be assumed, with their external IDs [default: every role]
+    #[arg(long)]
+    roles: Option<PathBuf>,
     /// Account of the keys that name none
     #[arg(long, default_value = DEFAULT_ACCOUNT, value_parser = account)]
     account: String,
@@ -47,6 +54,12 @@ struct Args {
     /// Calls of the control plane in a second are limited as in the service
     #[arg(long)]
     quotas: bool,
+    /// Seconds in a minute of alarms and metrics: with 5, an alarm of 60 seconds is evaluated every 5
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=60))]
+    alarm_period: u64,
+    /// Alarms that an account may have in a region [default: 5000 with --quotas, else any number]
+    #[arg(long, value_name = "N")]
+    alarms_max: Option<usize>,
     /// Streams that an account may have in a region
     #[arg(long, value_name = "N", default_value_t = ControlOptions::default().streams_max)]
     streams_max: usize,
@@ -93,6 +106,7 @@ impl Args {
             listen_tls: self.listen_tls,
             advertise: self.advertise,
             credentials: self.credentials,
+            roles: self.roles,
             account: self.account,
             persist_delay: self.persist_delay,
             control: ControlOptions {
@@ -104,6 +118,7 @@ impl Args {
                 streams_max: self.streams_max,
                 ..ControlOptions::default()
             },
+            cloudwatch: cloudwatch_settings(self.alarm_period * 1000, self.quotas, self.alarms_max),
             put_session_limit: self.put_session_limit,
             get_session_limit: self.get_session_limit,
             idle_limit: self.idle_limit,
@@ -114,6 +129,13 @@ impl Args {
             ..defaults
         }
     }
+}
+
+fn cloudwatch_settings(minute_ms: u64, quotas: bool, alarms_max: Option<usize>) -> Settings {
+    let plain = Settings { minute_ms, ..Settings::default() };
+    let settings = if quotas { plain.with_quotas() } else { plain };
+    let alarms_max = alarms_max.map(|most| (most, QUERY_ALARMS_MAX));
+    Settings { alarms_max: alarms_max.or(settings.alarms_max), ..settings }
 }
 
 fn keep(text: &str) -> Result<Keep, String> {

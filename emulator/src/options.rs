@@ -5,6 +5,7 @@ use std::{net::SocketAddr, ops::RangeInclusive, path::PathBuf, time::Duration};
 use streamfleet_media::limits::PUT_MEDIA_SESSION_SECONDS_MAX;
 use url::Url;
 
+use crate::cloudwatch::Settings;
 use crate::control::ControlOptions;
 use crate::ingest::{Rules, line::LineSettings};
 
@@ -33,12 +34,16 @@ pub struct Options {
     pub data: PathBuf,
     /// The known keys; `streamfleet` / `streamfleet` when absent.
     pub credentials: Option<PathBuf>,
+    /// The roles that STS knows; every role when absent.
+    pub roles: Option<PathBuf>,
     /// The account of keys that name none.
     pub account: String,
     /// Time from `RECEIVED` to `PERSISTED`, drawn evenly. An assumption: the service does not document it.
     pub persist_delay: RangeInclusive<Duration>,
     /// How the control plane is set up. `advertise` and `seed` there are set at the start.
     pub control: ControlOptions,
+    /// How alarms and metrics are set up.
+    pub cloudwatch: Settings,
     /// Age at which `PutMedia` ends with error 4003.
     pub put_session_limit: Duration,
     /// Age at which `GetMedia` ends cleanly.
@@ -76,6 +81,7 @@ impl Options {
             advertise: None,
             data: data.into(),
             credentials: None,
+            roles: None,
             account: DEFAULT_ACCOUNT.to_owned(),
             persist_delay: line.persist_delay,
             control: ControlOptions {
@@ -84,6 +90,7 @@ impl Options {
                 deleting_ms: 100,
                 ..ControlOptions::default()
             },
+            cloudwatch: Settings::default(),
             put_session_limit: line.session_limit,
             get_session_limit: Duration::from_secs(PUT_MEDIA_SESSION_SECONDS_MAX),
             idle_limit: line.idle_limit,

@@ -5,10 +5,12 @@ use std::sync::{Arc, atomic::AtomicU64};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    auth::Credentials,
+    auth::{Credentials, Revoked},
+    cloudwatch::live::Live,
     error::ServiceError,
     hooks::{calls::Calls, faults::Faults, outage::Outage},
     options::Options,
+    roles::Roles,
     store::Catalog,
 };
 
@@ -19,8 +21,14 @@ pub struct Service {
     pub options: Options,
     /// The streams.
     pub catalog: Catalog,
+    /// Alarms and metrics.
+    pub cloudwatch: Live,
     /// The known keys.
     pub credentials: Credentials,
+    /// Accounts whose keys do not work any more.
+    pub revoked: Revoked,
+    /// What roles demand.
+    pub roles: Roles,
     /// The log of calls.
     pub calls: Calls,
     /// Faults in force.

@@ -1,6 +1,6 @@
 //! STS: the AWS Query protocol, a form in and XML out. Who calls, and temporary keys of roles.
 //!
-//! Every role may be assumed by everybody, and session policies are recorded, not enforced: what counts here is the wire.
+//! What roles demand is in [`crate::roles`]; session policies are recorded, not enforced.
 
 use http::StatusCode;
 use jiff::{SignedDuration, Timestamp};
@@ -52,7 +52,7 @@ pub fn assume_role(
     form: &[u8],
     request_id: &str,
 ) -> Result<String, ServiceError> {
-    let given = give(service, form, false, Timestamp::now())?;
+    let given = give(service, form, Some(caller), Timestamp::now())?;
     tracing::debug!(by = %caller.arn(), role = %given.role.role_arn, "A role was assumed");
     Ok(answer("AssumeRole", &given.xml(), request_id))
 }
@@ -67,10 +67,24 @@ pub fn assume_role_with_web_identity(
     if member(form, "WebIdentityToken").is_none_or(|token| token.len() < 4) {
         return Err(refusal("InvalidIdentityToken", "The web identity token that was passed is invalid"));
     }
-    let given = give(service, form, true, Timestamp::now())?;
+    let given = give(service, form, None, Timestamp::now())?;
     let rest = "    <SubjectFromWebIdentityToken>subject</SubjectFromWebIdentityToken>\n    \
                 <Audience>sts.amazonaws.com</Audience>\n    <Provider>streamfleet-emulator</Provider>\n";
     Ok(answer("AssumeRoleWithWebIdentity", &format!("{}{rest}", given.xml()), request_id))
+}
+
+/// `ExternalId`: 2 to 1224 characters (STS API reference).
+fn external_id(form: &[u8]) -> Result<Option<String>, ServiceError> {
+    let is_fine = |id: &String| {
+        (2..=1224).contains(&id.len())
+            && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_+=,.@:/-".contains(&byte))
+    };
+    match member(form, "ExternalId") {
+        Some(id) if !is_fine(&id) => {
+            Err(invalid("ExternalId must have 2 to 1224 letters, digits and +=,.@:/-"))
+        }
+        id => Ok(id),
+    }
 }
 
 /// A temporary key that was just given.
@@ -85,10 +99,20 @@ struct Given {
 fn give(
     service: &Service,
     form: &[u8],
-    by_web_identity: bool,
+    caller: Option<&Caller>,
     now: Timestamp,
 ) -> Result<Given, ServiceError> {
-    let (role, account) = role_session(form, by_web_identity)?;
+    let (role, account) = role_session(form, caller.is_none())?;
+    let external_id = external_id(form)?;
+    let by_account = caller.map(|caller| caller.account.as_str());
+    if !service.roles.may_be_assumed(&role.role_arn, by_account, external_id.as_deref()) {
+        let who = caller.map_or_else(|| "a web identity".to_owned(), Caller::arn);
+        let message = format!(
+            "User: {who} is not authorized to perform: sts:AssumeRole on resource: {}",
+            role.role_arn
+        );
+        return Err(ServiceError::authentication(StatusCode::FORBIDDEN, "AccessDenied", message));
+    }
     let seconds = match member(form, "DurationSeconds").map(|text| text.parse()) {
         None => DURATION_SECONDS_DEFAULT,
         Some(Ok(seconds)) if DURATION_SECONDS.contains(&seconds) => seconds,
@@ -188,6 +212,16 @@ pub fn error(code: &str, message: &str, request_id: &str) -> String {
     )
 }
 
+/// The code that STS has for an error that a fault orders.
+pub fn code(code: &'static str) -> &'static str {
+    match code {
+        "AccessDeniedException" => "AccessDenied",
+        "ExpiredTokenException" => "ExpiredToken",
+        "ClientLimitExceededException" => "Throttling",
+        code => code,
+    }
+}
+
 /// The code that STS has for a caller who is not believed.
 pub fn auth_code(error: &AuthError) -> &'static str {
     match error {
@@ -195,6 +229,7 @@ pub fn auth_code(error: &AuthError) -> &'static str {
         AuthError::Incomplete(_) => "IncompleteSignature",
         AuthError::UnknownKey => "InvalidClientTokenId",
         AuthError::ExpiredKey => "ExpiredToken",
+        AuthError::Denied => "AccessDenied",
         AuthError::WrongService(_) | AuthError::Clock { .. } | AuthError::Mismatch => "SignatureDoesNotMatch",
     }
 }

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     arrivals::Arrivals,
     clock,
+    cloudwatch::traffic::names,
     ingest::{
         Rules,
         line::{Arrived, ConnectionId, Ending, Line, LineEvent, LineSettings, Now, Origin, Reading, Refusal},
@@ -129,7 +130,10 @@ impl Upload {
     ) -> Result<(ConnectionId, CancellationToken), Refusal> {
         let closed = CancellationToken::new();
         let mut inner = self.shared.lock();
-        let id = inner.line.open(origin, clock::now())?;
+        let now = clock::now();
+        let opened = inner.line.open(origin, now);
+        self.stream.traffic.asked(opened.is_ok(), now.wall_ms);
+        let id = opened?;
         inner.client = Some(Client { id, acks, closed: closed.clone() });
         drop(inner);
         self.act(|_, _| ());
@@ -148,7 +152,9 @@ impl Upload {
 
     /// Bytes have come.
     pub fn push(&self, id: ConnectionId, bytes: Bytes) {
+        let count = bytes.len() as f64;
         self.act(|line, now| line.push(id, bytes, now));
+        self.stream.traffic.count(names::PUT_BYTES, count, clock::now_ms());
     }
 
     /// The body has ended.
@@ -204,8 +210,10 @@ impl Upload {
     }
 
     fn carry_out(&self, inner: &mut Inner, event: LineEvent, now: Now) {
+        let traffic = &self.stream.traffic;
         match event {
             LineEvent::Ack { connection, ack } => {
+                traffic.acknowledged(&ack, now.wall_ms);
                 if let Some(client) = inner.client.as_ref().filter(|client| client.id == connection) {
                     // Nobody may be listening any more; the session's reader notices.
                     let _ = client.acks.send(Ok(Bytes::from(ack.to_line())));
@@ -214,16 +222,26 @@ impl Upload {
             LineEvent::Close { connection, ending } => {
                 if let Some(client) = inner.client.take_if(|client| client.id == connection) {
                     if ending == Ending::Cut {
+                        traffic.count(names::PUT_CONNECTION_ERRORS, 1.0, now.wall_ms);
                         let _ = client.acks.send(Err(Cut));
                     }
                     client.closed.cancel();
                 }
             }
-            LineEvent::Frame(frame) => self.shared.arrivals.enter(frame, clock::now_us()),
-            LineEvent::Received(arrived) => self.receive(*arrived, now),
+            LineEvent::Frame(frame) => {
+                traffic.count(names::PUT_FRAMES, 1.0, now.wall_ms);
+                self.shared.arrivals.enter(frame, clock::now_us());
+            }
+            LineEvent::Received(arrived) => {
+                traffic.received(arrived.number, arrived.server_ms, now.wall_ms);
+                self.receive(*arrived, now);
+            }
             LineEvent::Store(number) => match self.service.options.keep {
                 Keep::Disk => inner.store = Some(number),
-                Keep::Nothing => inner.line.stored(number, true, now),
+                Keep::Nothing => {
+                    traffic.stored(number, now.wall_ms);
+                    inner.line.stored(number, true, now);
+                }
             },
             LineEvent::Forget(number) => self.stream.media.forget(number),
         }
@@ -259,6 +277,9 @@ impl Upload {
             tokio::select! {
                 done = finished(&mut storing) => {
                     let (number, stored) = done;
+                    if stored {
+                        self.stream.traffic.stored(number, clock::now_ms());
+                    }
                     self.act(|line, now| line.stored(number, stored, now));
                 }
                 () = self.shared.keeper.notified() => {}

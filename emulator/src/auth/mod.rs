@@ -1,10 +1,12 @@
 //! Who calls: Signature Version 4 against a list of known keys.
 
 mod credentials;
+mod revoked;
 mod sigv4;
 
 pub use credentials::{Credentials, CredentialsError, Key, RoleSession};
-pub use sigv4::{AuthError, SignedRequest, verify};
+pub use revoked::{Revocation, Revoked};
+pub use sigv4::{AuthError, SignedRequest, claim, verify};
 
 /// What an access key stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -45,6 +45,9 @@ pub enum AuthError {
     /// The key has run out.
     #[error("The security token included in the request is expired")]
     ExpiredKey,
+    /// No policy of the caller allows anything.
+    #[error("User is not authorized to perform this action")]
+    Denied,
     /// The scope names another service.
     #[error("Credential should be scoped to correct service: '{0}'.")]
     WrongService(&'static str),
@@ -75,6 +78,23 @@ struct Authorization<'a> {
     service: &'a str,
     signed_headers: &'a str,
     signature: Vec<u8>,
+}
+
+/// Who a request says that it is from, proven or not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// The account of the key, if there is such a key.
+    pub account: Option<String>,
+    /// The region of the scope.
+    pub region: String,
+}
+
+/// Who a request says that it is from.
+pub fn claim(headers: &HeaderMap, keys: &Credentials, default_account: &str) -> Option<Claim> {
+    let authorization = parse(headers.get(AUTHORIZATION)?.to_str().ok()?).ok()?;
+    let key = keys.find(authorization.access_key_id);
+    let account = key.map(|key| key.account.unwrap_or_else(|| default_account.to_owned()));
+    Some(Claim { account, region: authorization.region.to_owned() })
 }
 
 /// Checks the signature of a request and tells who signed it.

@@ -11,6 +11,7 @@ use std::{
 use streamfleet_media::ack::{Ack, AckKind};
 
 use super::series::Sample;
+use crate::number::FragmentNumber;
 
 /// The names of the metrics.
 pub mod names {
@@ -22,7 +23,6 @@ pub mod names {
     pub const PUT_FRAMES: &str = "PutMedia.IncomingFrames";
     pub const PUT_CONNECTIONS: &str = "PutMedia.ActiveConnections";
     pub const PUT_CONNECTION_ERRORS: &str = "PutMedia.ConnectionErrors";
-    pub const PUT_LATENCY: &str = "PutMedia.Latency";
     pub const PUT_ERROR_ACKS: &str = "PutMedia.ErrorAckCount";
     pub const PUT_SUCCESS: &str = "PutMedia.Success";
     pub const PUT_INGESTION_LATENCY: &str = "PutMedia.FragmentIngestionLatency";
@@ -33,13 +33,11 @@ pub mod names {
     pub const GET_REQUESTS: &str = "GetMedia.Requests";
     pub const GET_BYTES: &str = "GetMedia.OutgoingBytes";
     pub const GET_FRAGMENTS: &str = "GetMedia.OutgoingFragments";
-    pub const GET_FRAMES: &str = "GetMedia.OutgoingFrames";
     pub const GET_BEHIND: &str = "GetMedia.MillisBehindNow";
     pub const GET_CONNECTION_ERRORS: &str = "GetMedia.ConnectionErrors";
     pub const GET_SUCCESS: &str = "GetMedia.Success";
     pub const LIST_REQUESTS: &str = "ListFragments.Requests";
     pub const LIST_SUCCESS: &str = "ListFragments.Success";
-    pub const LIST_LATENCY: &str = "ListFragments.Latency";
     pub const FRAGMENT_LIST_REQUESTS: &str = "GetMediaForFragmentList.Requests";
     pub const FRAGMENT_LIST_SUCCESS: &str = "GetMediaForFragmentList.Success";
     pub const FRAGMENT_LIST_BYTES: &str = "GetMediaForFragmentList.OutgoingBytes";
@@ -49,8 +47,8 @@ pub mod names {
 }
 
 use names::{
-    PUT_BUFFERING_LATENCY, PUT_ERROR_ACKS, PUT_FRAGMENTS, PUT_INGESTION_LATENCY, PUT_PERSIST_LATENCY,
-    PUT_PERSISTED_LATENCY, PUT_RECEIVED_LATENCY, PUT_SUCCESS,
+    PUT_BUFFERING_LATENCY, PUT_CONNECTION_ERRORS, PUT_ERROR_ACKS, PUT_FRAGMENTS, PUT_INGESTION_LATENCY,
+    PUT_PERSIST_LATENCY, PUT_PERSISTED_LATENCY, PUT_RECEIVED_LATENCY, PUT_REQUESTS, PUT_SUCCESS,
 };
 
 /// Fragments that wait to be stored, of which the times are known.
@@ -78,7 +76,7 @@ pub struct Traffic(Mutex<Inner>);
 struct Inner {
     counted: Vec<Counted>,
     /// Number and time of reception of fragments that are not stored yet.
-    received: VecDeque<(String, u64)>,
+    received: VecDeque<(FragmentNumber, u64)>,
 }
 
 impl Inner {
@@ -99,27 +97,63 @@ impl Traffic {
     }
 
     /// A fragment has come in whole, whose first bytes came at `begun_ms`.
-    pub fn received(&self, number: &str, begun_ms: u64, now_ms: u64) {
+    pub fn received(&self, number: FragmentNumber, begun_ms: u64, now_ms: u64) {
         let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         inner.count(PUT_FRAGMENTS, 1.0, now_ms);
         inner.count(PUT_INGESTION_LATENCY, now_ms.saturating_sub(begun_ms) as f64, now_ms);
         if inner.received.len() >= FRAGMENTS_KEPT_MAX {
             inner.received.pop_front();
         }
-        inner.received.push_back((number.to_owned(), now_ms));
+        inner.received.push_back((number, now_ms));
     }
 
-    /// A fragment is stored, or could not be.
-    pub fn stored(&self, number: &str, done: bool, now_ms: u64) {
+    /// A fragment is stored.
+    pub fn stored(&self, number: FragmentNumber, now_ms: u64) {
         let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        inner.count(PUT_SUCCESS, f64::from(u8::from(done)), now_ms);
-        if let Some(at) = inner.received.iter().position(|(known, _)| known == number) {
-            let latency =
-                inner.received.remove(at).map_or(0, |(_, received)| now_ms.saturating_sub(received));
-            if done {
-                inner.count(PUT_PERSIST_LATENCY, latency as f64, now_ms);
-                inner.count(PUT_PERSISTED_LATENCY, latency as f64, now_ms);
-            }
+        inner.count(PUT_SUCCESS, 1.0, now_ms);
+        if let Some(at) = inner.received.iter().position(|(known, _)| *known == number)
+            && let Some((_, received_ms)) = inner.received.remove(at)
+        {
+            let latency = now_ms.saturating_sub(received_ms) as f64;
+            inner.count(PUT_PERSIST_LATENCY, latency, now_ms);
+            inner.count(PUT_PERSISTED_LATENCY, latency, now_ms);
+        }
+    }
+
+    /// A session was asked for, and opened or refused.
+    pub fn asked(&self, opened: bool, now_ms: u64) {
+        let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        inner.count(PUT_REQUESTS, 1.0, now_ms);
+        if !opened {
+            inner.count(PUT_CONNECTION_ERRORS, 1.0, now_ms);
+        }
+    }
+
+    /// `GetMedia` has sent a fragment, whose first bytes came at `server_ms`.
+    pub fn sent(&self, bytes: usize, server_ms: u64, now_ms: u64) {
+        let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        inner.count(names::GET_FRAGMENTS, 1.0, now_ms);
+        inner.count(names::GET_BYTES, bytes as f64, now_ms);
+        inner.count(names::GET_SUCCESS, 1.0, now_ms);
+        inner.count(names::GET_BEHIND, now_ms.saturating_sub(server_ms) as f64, now_ms);
+    }
+
+    /// `ListFragments` has answered so many fragments, each of which uses a point of the quota.
+    pub fn listed(&self, fragments: usize, now_ms: u64) {
+        let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        inner.count(names::LIST_REQUESTS, 1.0, now_ms);
+        inner.count(names::LIST_SUCCESS, 1.0, now_ms);
+        inner.count(names::CONSUMED_METADATA, fragments as f64, now_ms);
+    }
+
+    /// `GetMediaForFragmentList` has read a fragment of so many bytes, or failed to.
+    pub fn read_from_archive(&self, bytes: Option<usize>, now_ms: u64) {
+        let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        inner.count(names::FRAGMENT_LIST_SUCCESS, f64::from(u8::from(bytes.is_some())), now_ms);
+        if let Some(bytes) = bytes {
+            inner.count(names::FRAGMENT_LIST_FRAGMENTS, 1.0, now_ms);
+            inner.count(names::FRAGMENT_LIST_BYTES, bytes as f64, now_ms);
+            inner.count(names::CONSUMED_MEDIA, 1.0, now_ms);
         }
     }
 
@@ -145,6 +179,8 @@ impl Traffic {
 
 #[cfg(test)]
 mod tests {
+    use streamfleet_media::ack::ErrorId;
+
     use super::*;
 
     #[test]
@@ -163,9 +199,10 @@ mod tests {
     #[test]
     fn a_fragment_s_latencies_count_from_its_first_and_its_last_byte() {
         let traffic = Traffic::default();
-        traffic.received("7", 1000, 3000);
-        traffic.stored("7", true, 4500);
-        traffic.stored("8", false, 4600);
+        let number = |sequence| FragmentNumber::new(sequence, 1000, 0);
+        traffic.received(number(7), 1000, 3000);
+        traffic.stored(number(7), 4500);
+        traffic.acknowledged(&Ack::failure(ErrorId::ArchivalError, None, None), 4600);
         let sums = |wanted: &str| -> Vec<f64> {
             traffic
                 .0
@@ -180,6 +217,8 @@ mod tests {
         assert_eq!(sums(PUT_INGESTION_LATENCY), [2000.0]);
         assert_eq!(sums(PUT_PERSIST_LATENCY), [1500.0]);
         assert_eq!(sums(PUT_SUCCESS), [1.0]);
-        assert_eq!(traffic.take().iter().find(|one| one.1 == PUT_SUCCESS).unwrap().2.count, 2.0);
+        let taken = traffic.take();
+        let success = taken.iter().find(|(_, name, _)| *name == PUT_SUCCESS).map(|(.., sample)| sample.count);
+        assert_eq!(success, Some(2.0), "the refused one counts as a failure");
     }
 }

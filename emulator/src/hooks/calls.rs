@@ -1,7 +1,7 @@
 //! The log of calls: what clients asked, and what they were answered.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     sync::{Mutex, PoisonError},
 };
 
@@ -24,6 +24,10 @@ pub struct Call {
     pub operation: String,
     /// The stream's name, when the request names one.
     pub stream: Option<String>,
+    /// The account of the key that the request names, proven or not.
+    pub account: Option<String>,
+    /// The region of its signature.
+    pub region: Option<String>,
     /// The HTTP status; 0 when a fault dropped the connection without an answer.
     pub status: u16,
     /// The error code of a refusal.
@@ -32,15 +36,32 @@ pub struct Call {
     pub done: bool,
 }
 
+/// How many calls of one operation there were.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Count {
+    /// All of them.
+    calls: u64,
+    /// Those that were answered with an error, by its code; `dropped` when they were not answered.
+    errors: BTreeMap<&'static str, u64>,
+}
+
 /// The log.
 #[derive(Debug, Default)]
 pub struct Calls {
     kept: Mutex<(u64, VecDeque<Call>)>,
+    counts: Mutex<BTreeMap<String, Count>>,
 }
 
 impl Calls {
     /// Enters a call; its number is set here.
     pub fn enter(&self, mut call: Call) {
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = counts.entry(call.operation.clone()).or_default();
+        count.calls += 1;
+        if let Some(error) = call.error.or_else(|| (call.status == 0).then_some("dropped")) {
+            *count.errors.entry(error).or_default() += 1;
+        }
+        drop(counts);
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.0 += 1;
         call.n = kept.0;
@@ -48,6 +69,16 @@ impl Calls {
             kept.1.pop_front();
         }
         kept.1.push_back(call);
+    }
+
+    /// How many calls there were, by operation, since the start or the last time that they were forgotten.
+    pub fn counts(&self) -> BTreeMap<String, Count> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Begins to count from nothing.
+    pub fn forget_counts(&self) {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     /// The calls after number `n`, oldest first, at most `limit`.
@@ -70,6 +101,8 @@ mod tests {
             begun_ms: 1,
             operation: operation.to_owned(),
             stream: None,
+            account: None,
+            region: None,
             status: 200,
             error: None,
             done: true,

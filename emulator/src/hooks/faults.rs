@@ -7,10 +7,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
 use super::line_faults::{is_of_lines, line_order};
-use crate::{clock, ingest::line::FaultBook, operation::Operation};
+use crate::{clock, cloudwatch::CloudWatch, error, ingest::line::FaultBook, operation::Operation};
 
 /// What goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,6 +21,10 @@ pub enum Action {
     Drop,
     /// The operation is carried out, then the connection is dropped without an answer.
     DropAfterEffect,
+    /// The error of `code`; nothing is done.
+    Error,
+    /// The error of `code`, though the operation is carried out.
+    ErrorAfterEffect,
     /// `ClientLimitExceededException`; nothing is done.
     Throttle,
     /// `InternalFailure`, 500; nothing is done.
@@ -60,8 +65,12 @@ pub struct FaultOrder {
     pub operation: Option<String>,
     /// The stream's name; all when absent.
     pub stream: Option<String>,
+    /// The account whose calls it strikes; all when absent.
+    pub account: Option<String>,
     /// What goes wrong.
     pub action: Action,
+    /// How likely it strikes a call that fits, 0 to 1; always when absent.
+    pub probability: Option<f64>,
     /// With how many calls; unlimited when absent.
     pub count: Option<u32>,
     /// For how long from now; unlimited when absent.
@@ -72,6 +81,8 @@ pub struct FaultOrder {
     /// How many calls, fragments or sessions pass unharmed first.
     #[serde(default)]
     pub skip: u32,
+    /// For `error` and `error-after-effect`: a code that a service has.
+    pub code: Option<String>,
     /// For `ack-error`.
     pub error_id: Option<u32>,
     /// For `ack-error`: whether it names the fragment; it does when absent.
@@ -115,6 +126,19 @@ pub struct Strike {
     pub action: Action,
     /// For the delays.
     pub delay: Duration,
+    /// For the errors: the code and its status.
+    pub error: Option<(&'static str, StatusCode)>,
+}
+
+/// A call that faults may strike.
+#[derive(Clone, Copy, Debug)]
+pub struct Struck<'a> {
+    /// The operation's name.
+    pub operation: &'a str,
+    /// The stream's name, when the request names one.
+    pub stream: Option<&'a str>,
+    /// The account of the key that the request names, proven or not.
+    pub account: Option<&'a str>,
 }
 
 #[derive(Debug)]
@@ -142,8 +166,17 @@ impl Faults {
     pub fn add(&self, order: FaultOrder) -> Result<u64, String> {
         if let Some(name) = &order.operation
             && Operation::by_name(name).is_none()
+            && !CloudWatch::has_operation(name)
         {
             return Err(format!("no operation is called '{name}'"));
+        }
+        if order.probability.is_some_and(|probability| !(0.0..=1.0).contains(&probability)) {
+            return Err("'probability' must be 0 to 1".to_owned());
+        }
+        if let Some(code) = &order.code
+            && error::known(code).is_none()
+        {
+            return Err(format!("no error is called '{code}'"));
         }
         let of_line = line_order(&order)?;
         let ends = match order.seconds.map(Duration::try_from_secs_f64).transpose() {
@@ -198,14 +231,15 @@ impl Faults {
     }
 
     /// The first fault in force for this call; it is counted off.
-    pub fn strike(&self, operation: Operation, stream: Option<&str>) -> Option<Strike> {
+    pub fn strike(&self, call: Struck<'_>) -> Option<Strike> {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         drop_spent(&mut inner.1);
         for Fault { order, .. } in &mut inner.1 {
             let fits = !is_of_lines(order.action)
-                && order.operation.as_deref().is_none_or(|name| name == operation.name())
-                && order.stream.as_deref().is_none_or(|name| Some(name) == stream);
-            if !fits {
+                && order.operation.as_deref().is_none_or(|name| name == call.operation)
+                && order.stream.as_deref().is_none_or(|name| Some(name) == call.stream)
+                && order.account.as_deref().is_none_or(|account| Some(account) == call.account);
+            if !fits || order.probability.is_some_and(|probability| fastrand::f64() >= probability) {
                 continue;
             }
             if order.skip > 0 {
@@ -215,7 +249,9 @@ impl Faults {
             if let Some(count) = &mut order.count {
                 *count = count.saturating_sub(1);
             }
-            return Some(Strike { action: order.action, delay: Duration::from_millis(order.delay_ms) });
+            let error = order.code.as_deref().and_then(error::known);
+            let delay = Duration::from_millis(order.delay_ms);
+            return Some(Strike { action: order.action, delay, error });
         }
         None
     }
@@ -242,24 +278,50 @@ mod tests {
         faults
             .add(order(r#"{"operation":"CreateStream","stream":"a","action":"drop-after-effect","count":2}"#))
             .unwrap();
-        let strike = |operation, stream| faults.strike(operation, Some(stream)).map(|strike| strike.action);
-        assert_eq!(strike(Operation::DeleteStream, "a"), None);
-        assert_eq!(strike(Operation::CreateStream, "b"), None);
-        assert_eq!(strike(Operation::CreateStream, "a"), Some(Action::DropAfterEffect));
-        assert_eq!(strike(Operation::CreateStream, "a"), Some(Action::DropAfterEffect));
-        assert_eq!(strike(Operation::CreateStream, "a"), None);
+        let strike = |operation, stream| {
+            let call = Struck { operation, stream: Some(stream), account: None };
+            faults.strike(call).map(|strike| strike.action)
+        };
+        assert_eq!(strike("DeleteStream", "a"), None);
+        assert_eq!(strike("CreateStream", "b"), None);
+        assert_eq!(strike("CreateStream", "a"), Some(Action::DropAfterEffect));
+        assert_eq!(strike("CreateStream", "a"), Some(Action::DropAfterEffect));
+        assert_eq!(strike("CreateStream", "a"), None);
         assert!(faults.list().is_empty());
     }
 
     #[test]
-    fn an_unknown_operation_is_refused() {
-        assert!(Faults::default().add(order(r#"{"operation":"Nonsense","action":"throttle"}"#)).is_err());
+    fn a_fault_strikes_an_account_s_calls_as_likely_as_ordered() {
+        let faults = Faults::default();
+        let json = r#"{"account":"1","action":"error","code":"VersionMismatchException","probability":0.5}"#;
+        faults.add(order(json)).unwrap();
+        let strike = |account| {
+            faults.strike(Struck { operation: "UpdateStream", stream: None, account: Some(account) })
+        };
+        let struck: Vec<Strike> = (0..1000).filter_map(|_| strike("1")).collect();
+        assert!((350..650).contains(&struck.len()), "{}", struck.len());
+        assert_eq!(struck[0].error, Some(("VersionMismatchException", StatusCode::BAD_REQUEST)));
+        assert!((0..100).all(|_| strike("2").is_none()));
+    }
+
+    #[test]
+    fn what_is_unknown_or_of_another_action_is_refused() {
+        for refused in [
+            r#"{"operation":"Nonsense","action":"throttle"}"#,
+            r#"{"action":"error"}"#,
+            r#"{"action":"error","code":"Nonsense"}"#,
+            r#"{"action":"throttle","code":"Throttling"}"#,
+            r#"{"action":"throttle","probability":2}"#,
+            r#"{"action":"stall","probability":0.5}"#,
+        ] {
+            assert!(Faults::default().add(order(refused)).is_err(), "{refused}");
+        }
     }
 
     #[test]
     fn a_fault_ends_with_its_time() {
         let faults = Faults::default();
         faults.add(order(r#"{"action":"drop","seconds":0}"#)).unwrap();
-        assert_eq!(faults.strike(Operation::PutMedia, None), None);
+        assert_eq!(faults.strike(Struck { operation: "PutMedia", stream: None, account: None }), None);
     }
 }

@@ -23,6 +23,8 @@ pub fn is_of_lines(action: Action) -> bool {
         | Action::CutAtFragment => true,
         Action::Drop
         | Action::DropAfterEffect
+        | Action::Error
+        | Action::ErrorAfterEffect
         | Action::Throttle
         | Action::InternalFailure
         | Action::InternalFailureAfterEffect
@@ -50,7 +52,12 @@ fn check_members(order: &FaultOrder) -> Result<(), String> {
     let action = order.action;
     let is_error = action == Action::AckError;
     let is_by_kind = matches!(action, Action::Withhold | Action::DelayAcks);
+    let has_code = matches!(action, Action::Error | Action::ErrorAfterEffect);
+    let is_of_calls = !is_of_lines(action);
     let members = [
+        ("code", order.code.is_some(), has_code, has_code),
+        ("probability", order.probability.is_some(), false, is_of_calls),
+        ("account", order.account.is_some(), false, is_of_calls),
         ("errorId", order.error_id.is_some(), is_error, is_error),
         ("named", order.named.is_some(), false, is_error),
         ("at", order.at.is_some(), false, is_error),

@@ -3,9 +3,11 @@
 //! None of it exists in the real service. `README.md` of this crate is its manual.
 
 pub mod calls;
+mod cloudwatch;
 pub mod faults;
 mod line_faults;
 pub mod outage;
+mod state;
 
 use http::{Method, StatusCode};
 use serde::Deserialize;
@@ -68,6 +70,13 @@ pub fn answer(
     let outcome = match (method.as_str(), &segments[..]) {
         ("GET", ["health"]) => Ok(json!({"ok": true})),
         ("GET", ["calls"]) => calls(service, query),
+        ("GET", ["call-counts"]) => {
+            serde_json::to_value(service.calls.counts()).map_err(|error| error.to_string())
+        }
+        ("DELETE", ["call-counts"]) => {
+            service.calls.forget_counts();
+            Ok(json!({}))
+        }
         ("GET", ["connections"]) => Ok(connections(service)),
         ("GET", ["faults"]) => Ok(json!({"faults": service.faults.list()})),
         ("POST", ["faults"]) => order::<FaultOrder>(body).and_then(|order| {
@@ -88,6 +97,12 @@ pub fn answer(
             }
             Err(_) => Err("the id must be a number".to_owned()),
         },
+        (_, ["options" | "streams" | "roles" | "revoked", ..]) => {
+            state::answer(service, method, &segments, body)
+        }
+        (_, ["notifications" | "cloudwatch" | "metrics"]) => {
+            cloudwatch::answer(service, method, &segments, query, body)
+        }
         ("GET", ["tokens"]) => Ok(tokens(service)),
         ("POST", ["expire-tokens"]) => {
             Ok(json!({"expired": service.credentials.expire_temporary(jiff::Timestamp::now())}))

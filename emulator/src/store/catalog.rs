@@ -22,6 +22,7 @@ use super::{
 };
 use crate::{
     clock::now_ms,
+    cloudwatch::traffic::Traffic,
     control::{Change, Control, ControlOptions, ResourceKey, Scope, StreamRecord},
     error::ServiceError,
     upload::Shared,
@@ -40,6 +41,8 @@ pub struct Stream {
     pub media: Media,
     /// What drives its uploads, from the first on.
     pub upload: OnceLock<Arc<Shared>>,
+    /// What its traffic has counted, for its metrics.
+    pub traffic: Traffic,
     /// Open `GetMedia` connections.
     pub readers: Slots,
     /// Counts orders to cut `GetMedia` connections.
@@ -244,6 +247,7 @@ fn open_stream(streams_dir: &Path, record: Arc<StreamRecord>) -> io::Result<Stre
         record: RwLock::new(record),
         media,
         upload: OnceLock::new(),
+        traffic: Traffic::default(),
         readers: Slots::default(),
         cut_readers: watch::Sender::new(0),
     })

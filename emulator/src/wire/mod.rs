@@ -1,6 +1,7 @@
 //! The wire: listeners, TLS, requests to operations, answers and errors to bytes.
 
 pub mod body;
+mod cloudwatch;
 mod respond;
 mod router;
 mod server;

@@ -36,13 +36,15 @@ pub fn xml(text: String) -> Response<Body> {
 
 /// A refusal, as the operation's service words it.
 pub fn error(error: &ServiceError, operation: Option<Operation>, request_id: &str) -> Response<Body> {
-    let mut response = if operation.is_some_and(Operation::is_of_sts) {
-        xml(sts::error(error.code, &error.message, request_id))
+    let is_of_sts = operation.is_some_and(Operation::is_of_sts);
+    let code = if is_of_sts { sts::code(error.code) } else { error.code };
+    let mut response = if is_of_sts {
+        xml(sts::error(code, &error.message, request_id))
     } else {
         json(&json!({"Message": error.message}))
     };
     *response.status_mut() = error.status;
-    let code = HeaderValue::from_static(error.code);
+    let code = HeaderValue::from_static(code);
     for name in ERROR_TYPE {
         response.headers_mut().insert(name, code.clone());
     }

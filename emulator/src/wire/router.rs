@@ -10,18 +10,18 @@ use tokio::time::sleep;
 
 use super::{
     body::{self, Body, Cut},
-    respond,
+    cloudwatch, respond,
 };
 use crate::{
     archive,
-    auth::{self, AuthError, Caller, SignedRequest},
+    auth::{self, AuthError, Caller, Revocation, SignedRequest},
     clock::now_ms,
     error::ServiceError,
     get_media,
     hooks::{
         self,
         calls::Call,
-        faults::{Action, Strike},
+        faults::{Action, Strike, Struck},
         outage::Mode,
     },
     operation::Operation,
@@ -83,22 +83,36 @@ pub async fn handle(
             }
         }
     };
+    if let Payload::Whole(bytes) = &payload
+        && let Some(asked) = crate::cloudwatch::wire::asked(&parts, bytes)
+    {
+        return cloudwatch::answer(&service, &parts, &asked, bytes, begun_ms).await;
+    }
     if let Payload::Whole(form) = &payload
         && target.operation.is_none()
     {
         target.operation = sts::operation(form);
     }
+    let (account, region) = claimed(&service, &parts);
     let call = Call {
         n: 0,
         ms: 0,
         begun_ms,
         operation: target.operation.map_or_else(|| parts.uri.path().to_owned(), |op| op.name().to_owned()),
         stream: stream_named(&parts.headers, &payload),
+        account,
+        region,
         status: 0,
         error: None,
         done: false,
     };
     answer(&service, &parts, &target, payload, call).await
+}
+
+/// The account and the region that a request says that it is from.
+pub(super) fn claimed(service: &Service, parts: &Parts) -> (Option<String>, Option<String>) {
+    let claim = auth::claim(&parts.headers, &service.credentials, &service.options.account);
+    claim.map_or((None, None), |claim| (claim.account, Some(claim.region)))
 }
 
 /// Reads a body of any length and throws it away: for peers that are no producers, in load tests.
@@ -121,8 +135,10 @@ async fn answer(
     mut call: Call,
 ) -> Result<Response<Body>, Cut> {
     let request_id = respond::new_request_id();
-    let strike =
-        target.operation.and_then(|operation| service.faults.strike(operation, call.stream.as_deref()));
+    let strike = target.operation.and_then(|operation| {
+        let (stream, account) = (call.stream.as_deref(), call.account.as_deref());
+        service.faults.strike(Struck { operation: operation.name(), stream, account })
+    });
     let outcome = match before_effect(strike).await {
         Ok(()) => execute(service, parts, target, payload, &request_id).await,
         Err(Refused::Dropped) => {
@@ -149,7 +165,7 @@ async fn answer(
     Ok(response)
 }
 
-fn log(service: &Service, mut call: Call, status: u16) {
+pub(super) fn log(service: &Service, mut call: Call, status: u16) {
     call.status = status;
     call.ms = now_ms();
     tracing::debug!(
@@ -159,19 +175,24 @@ fn log(service: &Service, mut call: Call, status: u16) {
     service.calls.enter(call);
 }
 
-enum Refused {
+/// What a fault has made of a call, before it had an effect.
+pub(super) enum Refused {
+    /// No answer.
     Dropped,
+    /// A refusal.
     Answered(ServiceError),
 }
 
-async fn before_effect(strike: Option<Strike>) -> Result<(), Refused> {
-    let Some(Strike { action, delay }) = strike else { return Ok(()) };
+/// Lets the faults strike that do so before the effect.
+pub(super) async fn before_effect(strike: Option<Strike>) -> Result<(), Refused> {
+    let Some(Strike { action, delay, error }) = strike else { return Ok(()) };
     match action {
         Action::Drop => Err(Refused::Dropped),
         Action::Throttle => {
             Err(Refused::Answered(ServiceError::client_limit("Limit exceeded on number of requests.")))
         }
         Action::InternalFailure => Err(Refused::Answered(ServiceError::internal("ordered by a fault"))),
+        Action::Error => Err(Refused::Answered(ordered(error))),
         Action::Delay => {
             sleep(delay).await;
             Ok(())
@@ -180,6 +201,7 @@ async fn before_effect(strike: Option<Strike>) -> Result<(), Refused> {
         Action::ExpiredToken => Err(Refused::Answered(ServiceError::expired_token())),
         // The rest strikes later, or is of uploads and strikes no call.
         Action::DropAfterEffect
+        | Action::ErrorAfterEffect
         | Action::InternalFailureAfterEffect
         | Action::DelayAnswer
         | Action::AckError
@@ -194,19 +216,27 @@ async fn before_effect(strike: Option<Strike>) -> Result<(), Refused> {
 }
 
 /// The outcome as the client is to see it; `None` when it is to see nothing.
-async fn after_effect(
+pub(super) async fn after_effect(
     strike: Option<Strike>,
     outcome: Outcome,
 ) -> Result<Option<Response<Body>>, ServiceError> {
-    match strike.map(|strike| (strike.action, strike.delay)) {
-        Some((Action::DropAfterEffect, _)) => Ok(None),
-        Some((Action::InternalFailureAfterEffect, _)) => Err(ServiceError::internal("ordered by a fault")),
-        Some((Action::DelayAnswer, delay)) => {
+    let Some(Strike { action, delay, error }) = strike else { return outcome.map(Some) };
+    match action {
+        Action::DropAfterEffect => Ok(None),
+        Action::InternalFailureAfterEffect => Err(ServiceError::internal("ordered by a fault")),
+        Action::ErrorAfterEffect => Err(ordered(error)),
+        Action::DelayAnswer => {
             sleep(delay).await;
             outcome.map(Some)
         }
-        Some(_) | None => outcome.map(Some),
+        _ => outcome.map(Some),
     }
+}
+
+/// The error of a fault, which was looked at when it was ordered.
+fn ordered(error: Option<(&'static str, StatusCode)>) -> ServiceError {
+    let unknown = || ServiceError::internal("ordered by a fault");
+    error.map_or_else(unknown, |(code, status)| ServiceError::ordered(status, code))
 }
 
 async fn execute(
@@ -273,16 +303,41 @@ fn authenticate(
     operation: Option<Operation>,
     body: Option<&[u8]>,
 ) -> Result<Caller, ServiceError> {
+    let name = operation.map_or("kinesisvideo", Operation::signing_name);
+    verify(service, parts, name, body).map_err(|error| refusal(&error, operation))
+}
+
+/// Who calls another service than these.
+pub(super) fn authenticate_for(
+    service: &Service,
+    parts: &Parts,
+    signing_name: &'static str,
+    body: &[u8],
+) -> Result<Caller, ServiceError> {
+    verify(service, parts, signing_name, Some(body)).map_err(|error| refusal(&error, None))
+}
+
+fn verify(
+    service: &Service,
+    parts: &Parts,
+    signing_name: &'static str,
+    body: Option<&[u8]>,
+) -> Result<Caller, AuthError> {
     let signed = SignedRequest {
         method: &parts.method,
         uri: &parts.uri,
         headers: &parts.headers,
         body,
-        service: operation.map_or("kinesisvideo", Operation::signing_name),
+        service: signing_name,
     };
-    let now = jiff::Timestamp::now();
-    auth::verify(&signed, &service.credentials, &service.options.account, now)
-        .map_err(|error| refusal(&error, operation))
+    let caller =
+        auth::verify(&signed, &service.credentials, &service.options.account, jiff::Timestamp::now())?;
+    match service.revoked.of(&caller.account) {
+        None => Ok(caller),
+        Some(Revocation::AccessDenied) => Err(AuthError::Denied),
+        Some(Revocation::ExpiredToken) => Err(AuthError::ExpiredKey),
+        Some(Revocation::UnknownKey) => Err(AuthError::UnknownKey),
+    }
 }
 
 /// The error that the operation's service has for a caller who is not believed.
@@ -297,6 +352,7 @@ fn refusal(error: &AuthError, operation: Option<Operation>) -> ServiceError {
         AuthError::Incomplete(_) => "IncompleteSignatureException",
         AuthError::UnknownKey => "UnrecognizedClientException",
         AuthError::ExpiredKey => "ExpiredTokenException",
+        AuthError::Denied => "AccessDeniedException",
         AuthError::WrongService(_) | AuthError::Clock { .. } | AuthError::Mismatch => {
             "InvalidSignatureException"
         }
