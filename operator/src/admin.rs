@@ -1,49 +1,123 @@
-//! `/healthz`, `/readyz` and `/metrics`.
+//! `/healthz`, `/readyz` and `/metrics`, on a thread of their own: a process that gets too little processor time for its work
+//! still answers, and one whose work hangs says so.
 
-use std::net::SocketAddr;
-use std::sync::Arc;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Router, routing::get};
-use tokio::net::TcpListener;
+use streamfleet_crds::ConditionType;
+use streamfleet_crds::types::{find_condition, is_true};
 use tokio_util::sync::CancellationToken;
 
+use crate::aws::Lane;
 use crate::metrics::Metrics;
-use crate::watch::Caches;
+use crate::pulse::Pulses;
+use crate::watch::{Caches, Triggers};
 
 /// The media type of the metrics text.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
+/// What is asked about.
 #[derive(Clone)]
-struct Shared {
-    caches: Caches,
-    metrics: Arc<Metrics>,
+pub struct Shared {
+    /// What is known of the cluster.
+    pub caches: Caches,
+    /// What waits to be looked at.
+    pub triggers: Triggers,
+    /// The metrics of the process.
+    pub metrics: Arc<Metrics>,
+    /// The loops of the process.
+    pub pulses: Pulses,
+    /// Why nothing can be done yet.
+    pub obstacles: Obstacles,
 }
 
-/// Serves until the token is cancelled.
-pub async fn serve(
-    listener: TcpListener,
-    caches: Caches,
-    metrics: Arc<Metrics>,
+/// Why the operator cannot work, beside caches that are not filled; empty where it can.
+#[derive(Debug, Clone, Default)]
+pub struct Obstacles {
+    reasons: Arc<Mutex<Vec<String>>>,
+}
+
+impl Obstacles {
+    /// Replaces what is known.
+    pub fn set(&self, reasons: Vec<String>) {
+        *self.reasons.lock().unwrap_or_else(PoisonError::into_inner) = reasons;
+    }
+
+    fn get(&self) -> Vec<String> {
+        self.reasons.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// The server. It ends when this is dropped.
+pub struct Admin {
     stop: CancellationToken,
-) -> std::io::Result<()> {
-    let router = Router::new()
-        .route("/healthz", get(|| async { "ok" }))
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for Admin {
+    fn drop(&mut self) {
+        self.stop.cancel();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Listens, and serves from a thread of its own.
+///
+/// # Errors
+/// When the address is taken, or there is no thread to be had.
+pub fn serve(address: SocketAddr, shared: Shared) -> std::io::Result<Admin> {
+    let listener = TcpListener::bind(address)?;
+    listener.set_nonblocking(true)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let stop = CancellationToken::new();
+    let stopped = stop.clone().cancelled_owned();
+    let thread = std::thread::Builder::new().name("admin".to_owned()).spawn(move || {
+        let serving = async {
+            let listener = tokio::net::TcpListener::from_std(listener)?;
+            // Who still asks when we stop is not waited for.
+            tokio::select! {
+                result = axum::serve(listener, router(shared)) => result,
+                () = stopped => Ok(()),
+            }
+        };
+        if let Err(error) = runtime.block_on(serving) {
+            tracing::error!(error = %error, "Health and metrics are served no more");
+        }
+    })?;
+    Ok(Admin { stop, thread: Some(thread) })
+}
+
+fn router(shared: Shared) -> Router {
+    Router::new()
+        .route("/healthz", get(healthy))
         .route("/readyz", get(ready))
         .route("/metrics", get(text))
-        .with_state(Shared { caches, metrics });
-    axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await
+        .with_state(shared)
 }
 
-/// Listens.
-pub async fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
-    TcpListener::bind(address).await
+/// Not healthy when a loop hangs; says which.
+async fn healthy(State(shared): State<Shared>) -> Response {
+    let silent = shared.pulses.silent();
+    if silent.is_empty() {
+        return "ok".into_response();
+    }
+    (StatusCode::SERVICE_UNAVAILABLE, format!("hangs: {}", silent.join(", "))).into_response()
 }
 
-/// Not ready before every cache has had its first list; says for which it waits.
+/// Not ready before every cache has had its first list, nor with definitions that are too old; says which. A replica that stands
+/// by is ready: it can take over.
 async fn ready(State(shared): State<Shared>) -> Response {
+    let obstacles = shared.obstacles.get();
+    if !obstacles.is_empty() {
+        return (StatusCode::SERVICE_UNAVAILABLE, obstacles.join("; ")).into_response();
+    }
     let missing = shared.caches.missing().await;
     if missing.is_empty() {
         return "ok".into_response();
@@ -60,18 +134,31 @@ async fn text(State(shared): State<Shared>) -> Response {
 }
 
 fn count(shared: &Shared) {
-    let Shared { caches, metrics } = shared;
+    let Shared { caches, triggers, metrics, .. } = shared;
+    for lane in [Lane::Fresh, Lane::Sweep] {
+        metrics.set_queue_depth("StreamClass", lane.as_str(), triggers.classes.depth(lane));
+        metrics.set_queue_depth("VideoStream", lane.as_str(), triggers.streams.depth(lane));
+        metrics.set_queue_depth("Camera", lane.as_str(), triggers.cameras.depth(lane));
+    }
     metrics.set_objects("StreamClass", caches.classes.len());
     metrics.set_objects("VideoStream", caches.streams.len());
     metrics.set_objects("Camera", caches.cameras.len());
-    let cameras = caches.cameras.state();
-    for value in ["True", "False", "Unknown"] {
-        let ready = cameras.iter().filter(|camera| {
-            let conditions =
-                camera.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
-            let ready = streamfleet_crds::types::find_condition(conditions, "Ready");
-            ready.map_or("Unknown", |ready| ready.status.as_str()) == value
-        });
-        metrics.set_cameras(value, ready.count());
+
+    let ready = ConditionType::Ready.as_str();
+    let (streams, cameras) = (caches.streams.state(), caches.cameras.state());
+    let of_stream =
+        |index: usize| streams[index].status.as_ref().map_or(&[][..], |status| &status.conditions);
+    let of_camera =
+        |index: usize| cameras[index].status.as_ref().map_or(&[][..], |status| &status.conditions);
+    let value =
+        |conditions| find_condition(conditions, ready).map_or("Unknown", |ready| ready.status.as_str());
+    for wanted in ["True", "False", "Unknown"] {
+        let count = (0..streams.len()).filter(|index| value(of_stream(*index)) == wanted).count();
+        metrics.set_streams(wanted, count);
+        let count = (0..cameras.len()).filter(|index| value(of_camera(*index)) == wanted).count();
+        metrics.set_cameras(wanted, count);
     }
+    let ingests = |index: &usize| is_true(of_camera(*index), ConditionType::Ingesting.as_str());
+    let expected = cameras.iter().filter(|camera| camera.metadata.deletion_timestamp.is_none()).count();
+    metrics.set_recording(expected, (0..cameras.len()).filter(ingests).count());
 }

@@ -1,7 +1,5 @@
 //! What a delay or a retry should be: per object, exponential, with jitter.
 
-use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// The first delay after a failure.
@@ -9,31 +7,9 @@ const FIRST: Duration = Duration::from_secs(1);
 /// The longest delay after failures.
 const LONGEST: Duration = Duration::from_mins(5);
 
-/// How often a reconcile has failed in a row, by object.
-#[derive(Debug, Default)]
-pub struct Backoff {
-    failures: Mutex<HashMap<String, u32>>,
-}
-
-impl Backoff {
-    /// Counts a failure of this object and says how long to wait.
-    pub fn failed(&self, uid: &str) -> Duration {
-        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = failures.entry(uid.to_owned()).or_default();
-        let delay = delay(*count, fastrand::f64());
-        *count = count.saturating_add(1);
-        delay
-    }
-
-    /// Forgets the failures of this object.
-    pub fn succeeded(&self, uid: &str) {
-        self.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
-    }
-}
-
 /// The delay after `failures` earlier failures; `jitter` from 0 to 1 shortens it by up to half, so that objects that fail
 /// together do not come back together.
-fn delay(failures: u32, jitter: f64) -> Duration {
+pub fn delay(failures: u32, jitter: f64) -> Duration {
     let full = FIRST.saturating_mul(2_u32.saturating_pow(failures.min(16))).min(LONGEST);
     full.mul_f64(1.0 - jitter / 2.0)
 }
@@ -65,16 +41,5 @@ mod tests {
     fn patience_grows_with_the_time_that_something_takes() {
         let after = |seconds| patient(Duration::from_secs(seconds)).as_millis();
         assert_eq!([after(0), after(2), after(30), after(3600)], [250, 250, 3000, 10_000]);
-    }
-
-    #[test]
-    fn each_object_has_its_own_count_and_success_clears_it() {
-        let backoff = Backoff::default();
-        backoff.failed("a");
-        backoff.failed("a");
-        assert!(backoff.failed("a") >= Duration::from_secs(2));
-        assert!(backoff.failed("b") <= Duration::from_secs(1));
-        backoff.succeeded("a");
-        assert!(backoff.failed("a") <= Duration::from_secs(1));
     }
 }

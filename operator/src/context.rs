@@ -7,7 +7,7 @@ use kube::Client;
 use crate::args::Settings;
 use crate::aws::Clouds;
 use crate::aws::observer::Observer;
-use crate::backoff::Backoff;
+use crate::camera::Applied;
 use crate::events::Events;
 use crate::feeds::Feeds;
 use crate::leader::Leadership;
@@ -25,8 +25,6 @@ pub struct Context {
     pub feeds: Arc<Feeds>,
     /// The settings; `installation` is set.
     pub settings: Settings,
-    /// How often reconciles have failed in a row.
-    pub backoff: Backoff,
     /// The metrics of the process.
     pub metrics: Arc<Metrics>,
     /// Whether this replica may write: asked before each mutating call to AWS and each write to the API server.
@@ -43,6 +41,8 @@ pub struct Cluster {
     pub caches: Caches,
     /// Where to say that an object is to be looked at.
     pub triggers: Triggers,
+    /// What was applied last for each Camera.
+    pub applied: Applied,
 }
 
 /// The side of AWS.

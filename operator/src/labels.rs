@@ -20,6 +20,8 @@ pub const PRODUCER: &str = "streamfleet-producer";
 pub const MANAGED_BY: &str = "streamfleet";
 /// The annotation on a pod whose change makes the kubelet look at the pod, and so at its `ConfigMap`, at once.
 pub const REVISION_ANNOTATION: &str = "streamfleet.io/feeds-revision";
+/// The annotation on a cached `Deployment`, and on no real one, with the digest of what is not kept of it.
+pub const LIVE_DIGEST: &str = "streamfleet.io/live-digest";
 
 /// The longest value of a label, and the longest name that a pod's host name can follow.
 const LABEL_MAX: usize = 63;

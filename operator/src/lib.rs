@@ -7,7 +7,7 @@
 //! RBAC, all of it: `streamclasses`, `videostreams`: get, list, watch, patch; `cameras`: get, list, watch; their `/status`: patch;
 //! `videostreams`: also create; their `/finalizers`: update. `namespaces`: get, list, watch. `configmaps`: create, patch.
 //! `deployments`: create, patch, delete, get, list, watch. `pods`: get, list, watch, patch. `events.k8s.io/events`: create, patch.
-//! No Secrets.
+//! `customresourcedefinitions`, ours alone: get. `leases`, in the operator's own namespace: get, create, update. No Secrets.
 
 mod admin;
 mod apply;
@@ -17,13 +17,19 @@ mod backoff;
 pub mod camera;
 mod conditions;
 mod context;
+mod controller;
+mod definitions;
 mod events;
 mod feeds;
 pub mod labels;
 pub mod leader;
-mod metrics;
+pub mod metrics;
+mod pulse;
+mod queue;
 pub mod run;
+pub mod scope;
 mod stream_class;
+mod sweeps;
 pub mod telemetry;
 mod video_stream;
 mod watch;

@@ -1,42 +1,40 @@
-//! Puts the parts together: caches, controllers, the sweep, the admin server; and stops them together.
+//! Puts the parts together: caches, election, controllers, sweeps, the admin server; and stops them together.
 
-use std::collections::BTreeSet;
-use std::fmt::Debug;
-use std::future::Future;
-use std::hash::Hash;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::Namespace;
-use kube::runtime::controller::{self, Action, Controller};
-use kube::runtime::reflector::{self, ObjectRef, Store};
-use kube::{Api, Client, Resource, ResourceExt};
-use serde::de::DeserializeOwned;
-use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
-use tokio_stream::wrappers::UnboundedReceiverStream;
+use kube::{Api, Client, ResourceExt};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
+use crate::admin::{self, Obstacles, Shared};
 use crate::args::Settings;
+use crate::aws::Clouds;
+use crate::aws::guarded::GuardedClouds;
 use crate::aws::observer::Observer;
 use crate::aws::sdk::SdkClouds;
-use crate::aws::{Clouds, Place};
-use crate::backoff::{Backoff, jittered};
+use crate::backoff::jittered;
+use crate::camera::Applied;
 use crate::context::{AwsSide, Cluster, Context};
+use crate::controller::{self, Wiring, erased};
 use crate::events::Events;
 use crate::feeds::Feeds;
-use crate::leader::Leadership;
+use crate::leader::{self, Candidate, Leadership};
 use crate::metrics::Metrics;
-use crate::stream_class::verified_place;
-use crate::watch::{self, Caches, Triggers};
-use crate::{admin, camera, stream_class, video_stream};
+use crate::pulse::{BEAT, Pulses};
+use crate::watch::{self, Caches, Triggers, Writers};
+use crate::{camera, definitions, stream_class, sweeps, video_stream};
 
-/// How many objects of a kind are worked on at a time.
-const CONCURRENCY: u16 = 8;
-/// How long changes of an object are gathered before it is looked at.
-const DEBOUNCE: Duration = Duration::from_millis(50);
-/// The longest that a pass may take: the client's own retries could otherwise hold it for minutes.
-const PASS_TIMEOUT: Duration = Duration::from_secs(90);
+pub use crate::controller::Classified;
+
+/// At a stop, how long what is in flight may take to end; what does not end then is as a crash, and a crash does no harm.
+const DRAIN: Duration = Duration::from_secs(10);
+/// How often definitions are looked at again that will not do.
+const DEFINITIONS_AGAIN: Duration = Duration::from_secs(10);
+/// How often definitions are looked at that will do: somebody may install others.
+const DEFINITIONS_EVERY: Duration = Duration::from_mins(10);
 
 /// Why the operator ended.
 #[derive(Debug, thiserror::Error)]
@@ -56,81 +54,82 @@ pub enum Error {
     /// Signals cannot be received.
     #[error("failed to wait for signals")]
     Signal(#[source] std::io::Error),
-}
-
-/// An error of a pass, for metrics and events.
-pub trait Classified: std::error::Error + Send + 'static {
-    /// A short name out of a small set.
-    fn class(&self) -> &'static str;
+    /// The definitions in the cluster have become others.
+    #[error("the custom resource definitions were replaced by ones that are too old: {0}")]
+    Definitions(String),
 }
 
 /// Runs until SIGTERM or SIGINT.
+///
+/// # Errors
+/// See [`enum@Error`]; what can pass is waited for instead.
 pub async fn run(mut settings: Settings) -> Result<(), Error> {
+    let operator = Operator::new();
+    let _admin = admin::serve(settings.admin_listen, operator.shared()).map_err(Error::Listen)?;
     let stop = CancellationToken::new();
-    let listener = admin::listen(settings.admin_listen).await.map_err(Error::Listen)?;
-    let client =
-        Client::try_from(kube::Config::infer().await.map_err(Error::Infer)?).map_err(Error::Client)?;
+    let mut signal = std::pin::pin!(signalled());
+    let prepared = tokio::select! {
+        prepared = prepare(&mut settings, &operator.obstacles) => prepared?,
+        signal = &mut signal => return signal,
+    };
+    let over = CancellationToken::new();
+    let (leadership, standing) = election(&settings, &prepared, over.clone());
+    let surroundings = Surroundings {
+        clouds: Arc::new(SdkClouds::new(operator.metrics.clone())),
+        client: prepared.clone(),
+        leadership,
+        settings,
+    };
+    let mut work = std::pin::pin!(operator.work(surroundings, stop.clone()));
+    let result = tokio::select! {
+        () = &mut work => Ok(()),
+        problems = unfit(&prepared) => Err(Error::Definitions(problems)),
+        signal = &mut signal => {
+            tracing::info!("Operator stops");
+            stop.cancel();
+            let _ = tokio::time::timeout(DRAIN, work).await;
+            signal
+        }
+    };
+    // The lease is held until nothing writes any more.
+    over.cancel();
+    let _ = standing.await;
+    result
+}
+
+/// Makes the client, and waits until the cluster is as it has to be.
+async fn prepare(settings: &mut Settings, obstacles: &Obstacles) -> Result<Client, Error> {
+    let mut config = kube::Config::infer().await.map_err(Error::Infer)?;
+    // Tries are counted, and each is checked against the lease: see `leader::guarded`.
+    config.default_retry = false;
+    let client = Client::try_from(config).map_err(Error::Client)?;
     let installation = match settings.installation.take() {
         Some(installation) => installation,
         None => default_installation(&client).await?,
     };
-    tracing::info!(installation, version = env!("CARGO_PKG_VERSION"), "Operator starts");
+    let (version, classes) = (env!("CARGO_PKG_VERSION"), settings.classes.to_string());
+    tracing::info!(installation, version, classes, "Operator starts");
     settings.installation = Some(installation);
-
-    let (caches, writers) = watch::caches();
-    let (classes, for_classes) = unbounded_channel();
-    let (streams, for_streams) = unbounded_channel();
-    let (cameras, for_cameras) = unbounded_channel();
-    let triggers = Triggers { classes, streams, cameras };
-    let ctx = Arc::new(context(settings, client.clone(), caches.clone(), triggers.clone()));
-
-    let watching = tokio::spawn(watch::run(client, writers, caches.clone(), triggers.clone()));
-    let serving = tokio::spawn(admin::serve(listener, caches.clone(), ctx.metrics.clone(), stop.clone()));
-    let sweeping = tokio::spawn(sweep(ctx.clone()));
-    let controllers = async {
-        ready(&ctx).await;
-        let classes = Wiring { kind: "StreamClass", store: caches.classes, triggers: for_classes };
-        let streams = Wiring { kind: "VideoStream", store: caches.streams, triggers: for_streams };
-        let cameras = Wiring { kind: "Camera", store: caches.cameras, triggers: for_cameras };
-        tokio::join!(
-            control(classes, &stop, ctx.clone(), stream_class::reconcile),
-            control(streams, &stop, ctx.clone(), video_stream::reconcile),
-            control(cameras, &stop, ctx.clone(), camera::reconcile),
-        );
-    };
-    let mut controllers = std::pin::pin!(controllers);
-    tokio::select! {
-        () = &mut controllers => {}
-        signal = signalled() => {
-            signal?;
-            tracing::info!("Operator stops");
-            stop.cancel();
-            // What is in flight may end; what does not end soon is as a crash, and a crash does no harm.
-            let _ = tokio::time::timeout(Duration::from_secs(10), controllers).await;
-        }
-    }
-    watching.abort();
-    sweeping.abort();
-    let _ = serving.await;
-    Ok(())
+    fit(&client, obstacles).await;
+    Ok(client)
 }
 
-fn context(settings: Settings, client: Client, caches: Caches, triggers: Triggers) -> Context {
-    let metrics = Arc::new(Metrics::default());
-    let clouds: Arc<dyn Clouds> = Arc::new(SdkClouds::new(metrics.clone()));
-    Context {
-        aws: AwsSide {
-            observer: Arc::new(Observer::new(clouds.clone(), settings.sweep)),
-            clouds,
-            checks: Arc::default(),
-        },
-        feeds: Arc::new(Feeds::new(caches.cameras.clone(), triggers.cameras.clone())),
-        cluster: Cluster { events: Events::new(client.clone()), client, caches, triggers },
-        settings,
-        backoff: Backoff::default(),
-        metrics,
-        leadership: Leadership::sole(),
+fn election(
+    settings: &Settings,
+    client: &Client,
+    over: CancellationToken,
+) -> (Leadership, tokio::task::JoinHandle<()>) {
+    if !settings.leader_election {
+        return (Leadership::sole(), tokio::spawn(std::future::ready(())));
     }
+    let namespace = settings.lease_namespace.clone();
+    let candidate = Candidate {
+        namespace: namespace.unwrap_or_else(|| client.default_namespace().to_owned()),
+        lease: settings.classes.lease_name(),
+        pod: settings.pod_name.clone(),
+    };
+    let (leadership, standing) = leader::stand(client, &candidate, over);
+    (leadership, tokio::spawn(standing))
 }
 
 async fn default_installation(client: &Client) -> Result<String, Error> {
@@ -150,170 +149,237 @@ async fn signalled() -> Result<(), Error> {
     Ok(())
 }
 
-/// Waits for the first list of every cache: before it, what is missing may only not have come yet.
-async fn ready(ctx: &Context) {
-    let mut told = Instant::now();
+/// Returns when the definitions in the cluster will do.
+async fn fit(client: &Client, obstacles: &Obstacles) {
+    let mut told = Vec::new();
     loop {
-        let missing = ctx.cluster.caches.missing().await;
-        if missing.is_empty() {
+        let problems = match definitions::check(client).await {
+            Ok(problems) => problems,
+            Err(error) => vec![format!("the custom resource definitions cannot be read: {error}")],
+        };
+        obstacles.set(problems.clone());
+        if problems.is_empty() {
             return;
         }
-        if told.elapsed() > Duration::from_secs(10) {
-            tracing::info!(
-                missing = missing.join(","),
-                "Waiting for first lists; are the definitions installed?"
+        if told != problems {
+            tracing::error!(
+                problems = problems.join("; "),
+                "Nothing is done before the custom resource definitions of this release are installed"
             );
-            told = Instant::now();
+            told = problems;
         }
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        tokio::time::sleep(DEFINITIONS_AGAIN).await;
     }
 }
 
-/// What a controller works on, and what makes it work.
-struct Wiring<K: reflector::Lookup + Clone + 'static>
-where
-    ObjectRef<K>: Hash + Eq,
-    K::DynamicType: Hash + Eq,
-{
-    kind: &'static str,
-    store: Store<K>,
-    triggers: UnboundedReceiver<ObjectRef<K>>,
-}
-
-/// Runs one controller until it is stopped.
-async fn control<K, Fut, E>(
-    wiring: Wiring<K>,
-    stop: &CancellationToken,
-    ctx: Arc<Context>,
-    mut reconcile: impl FnMut(Arc<K>, Arc<Context>) -> Fut,
-) where
-    K: Resource<DynamicType = ()>
-        + reflector::Lookup<DynamicType = ()>
-        + Clone
-        + DeserializeOwned
-        + Debug
-        + Send
-        + Sync
-        + 'static,
-    K: Unpin,
-    Fut: Future<Output = Result<Action, E>> + Send + 'static,
-    E: Classified + Sync,
-    ObjectRef<K>: Hash + Eq,
-{
-    let Wiring { kind, store, triggers } = wiring;
-    let config = controller::Config::default().concurrency(CONCURRENCY).debounce(DEBOUNCE);
-    // What triggers it comes from the shared watches alone.
-    Controller::for_stream(futures::stream::pending(), store)
-        .with_config(config)
-        .reconcile_on(UnboundedReceiverStream::new(triggers))
-        .graceful_shutdown_on(stop.clone().cancelled_owned())
-        .run(
-            move |object, ctx| pass(kind, reconcile(object.clone(), ctx.clone()), object, ctx),
-            |object, failure: &PassError<E>, ctx| {
-                let delay = ctx.backoff.failed(object.uid().as_deref().unwrap_or_default());
-                tracing::debug!(kind, delay = ?delay, class = failure.class(), "Pass is tried again");
-                Action::requeue(delay)
-            },
-            ctx,
-        )
-        .for_each(|_| std::future::ready(()))
-        .await;
-}
-
-/// A pass that came to nothing.
-#[derive(Debug, thiserror::Error)]
-enum PassError<E: Classified> {
-    /// It failed.
-    #[error(transparent)]
-    Failed(E),
-    /// It did not end.
-    #[error("no end within {} s", PASS_TIMEOUT.as_secs())]
-    TimedOut,
-}
-
-impl<E: Classified> PassError<E> {
-    fn class(&self) -> &'static str {
-        match self {
-            Self::Failed(error) => error.class(),
-            Self::TimedOut => "timeout",
-        }
-    }
-}
-
-/// Measures, limits and logs one pass.
-async fn pass<K, E: Classified>(
-    kind: &'static str,
-    reconcile: impl Future<Output = Result<Action, E>>,
-    object: Arc<K>,
-    ctx: Arc<Context>,
-) -> Result<Action, PassError<E>>
-where
-    K: Resource<DynamicType = ()>,
-{
-    let started = Instant::now();
-    let result = match tokio::time::timeout(PASS_TIMEOUT, reconcile).await {
-        Ok(result) => result.map_err(PassError::Failed),
-        Err(_) => Err(PassError::TimedOut),
-    };
-    let outcome = result.as_ref().map_or_else(PassError::class, |_| "ok");
-    ctx.metrics.reconciled(kind, outcome, started.elapsed());
-    match &result {
-        Ok(_) => ctx.backoff.succeeded(object.uid().as_deref().unwrap_or_default()),
-        Err(error) => {
-            let (name, namespace) = (object.name_any(), object.namespace().unwrap_or_default());
-            let causes = causes(error);
-            tracing::warn!(kind, namespace, name, error = causes, "Pass failed, it is tried again");
-        }
-    }
-    result
-}
-
-/// An error and what caused it. Those of kube repeat their cause in their own text.
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text.push_str(": ");
-            text.push_str(&cause_text);
-        }
-        source = cause.source();
-    }
-    text
-}
-
-/// Sweeps every place that a verified class names, and has the streams looked at that are not as they were.
-async fn sweep(ctx: Arc<Context>) {
-    ready(&ctx).await;
+/// Returns when the definitions in the cluster will not do any more.
+async fn unfit(client: &Client) -> String {
     loop {
-        tokio::time::sleep(jittered(ctx.settings.sweep)).await;
-        let classes = ctx.cluster.caches.classes.state();
-        let places: BTreeSet<Place> = classes.iter().filter_map(|class| verified_place(class)).collect();
-        for place in places {
-            match ctx.aws.observer.sweep(&place).await {
-                Ok(changed) => tell(&ctx, &place, &changed),
-                Err(error) => {
-                    tracing::warn!(region = place.region, account = place.account, error = %error, "Sweep failed");
+        tokio::time::sleep(jittered(DEFINITIONS_EVERY)).await;
+        // Where they cannot be read, nothing is known.
+        if let Ok(problems) = definitions::check(client).await
+            && !problems.is_empty()
+        {
+            return problems.join("; ");
+        }
+    }
+}
+
+/// What the operator works with and in.
+pub struct Surroundings {
+    /// The API server. Writes are checked against the leadership by the operator.
+    pub client: Client,
+    /// AWS. Calls that change something are checked likewise.
+    pub clouds: Arc<dyn Clouds>,
+    /// Whether this replica works.
+    pub leadership: Leadership,
+    /// The settings; `installation` is set.
+    pub settings: Settings,
+}
+
+/// The operator without its process: caches, queues and metrics.
+pub struct Operator {
+    caches: Caches,
+    writers: Writers,
+    triggers: Triggers,
+    metrics: Arc<Metrics>,
+    pulses: Pulses,
+    obstacles: Obstacles,
+}
+
+impl Default for Operator {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Operator {
+    /// One that knows nothing yet.
+    pub fn new() -> Self {
+        let (caches, writers) = watch::caches();
+        let obstacles = Obstacles::default();
+        obstacles.set(vec!["starting".to_owned()]);
+        Self {
+            caches,
+            writers,
+            triggers: Triggers::default(),
+            metrics: Arc::default(),
+            pulses: Pulses::default(),
+            obstacles,
+        }
+    }
+
+    fn shared(&self) -> Shared {
+        Shared {
+            caches: self.caches.clone(),
+            triggers: self.triggers.clone(),
+            metrics: self.metrics.clone(),
+            pulses: self.pulses.clone(),
+            obstacles: self.obstacles.clone(),
+        }
+    }
+
+    /// Watches the cluster, and works whenever this replica leads; ends after `stop`, when what is in flight has ended.
+    pub async fn work(self, around: Surroundings, stop: CancellationToken) {
+        let Self { caches, writers, triggers, metrics, pulses, .. } = self;
+        let (client, scope) = (around.client.clone(), around.settings.classes.clone());
+        let watching = watch::run(client, writers, caches.clone(), triggers.clone(), scope);
+        let _watching = AbortOnDropHandle::new(tokio::spawn(watching));
+        tokio::select! {
+            () = ready(&caches) => {}
+            () = stop.cancelled() => return,
+        }
+        let leadership = around.leadership.clone();
+        let pulse = pulses.start("election");
+        loop {
+            tokio::select! {
+                () = leadership.gained() => {}
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(BEAT) => {
+                    pulse.beat();
+                    continue;
                 }
+            }
+            metrics.set_leader(true);
+            // What was known of AWS in an earlier term may be long out of date.
+            let ctx = Arc::new(context(&around, &caches, &triggers, &metrics));
+            let term = async {
+                tokio::select! {
+                    () = controllers(ctx.clone(), &stop, &pulses) => true,
+                    () = leadership.lost() => false,
+                    () = beats(&pulse) => false,
+                }
+            };
+            let is_over = term.await;
+            ctx.feeds.stop();
+            metrics.set_leader(false);
+            metrics.unobserved();
+            if is_over {
+                return;
             }
         }
     }
 }
 
-fn tell(ctx: &Context, place: &Place, changed: &[String]) {
-    if changed.is_empty() {
-        return;
+async fn beats(pulse: &crate::pulse::Pulse) {
+    loop {
+        pulse.beat();
+        tokio::time::sleep(BEAT).await;
     }
-    let changed: BTreeSet<&str> = changed.iter().map(String::as_str).collect();
-    let streams = ctx.cluster.caches.streams.state_filter(|stream| {
-        stream.status.as_ref().is_some_and(|status| {
-            status.region.as_ref() == Some(&place.region)
-                && status.account.as_ref() == Some(&place.account)
-                && status.stream_name.as_deref().is_some_and(|name| changed.contains(name))
-        })
-    });
-    for stream in streams {
-        let _ = ctx.cluster.triggers.streams.send(ObjectRef::from_obj(&*stream));
+}
+
+/// Runs the controllers and the sweeps until they are stopped.
+async fn controllers(ctx: Arc<Context>, stop: &CancellationToken, pulses: &Pulses) {
+    let caches = &ctx.cluster.caches;
+    let triggers = &ctx.cluster.triggers;
+    let classes = Wiring {
+        kind: "StreamClass",
+        store: caches.classes.clone(),
+        trigger: triggers.classes.clone(),
+        covers: |class, ctx| ctx.settings.classes.covers_class(class),
+        is_settled: |class| {
+            is_observed(class, class.status.as_ref().and_then(|status| status.observed_generation))
+        },
+        reconcile: |class, ctx| erased(stream_class::reconcile(class, ctx)),
+    };
+    let streams = Wiring {
+        kind: "VideoStream",
+        store: caches.streams.clone(),
+        trigger: triggers.streams.clone(),
+        covers: |stream, ctx| ctx.settings.classes.covers_stream(stream, &ctx.cluster.caches.classes),
+        is_settled: |stream| {
+            is_observed(stream, stream.status.as_ref().and_then(|status| status.observed_generation))
+        },
+        reconcile: |stream, ctx| erased(video_stream::reconcile(stream, ctx)),
+    };
+    let cameras = Wiring {
+        kind: "Camera",
+        store: caches.cameras.clone(),
+        trigger: triggers.cameras.clone(),
+        covers: |camera, ctx| {
+            let caches = &ctx.cluster.caches;
+            ctx.settings.classes.covers_camera(camera, &caches.streams, &caches.classes)
+        },
+        is_settled: |camera| {
+            is_observed(camera, camera.status.as_ref().and_then(|status| status.observed_generation))
+        },
+        reconcile: |camera, ctx| erased(camera::reconcile(camera, ctx)),
+    };
+    let all = async {
+        tokio::join!(
+            controller::run(classes, stop.clone(), ctx.clone(), pulses.clone()),
+            controller::run(streams, stop.clone(), ctx.clone(), pulses.clone()),
+            controller::run(cameras, stop.clone(), ctx.clone(), pulses.clone()),
+        )
+    };
+    tokio::select! {
+        _ = all => {}
+        () = sweeps::run(ctx.clone()) => {}
+    }
+}
+
+fn is_observed<K: kube::Resource>(object: &K, observed: Option<i64>) -> bool {
+    observed.is_some() && observed == object.meta().generation
+}
+
+fn context(around: &Surroundings, caches: &Caches, triggers: &Triggers, metrics: &Arc<Metrics>) -> Context {
+    let Surroundings { client, clouds, leadership, settings } = around;
+    let client = leader::guarded(client, leadership, metrics);
+    let asked = leadership.clone();
+    let is_leader = Arc::new(move || asked.check().is_ok());
+    let clouds: Arc<dyn Clouds> = Arc::new(GuardedClouds::new(clouds.clone(), is_leader));
+    Context {
+        aws: AwsSide {
+            observer: Arc::new(Observer::new(clouds.clone(), settings.sweep)),
+            clouds,
+            checks: Arc::default(),
+        },
+        feeds: Arc::new(Feeds::new(caches.cameras.clone(), triggers.cameras.clone())),
+        cluster: Cluster {
+            events: Events::new(client.clone()),
+            client,
+            caches: caches.clone(),
+            triggers: triggers.clone(),
+            applied: Applied::default(),
+        },
+        settings: settings.clone(),
+        metrics: metrics.clone(),
+        leadership: leadership.clone(),
+    }
+}
+
+/// Waits for the first list of every cache: before it, what is missing may only not have come yet.
+async fn ready(caches: &Caches) {
+    let mut told = Instant::now();
+    loop {
+        let missing = caches.missing().await;
+        if missing.is_empty() {
+            return;
+        }
+        if told.elapsed() > Duration::from_secs(10) {
+            tracing::info!(missing = missing.join(","), "Waiting for first lists");
+            told = Instant::now();
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }

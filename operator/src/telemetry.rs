@@ -6,7 +6,8 @@ use crate::args::{LogFormat, Settings};
 
 /// What foreign crates may log, whatever the filter says: those of AWS would show key ids, tokens and signed requests.
 const QUIET: &str = "aws_config=warn,aws_credential_types=warn,aws_runtime=warn,aws_sigv4=warn,aws_smithy_runtime=warn,\
-                     aws_smithy_runtime_api=warn,aws_smithy_http_client=warn,aws_sdk_kinesisvideo=warn,aws_sdk_sts=warn";
+                     aws_smithy_runtime_api=warn,aws_smithy_http_client=warn,aws_sdk_cloudwatch=warn,\
+                     aws_sdk_kinesisvideo=warn,aws_sdk_sts=warn";
 
 /// Why logging could not be started.
 #[derive(Debug, thiserror::Error)]

@@ -29,11 +29,9 @@ fn camera(credentials: Option<&str>) -> Camera {
 
 fn place() -> Place {
     Place {
-        region: "eu-west-1".to_owned(),
-        account: "123456789012".to_owned(),
         kinesis_video: Some("https://kvs.example:8443".to_owned()),
-        sts: None,
         ca_bundle: Some("-----BEGIN CERTIFICATE-----\n".to_owned()),
+        ..Place::new("eu-west-1", "123456789012")
     }
 }
 

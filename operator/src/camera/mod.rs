@@ -1,5 +1,6 @@
 //! The Camera controller: a producer pod for each Camera, and what that pod says in the Camera's status.
 
+mod applied;
 pub mod build;
 mod claim;
 mod pods;
@@ -16,7 +17,6 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::api::{Patch, PatchParams};
-use kube::runtime::controller::Action;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Api, Resource, ResourceExt};
 use serde_json::json;
@@ -25,6 +25,7 @@ use streamfleet_crds::types::{find_condition, is_true};
 use streamfleet_crds::{
     Camera, CameraReason as Reason, CameraStatus, ConditionType, StreamClass, StreamTemplate, VideoStream,
 };
+use tokio::time::Instant;
 
 use crate::backoff::jittered;
 use crate::conditions::Truth;
@@ -32,9 +33,11 @@ use crate::context::Context;
 use crate::events::{Note, turned};
 use crate::feeds::{Report, Target};
 use crate::labels::{self, REVISION_ANNOTATION};
+use crate::queue::Action;
 use crate::stream_class::verified_place;
 use crate::{apply, run};
 
+pub use applied::Applied;
 use build::{BuildError, ProducerPlan};
 use claim::Claim;
 use pods::ProducerState;
@@ -92,6 +95,7 @@ pub async fn reconcile(camera: Arc<Camera>, ctx: Arc<Context>) -> Result<Action,
     if camera.metadata.deletion_timestamp.is_some() {
         // What belongs to it goes by its owner reference, its claim by the VideoStream's controller.
         ctx.feeds.forget(&pass.uid);
+        ctx.cluster.applied.forget(&pass.uid);
         return Ok(Action::await_change());
     }
     let grant = match pass.grant().await? {
@@ -139,7 +143,7 @@ impl Held {
 }
 
 /// What was applied, as far as there is something.
-type Applied = (Option<Deployment>, Option<Feed>);
+type Producer = (Option<Deployment>, Option<Feed>);
 
 /// An object that the API server refuses, by a quota or an admission rule, is the Camera's to tell: trying again does not help.
 fn not_admitted(kind: &str, error: kube::Error) -> Result<Held, kube::Error> {
@@ -292,7 +296,7 @@ impl<'a> Pass<'a> {
 
     /// Applies the producer's objects, the configuration before the pod that reads it. While the class is not verified in its
     /// present form, what is there is left as it is.
-    async fn apply_producer(&self, grant: &Grant) -> Result<Result<Applied, Held>, Error> {
+    async fn apply_producer(&self, grant: &Grant) -> Result<Result<Producer, Held>, Error> {
         let reference = ObjectRef::new(&labels::producer_name(&self.name)).within(&self.namespace);
         let present = self.ctx.cluster.caches.deployments.get(&reference);
         let Some(place) = verified_place(&grant.class) else {
@@ -311,21 +315,57 @@ impl<'a> Pass<'a> {
         let deployment = build::deployment(&plan);
 
         let deployments: Api<Deployment> = Api::namespaced(self.ctx.cluster.client.clone(), &self.namespace);
-        if let Some(present) = present.filter(|present| !self.is_mine(&**present)) {
+        if let Some(present) = present.as_ref().filter(|present| !self.is_mine(&***present)) {
             // Of an earlier Camera of this name; its selector could not be changed.
             apply::delete(&deployments, &present.name_any(), present.uid().as_deref())
                 .await
                 .map_err(Error::DeleteDeployment)?;
             return Ok(Ok((None, Some(feed))));
         }
-        let config_maps: Api<ConfigMap> = Api::namespaced(self.ctx.cluster.client.clone(), &self.namespace);
-        if let Err(error) = apply::child(&config_maps, &config_map).await {
-            return not_admitted("ConfigMap", error).map(Err).map_err(Error::ApplyConfigMap);
+        if let Err(held) = self.apply_config(&config_map, &feed).await? {
+            return Ok(Err(held));
+        }
+        let applied = &self.ctx.cluster.applied;
+        if let Some(present) = &present
+            && applied.has_deployment(&self.uid, &deployment, present)
+        {
+            return Ok(Ok((Some((**present).clone()), Some(feed))));
         }
         match apply::child(&deployments, &deployment).await {
-            Ok(applied) => Ok(Ok((Some(applied), Some(feed)))),
+            Ok(answer) => {
+                applied.note_deployment(&self.uid, &deployment, &answer);
+                Ok(Ok((Some(answer), Some(feed))))
+            }
             Err(error) => not_admitted("Deployment", error).map(Err).map_err(Error::ApplyDeployment),
         }
+    }
+
+    /// Applies the configuration, unless it was applied before and the producer runs by it.
+    async fn apply_config(&self, config_map: &ConfigMap, feed: &Feed) -> Result<Result<(), Held>, Error> {
+        let applied = &self.ctx.cluster.applied;
+        let now = Instant::now();
+        if applied.has_config(&self.uid, config_map, self.is_in_force(feed), now) {
+            return Ok(Ok(()));
+        }
+        let config_maps: Api<ConfigMap> = Api::namespaced(self.ctx.cluster.client.clone(), &self.namespace);
+        match apply::child(&config_maps, config_map).await {
+            Ok(_) => {
+                applied.note_config(&self.uid, config_map, now);
+                Ok(Ok(()))
+            }
+            Err(error) => not_admitted("ConfigMap", error).map(Err).map_err(Error::ApplyConfigMap),
+        }
+    }
+
+    /// Whether the producer says that it runs by this configuration.
+    fn is_in_force(&self, feed: &Feed) -> bool {
+        let pod = self.pod();
+        let Some(pod @ ProducerState::Running { .. }) =
+            pod.as_deref().map(|pod| pods::state(Some(pod), None))
+        else {
+            return false;
+        };
+        matches!(self.ask(&pod), Situation::Fed(status) if status.revision == feed.revision)
     }
 
     fn is_mine<K: Resource>(&self, object: &K) -> bool {
@@ -392,6 +432,7 @@ impl<'a> Pass<'a> {
         }
         if held.stops {
             self.ctx.feeds.forget(&self.uid);
+            self.ctx.cluster.applied.forget(&self.uid);
         }
         let pod = self.pod();
         let situation = match pod.as_deref().map(|pod| pods::state(Some(pod), None)) {

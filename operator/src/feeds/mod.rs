@@ -10,8 +10,9 @@ use std::time::Duration;
 use kube::runtime::reflector::{ObjectRef, Store};
 use streamfleet_contract::{FeedStatus, Status};
 use streamfleet_crds::Camera;
-use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::task::AbortOnDropHandle;
+
+use crate::queue::Trigger;
 
 /// After so many polls in a row without an answer, a pod counts as unreachable: after about four seconds where it refuses
 /// connections, as one that is still starting does.
@@ -53,7 +54,7 @@ pub enum Report {
 /// The polls and the last answers.
 pub struct Feeds {
     cameras: Store<Camera>,
-    trigger: UnboundedSender<ObjectRef<Camera>>,
+    trigger: Trigger<Camera>,
     polls: Mutex<HashMap<String, Poll>>,
     client: poll::HttpClient,
 }
@@ -67,7 +68,7 @@ struct Poll {
 
 impl Feeds {
     /// No polls yet. Changes are told to `trigger`; a poll ends when its Camera is no longer in `cameras`.
-    pub fn new(cameras: Store<Camera>, trigger: UnboundedSender<ObjectRef<Camera>>) -> Self {
+    pub fn new(cameras: Store<Camera>, trigger: Trigger<Camera>) -> Self {
         Self { cameras, trigger, polls: Mutex::default(), client: poll::client() }
     }
 
@@ -90,6 +91,11 @@ impl Feeds {
         self.polls.lock().unwrap_or_else(PoisonError::into_inner).remove(camera_uid);
     }
 
+    /// Stops all polls.
+    pub fn stop(&self) {
+        self.polls.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     fn has(&self, target: &Target) -> bool {
         let reference = ObjectRef::new(&target.camera).within(&target.namespace);
         let camera = self.cameras.get(&reference);
@@ -106,7 +112,7 @@ impl Feeds {
             poll.report = report;
         }
         if is_news {
-            let _ = self.trigger.send(ObjectRef::new(&target.camera).within(&target.namespace));
+            self.trigger.send(ObjectRef::new(&target.camera).within(&target.namespace));
         }
     }
 }
@@ -153,9 +159,10 @@ mod tests {
     use kube::runtime::reflector::store::Writer;
     use kube::runtime::watcher::Event;
     use serde_json::json;
-    use tokio::sync::mpsc::unbounded_channel;
 
     use super::*;
+    use crate::queue::{Limits, Outcome};
+    use tokio::time::Instant;
 
     /// A Camera in a cache, and the target of its pod.
     fn camera(address: SocketAddr) -> (Writer<Camera>, Target) {
@@ -210,25 +217,48 @@ mod tests {
         address
     }
 
+    fn open_trigger() -> Trigger<Camera> {
+        let trigger = Trigger::new(Limits { total: 9, sweep: 9 });
+        trigger.queue().open();
+        trigger
+    }
+
+    fn next(trigger: &Trigger<Camera>) -> Option<ObjectRef<Camera>> {
+        let now = Instant::now();
+        let (key, _) = trigger.queue().pop(now)?;
+        trigger.queue().done(&key, Outcome::Gone, now);
+        Some((*key).clone())
+    }
+
+    /// Which Camera is to be looked at next.
+    async fn told(trigger: &Trigger<Camera>) -> ObjectRef<Camera> {
+        loop {
+            if let Some(key) = next(trigger) {
+                return key;
+            }
+            trigger.pushed().await;
+        }
+    }
+
     #[tokio::test]
     async fn the_first_answer_is_told_and_kept_without_its_gaps() {
         let (writer, target) = camera(producer(status("u")).await);
-        let (trigger, mut told) = unbounded_channel();
-        let feeds = Arc::new(Feeds::new(writer.as_reader(), trigger));
+        let trigger = open_trigger();
+        let feeds = Arc::new(Feeds::new(writer.as_reader(), trigger.clone()));
         assert_eq!(feeds.report(&target), Report::Pending);
-        assert_eq!(told.recv().await.unwrap(), ObjectRef::new("door").within("shop"));
+        assert_eq!(told(&trigger).await, ObjectRef::new("door").within("shop"));
         let Report::Answered { feed: Some(feed) } = feeds.report(&target) else { panic!() };
         assert_eq!((feed.id.as_str(), feed.gaps.len()), ("u", 0));
-        assert!(told.try_recv().is_err(), "the second question is held until something changes");
+        assert!(next(&trigger).is_none(), "the second question is held until something changes");
     }
 
     #[tokio::test]
     async fn a_producer_without_the_feed_is_heard_all_the_same() {
         let (writer, target) = camera(producer(status("another")).await);
-        let (trigger, mut told) = unbounded_channel();
-        let feeds = Arc::new(Feeds::new(writer.as_reader(), trigger));
+        let trigger = open_trigger();
+        let feeds = Arc::new(Feeds::new(writer.as_reader(), trigger.clone()));
         feeds.report(&target);
-        told.recv().await.unwrap();
+        told(&trigger).await;
         assert_eq!(feeds.report(&target), Report::Answered { feed: None });
     }
 
@@ -237,20 +267,20 @@ mod tests {
         // A port that was free a moment ago refuses.
         let free = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
         let (writer, target) = camera(free);
-        let (trigger, mut told) = unbounded_channel();
-        let feeds = Arc::new(Feeds::new(writer.as_reader(), trigger));
+        let trigger = open_trigger();
+        let feeds = Arc::new(Feeds::new(writer.as_reader(), trigger.clone()));
         feeds.report(&target);
-        told.recv().await.unwrap();
+        told(&trigger).await;
         assert_eq!(feeds.report(&target), Report::Unreachable);
     }
 
     #[tokio::test]
     async fn a_new_pod_starts_a_new_poll() {
         let (writer, target) = camera(producer(status("u")).await);
-        let (trigger, mut told) = unbounded_channel();
-        let feeds = Arc::new(Feeds::new(writer.as_reader(), trigger));
+        let trigger = open_trigger();
+        let feeds = Arc::new(Feeds::new(writer.as_reader(), trigger.clone()));
         feeds.report(&target);
-        told.recv().await.unwrap();
+        told(&trigger).await;
         let successor = Target { pod_uid: "q".to_owned(), ..target.clone() };
         assert_eq!(feeds.report(&successor), Report::Pending);
         assert_eq!(feeds.polls.lock().unwrap().len(), 1);

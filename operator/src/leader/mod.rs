@@ -6,6 +6,7 @@
 //! over at its first check. A write that had passed its check just before is made harmless by version tokens, ARNs and names.
 
 mod election;
+mod guard;
 mod lease;
 #[cfg(test)]
 mod tests;
@@ -15,6 +16,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+pub use guard::guarded;
 pub use lease::{Candidate, stand};
 
 /// How long a lease is valid after it was renewed.

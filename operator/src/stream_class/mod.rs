@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use kube::runtime::controller::Action;
 use kube::{Api, Resource, ResourceExt};
 use streamfleet_crds::{ConditionType, FINALIZER, StreamClass, StreamClassReason, StreamClassStatus};
 
@@ -16,6 +15,7 @@ use crate::backoff::jittered;
 use crate::conditions::merge;
 use crate::context::Context;
 use crate::events::{Note, turned};
+use crate::queue::Action;
 use crate::{apply, conditions};
 
 pub use check::{is_checked, verified_place};

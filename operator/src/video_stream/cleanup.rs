@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use kube::ResourceExt;
-use kube::runtime::controller::Action;
 use streamfleet_crds::{
     ConditionType, DeletionPolicy, FINALIZER, StreamClass, VideoStream, VideoStreamReason as Reason,
     VideoStreamStatus,
@@ -19,6 +18,7 @@ use crate::aws::{AwsError, ErrorKind, Owner, Place, StreamState, describe_owner}
 use crate::backoff::patient;
 use crate::conditions::{Truth, Verdict, merge};
 use crate::events::Note;
+use crate::queue::Action;
 use crate::stream_class::verified_place;
 
 /// How often it is tried again where something outside stands in the way.

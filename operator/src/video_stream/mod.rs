@@ -17,7 +17,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use kube::runtime::controller::Action;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Api, Resource, ResourceExt};
 use streamfleet_crds::{
@@ -29,6 +28,7 @@ use crate::backoff::{jittered, patient};
 use crate::conditions::Truth;
 use crate::context::Context;
 use crate::events::{Note, turned};
+use crate::queue::Action;
 use crate::{apply, run, stream_class};
 
 use plan::{Observed, Ownership, Plan, Recorded};
@@ -145,7 +145,7 @@ impl<'a> Pass<'a> {
         self.ctx.aws.clouds.forget(place);
         self.ctx.aws.checks.doubt(place);
         let class = ObjectRef::new(&self.stream.spec.stream_class_name);
-        let _ = self.ctx.cluster.triggers.classes.send(class);
+        self.ctx.cluster.triggers.classes.send(class);
     }
 
     /// Writes the status where it differs, and tells about what turned.

@@ -3,22 +3,36 @@
 //!
 //! kube's own sharing of watches does not pass deletions on, which is what the release of a stream's writer waits for.
 
-use std::collections::HashMap;
+mod shrink;
+
+use std::collections::{BTreeSet, HashMap};
 use std::fmt::Debug;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::{Stream, StreamExt as _, TryStreamExt as _};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Namespace, Pod};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::runtime::reflector::{self, ObjectRef, Store, store::Writer};
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
-use streamfleet_crds::{Camera, StreamClass, VideoStream};
-use tokio::sync::mpsc::UnboundedSender;
+use streamfleet_crds::{CHECK_REQUESTED, Camera, StreamClass, VideoStream};
 
+use crate::aws::Lane;
 use crate::labels::{self, CAMERA_LABEL};
+use crate::queue::{Limits, Trigger};
+use crate::scope::Scope;
+
+pub use shrink::live_digest;
+
+/// How many `StreamClasses` are worked on at a time.
+const CLASSES: Limits = Limits { total: 8, sweep: 6 };
+/// How many `VideoStreams`: so many that the service's answers, and the waits for its quotas, do not bound what gets done.
+const STREAMS: Limits = Limits { total: 96, sweep: 64 };
+/// How many Cameras.
+const CAMERAS: Limits = Limits { total: 32, sweep: 24 };
 
 /// What the operator knows of the cluster.
 #[derive(Clone)]
@@ -31,11 +45,16 @@ pub struct Caches {
     pub cameras: Store<Camera>,
     /// The metadata of every namespace.
     pub namespaces: Store<PartialObjectMeta<Namespace>>,
-    /// The `Deployments` of producers.
+    /// The `Deployments` of producers, without their specs; see [`live_digest`].
     pub deployments: Store<Deployment>,
-    /// The pods of producers.
+    /// The pods of producers, without what nobody reads.
     pub pods: Store<Pod>,
+    /// Which Cameras name which `VideoStream`.
+    writers: Arc<Mutex<CamerasByStream>>,
 }
+
+/// The names of Cameras by the namespace and name of the `VideoStream` that they name.
+type CamerasByStream = HashMap<(String, String), BTreeSet<String>>;
 
 /// The other ends of the caches, for whoever fills them.
 pub struct Writers {
@@ -51,11 +70,21 @@ pub struct Writers {
 #[derive(Clone)]
 pub struct Triggers {
     /// To the `StreamClass` controller.
-    pub classes: UnboundedSender<ObjectRef<StreamClass>>,
+    pub classes: Trigger<StreamClass>,
     /// To the `VideoStream` controller.
-    pub streams: UnboundedSender<ObjectRef<VideoStream>>,
+    pub streams: Trigger<VideoStream>,
     /// To the Camera controller.
-    pub cameras: UnboundedSender<ObjectRef<Camera>>,
+    pub cameras: Trigger<Camera>,
+}
+
+impl Default for Triggers {
+    fn default() -> Self {
+        Self {
+            classes: Trigger::new(CLASSES),
+            streams: Trigger::new(STREAMS),
+            cameras: Trigger::new(CAMERAS),
+        }
+    }
 }
 
 /// Empty caches.
@@ -75,6 +104,7 @@ pub fn caches() -> (Caches, Writers) {
         namespaces: writers.namespaces.as_reader(),
         deployments: writers.deployments.as_reader(),
         pods: writers.pods.as_reader(),
+        writers: Arc::default(),
     };
     (caches, writers)
 }
@@ -107,49 +137,93 @@ impl Caches {
                 && pod.labels().get(CAMERA_LABEL).is_some_and(|value| *value == label)
         })
     }
+
+    /// The names of the Cameras that name this `VideoStream`.
+    fn cameras_of(&self, namespace: &str, stream: &str) -> Vec<String> {
+        let writers = self.writers.lock().unwrap_or_else(PoisonError::into_inner);
+        let cameras = writers.get(&(namespace.to_owned(), stream.to_owned()));
+        cameras.into_iter().flatten().cloned().collect()
+    }
+
+    /// Keeps in mind which `VideoStream` a Camera names.
+    fn note_camera(&self, old: Option<&Camera>, new: Option<&Camera>) {
+        let key =
+            |camera: &Camera| (camera.namespace().unwrap_or_default(), camera.video_stream_name().to_owned());
+        let mut writers = self.writers.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(old) = old
+            && new.is_none_or(|new| key(new) != key(old))
+            && let Some(cameras) = writers.get_mut(&key(old))
+        {
+            cameras.remove(&old.name_any());
+            if cameras.is_empty() {
+                writers.remove(&key(old));
+            }
+        }
+        if let Some(new) = new {
+            writers.entry(key(new)).or_default().insert(new.name_any());
+        }
+    }
 }
 
-/// Watches everything until the process ends; a watch that breaks is made again.
-pub async fn run(client: Client, writers: Writers, caches: Caches, triggers: Triggers) {
+/// Watches everything until the process ends; a watch that breaks is made again. What is in nobody's scope here for good is left
+/// out.
+pub async fn run(client: Client, writers: Writers, caches: Caches, triggers: Triggers, scope: Scope) {
     let producers = watcher::Config::default().labels(&labels::producers_selector());
     let all = watcher::Config::default();
     let (c, t) = (&caches, &triggers);
+    let of_others = move |stream: &VideoStream| scope.never_covers(stream);
+    let producer = |metadata: Option<&ObjectMeta>| {
+        let labels = metadata.and_then(|metadata| metadata.labels.as_ref());
+        let label = labels.and_then(|labels| labels.get(CAMERA_LABEL).cloned());
+        producer_touched(c, t, metadata.and_then(|metadata| metadata.namespace.clone()), label);
+    };
     tokio::join!(
-        follow(guarded(Api::all(client.clone()), all.clone()), writers.classes, |old, new| classes(
-            c, t, old, new
-        )),
-        follow(guarded(Api::all(client.clone()), all.clone()), writers.streams, |old, new| streams(
-            c, t, old, new
-        )),
-        follow(guarded(Api::all(client.clone()), all.clone()), writers.cameras, |old, new| cameras(
-            t, old, new
-        )),
-        follow(watcher(Api::all(client.clone()), all), writers.namespaces, |old, new| namespaces(
-            c, t, old, new
-        )),
-        follow(watcher(Api::all(client.clone()), producers.clone()), writers.deployments, |old, new| {
-            let touched =
-                new.or(old).map(|deployment| (deployment.namespace(), camera_label(deployment.labels())));
-            producer_touched(c, t, touched);
+        follow(
+            guarded(Api::all(client.clone()), all.clone(), |_| false),
+            writers.classes,
+            shrink::any,
+            |old, new| classes(c, t, old, new)
+        ),
+        follow(
+            guarded(Api::all(client.clone()), all.clone(), of_others),
+            writers.streams,
+            shrink::any,
+            |old, new| streams(c, t, old, new)
+        ),
+        follow(
+            guarded(Api::all(client.clone()), all.clone(), |_| false),
+            writers.cameras,
+            shrink::any,
+            |old, new| cameras(c, t, old, new)
+        ),
+        follow(watcher(Api::all(client.clone()), all), writers.namespaces, shrink::any, |old, new| {
+            namespaces(c, t, old, new);
         }),
-        follow(watcher(Api::all(client), producers), writers.pods, |old, new| {
-            let touched = new.or(old).map(|pod| (pod.namespace(), camera_label(pod.labels())));
-            producer_touched(c, t, touched);
+        follow(
+            watcher(Api::all(client.clone()), producers.clone()),
+            writers.deployments,
+            shrink::deployment,
+            |old, new| producer(new.or(old).map(Resource::meta))
+        ),
+        follow(watcher(Api::all(client), producers), writers.pods, shrink::pod, |old, new| {
+            producer(new.or(old).map(Resource::meta));
         }),
     );
 }
 
-/// A watch that leaves out objects which cannot be read, so that one broken object does not stop the rest.
+/// A watch that leaves out objects which cannot be read, so that one broken object does not stop the rest, and those that are
+/// not wanted.
 fn guarded<K>(
     api: Api<DeserializeGuard<K>>,
     config: watcher::Config,
+    is_unwanted: impl Fn(&K) -> bool + Send,
 ) -> impl Stream<Item = Result<watcher::Event<K>, watcher::Error>> + Send
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static,
 {
-    watcher(api, config).try_filter_map(|event| async move {
+    watcher(api, config).try_filter_map(move |event| {
         let read = |guard: DeserializeGuard<K>| match guard.0 {
-            Ok(object) => Some(object),
+            Ok(object) => (!is_unwanted(&object)).then_some(object),
             Err(broken) => {
                 let name = broken.metadata.name.as_deref().unwrap_or_default();
                 let namespace = broken.metadata.namespace.as_deref().unwrap_or_default();
@@ -157,13 +231,13 @@ where
                 None
             }
         };
-        Ok(match event {
+        std::future::ready(Ok(match event {
             watcher::Event::Apply(guard) => read(guard).map(watcher::Event::Apply),
             watcher::Event::Delete(guard) => read(guard).map(watcher::Event::Delete),
             watcher::Event::InitApply(guard) => read(guard).map(watcher::Event::InitApply),
             watcher::Event::Init => Some(watcher::Event::Init),
             watcher::Event::InitDone => Some(watcher::Event::InitDone),
-        })
+        }))
     })
 }
 
@@ -171,6 +245,7 @@ where
 async fn follow<K>(
     events: impl Stream<Item = Result<watcher::Event<K>, watcher::Error>> + Send,
     mut writer: Writer<K>,
+    shrink: fn(&mut K),
     touched: impl Fn(Option<&K>, Option<&K>),
 ) where
     K: Resource<DynamicType = ()> + reflector::Lookup<DynamicType = ()> + Clone + 'static,
@@ -185,7 +260,12 @@ async fn follow<K>(
                 continue;
             }
         };
-        strip(&mut event);
+        if let watcher::Event::Apply(object)
+        | watcher::Event::Delete(object)
+        | watcher::Event::InitApply(object) = &mut event
+        {
+            shrink(object);
+        }
         match &event {
             watcher::Event::Apply(object) | watcher::Event::Delete(object) => {
                 let key = ObjectRef::from_obj(object);
@@ -213,19 +293,6 @@ async fn follow<K>(
     }
 }
 
-/// Drops what nobody here reads, which is most of an object's memory.
-fn strip<K: Resource>(event: &mut watcher::Event<K>) {
-    let (watcher::Event::Apply(object) | watcher::Event::Delete(object) | watcher::Event::InitApply(object)) =
-        event
-    else {
-        return;
-    };
-    object.meta_mut().managed_fields = None;
-    if let Some(annotations) = &mut object.meta_mut().annotations {
-        annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
-    }
-}
-
 /// Whether what a controller goes by has changed: the spec, the finalizers or the wish to delete; our own status writes do
 /// not count.
 fn asks_for_something<K: Resource>(old: Option<&K>, new: Option<&K>) -> bool {
@@ -237,55 +304,54 @@ fn asks_for_something<K: Resource>(old: Option<&K>, new: Option<&K>) -> bool {
         || old.deletion_timestamp != new.deletion_timestamp
 }
 
-/// Sends; the receiver is gone only when the process ends.
-fn send<K: Resource<DynamicType = ()>>(to: &UnboundedSender<ObjectRef<K>>, object: &K) {
-    let _ = to.send(ObjectRef::from_obj(object));
-}
-
 fn classes(caches: &Caches, triggers: &Triggers, old: Option<&StreamClass>, new: Option<&StreamClass>) {
     let Some(class) = new.or(old) else { return };
     if asks_for_something(old, new) {
-        send(&triggers.classes, class);
+        triggers.classes.send(ObjectRef::from_obj(class));
     }
-    let conditions = |class: Option<&StreamClass>| {
-        class.and_then(|class| class.status.as_ref()).map(|status| status.conditions.clone())
-    };
-    if !asks_for_something(old, new) && conditions(old) == conditions(new) {
+    let conditions =
+        |class: Option<&StreamClass>| class?.status.as_ref().map(|status| status.conditions.clone());
+    // The labels say whose a class is, where its operator goes by them.
+    let labels = |class: Option<&StreamClass>| class?.metadata.labels.clone();
+    if !asks_for_something(old, new) && conditions(old) == conditions(new) && labels(old) == labels(new) {
         return;
     }
     let name = class.name_any();
     for stream in caches.streams.state_filter(|stream| stream.spec.stream_class_name == name) {
-        send(&triggers.streams, &*stream);
+        triggers.streams.sweep(ObjectRef::from_obj(&*stream));
         // The class says how the producers of its streams' cameras are made.
-        cameras_of(caches, triggers, &stream);
+        cameras_of(caches, triggers, &stream, Lane::Sweep);
     }
 }
 
 fn streams(caches: &Caches, triggers: &Triggers, old: Option<&VideoStream>, new: Option<&VideoStream>) {
     let Some(stream) = new.or(old) else { return };
-    if asks_for_something(old, new) {
-        send(&triggers.streams, stream);
+    if asks_for_something(old, new) || annotation(old) != annotation(new) {
+        triggers.streams.send(ObjectRef::from_obj(stream));
     }
     if old.is_none() || new.is_none() {
-        let _ = triggers.classes.send(ObjectRef::new(&stream.spec.stream_class_name));
+        triggers.classes.sweep(ObjectRef::new(&stream.spec.stream_class_name));
     }
-    cameras_of(caches, triggers, stream);
+    cameras_of(caches, triggers, stream, Lane::Fresh);
 }
 
-fn cameras_of(caches: &Caches, triggers: &Triggers, stream: &VideoStream) {
-    let (namespace, name) = (stream.namespace(), stream.name_any());
-    let cameras = caches
-        .cameras
-        .state_filter(|camera| camera.namespace() == namespace && camera.video_stream_name() == name);
-    for camera in cameras {
-        send(&triggers.cameras, &*camera);
+/// Asks for a check now, by any value that it did not have before.
+fn annotation(stream: Option<&VideoStream>) -> Option<&String> {
+    stream?.annotations().get(CHECK_REQUESTED)
+}
+
+fn cameras_of(caches: &Caches, triggers: &Triggers, stream: &VideoStream, lane: Lane) {
+    let namespace = stream.namespace().unwrap_or_default();
+    for camera in caches.cameras_of(&namespace, &stream.name_any()) {
+        triggers.cameras.push(ObjectRef::new(&camera).within(&namespace), lane);
     }
 }
 
-fn cameras(triggers: &Triggers, old: Option<&Camera>, new: Option<&Camera>) {
+fn cameras(caches: &Caches, triggers: &Triggers, old: Option<&Camera>, new: Option<&Camera>) {
+    caches.note_camera(old, new);
     let Some(camera) = new.or(old) else { return };
     if asks_for_something(old, new) {
-        send(&triggers.cameras, camera);
+        triggers.cameras.send(ObjectRef::from_obj(camera));
     }
     // A Camera that went, or turned to another stream, no longer writes the one that it wrote.
     let stream = |camera: &Camera| camera.video_stream_name().to_owned();
@@ -293,7 +359,7 @@ fn cameras(triggers: &Triggers, old: Option<&Camera>, new: Option<&Camera>) {
         && new.is_none_or(|new| stream(new) != stream(old) || new.metadata.uid != old.metadata.uid)
     {
         let namespace = old.namespace().unwrap_or_default();
-        let _ = triggers.streams.send(ObjectRef::new(&stream(old)).within(&namespace));
+        triggers.streams.send(ObjectRef::new(&stream(old)).within(&namespace));
     }
 }
 
@@ -309,19 +375,21 @@ fn namespaces(
         return;
     }
     let Some(name) = new.or(old).and_then(|namespace| namespace.metadata.name.clone()) else { return };
-    for stream in caches.streams.state_filter(|stream| stream.metadata.namespace.as_ref() == Some(&name)) {
-        send(&triggers.streams, &*stream);
+    if !triggers.streams.is_open() {
+        return;
     }
-}
-
-fn camera_label(labels: &std::collections::BTreeMap<String, String>) -> Option<String> {
-    labels.get(CAMERA_LABEL).cloned()
+    for stream in caches.streams.state_filter(|stream| stream.metadata.namespace.as_ref() == Some(&name)) {
+        triggers.streams.sweep(ObjectRef::from_obj(&*stream));
+    }
 }
 
 /// A producer's pod or `Deployment` came, went or changed: that matters to its Camera, and to a `VideoStream` that waits for
 /// the pod's end.
-fn producer_touched(caches: &Caches, triggers: &Triggers, touched: Option<(Option<String>, Option<String>)>) {
-    let Some((Some(namespace), Some(label))) = touched else { return };
+fn producer_touched(caches: &Caches, triggers: &Triggers, namespace: Option<String>, label: Option<String>) {
+    let (Some(namespace), Some(label)) = (namespace, label) else { return };
+    if !triggers.cameras.is_open() {
+        return;
+    }
     let exact = caches.cameras.get(&ObjectRef::new(&label).within(&namespace));
     let camera = exact.or_else(|| {
         caches.cameras.find(|camera| {
@@ -330,7 +398,7 @@ fn producer_touched(caches: &Caches, triggers: &Triggers, touched: Option<(Optio
         })
     });
     if let Some(camera) = camera {
-        send(&triggers.cameras, &*camera);
+        triggers.cameras.send(ObjectRef::from_obj(&*camera));
     }
     let waits_for_it = |stream: &VideoStream| {
         stream.metadata.namespace.as_ref() == Some(&namespace)
@@ -343,7 +411,7 @@ fn producer_touched(caches: &Caches, triggers: &Triggers, touched: Option<(Optio
             })
     };
     for stream in caches.streams.state_filter(|stream| waits_for_it(stream) && is_waiting(stream)) {
-        send(&triggers.streams, &*stream);
+        triggers.streams.send(ObjectRef::from_obj(&*stream));
     }
 }
 
@@ -351,11 +419,10 @@ fn producer_touched(caches: &Caches, triggers: &Triggers, touched: Option<(Optio
 mod tests {
     use std::sync::Mutex;
 
+    use super::*;
     use futures::stream;
     use serde_json::{Value, json};
-    use tokio::sync::mpsc::unbounded_channel;
-
-    use super::*;
+    use tokio::time::Instant;
 
     fn camera(name: &str, changes: &Value) -> Camera {
         let mut value = json!({
@@ -374,7 +441,7 @@ mod tests {
     async fn touched(events: Vec<watcher::Event<Camera>>) -> Vec<(String, bool, bool)> {
         let seen = Mutex::new(Vec::new());
         let events = stream::iter(events.into_iter().map(Ok));
-        follow(events, Writer::default(), |old, new| {
+        follow(events, Writer::default(), shrink::any, |old, new| {
             let name = new.or(old).map(ResourceExt::name_any).unwrap_or_default();
             seen.lock().unwrap().push((name, old.is_some(), new.is_some()));
         })
@@ -436,32 +503,84 @@ mod tests {
         assert!(asks_for_something(None, Some(&before)) && asks_for_something(Some(&before), None));
     }
 
-    #[test]
-    fn a_camera_that_goes_brings_the_stream_back_that_it_wrote() {
-        let (classes, _classes) = unbounded_channel();
-        let (streams, mut for_streams) = unbounded_channel();
-        let (to_cameras, mut for_cameras) = unbounded_channel();
-        let triggers = Triggers { classes, streams, cameras: to_cameras };
-        let present = camera("a", &json!({}));
-        cameras(&triggers, None, Some(&present));
-        assert!(for_streams.try_recv().is_err());
-        cameras(&triggers, Some(&present), None);
-        assert_eq!(for_streams.try_recv().unwrap(), ObjectRef::new("door").within("shop"));
-        assert_eq!(for_cameras.try_recv().unwrap(), ObjectRef::new("a").within("shop"));
+    /// The next object of a queue.
+    fn next<K: reflector::Lookup<DynamicType = ()> + 'static>(
+        trigger: &Trigger<K>,
+    ) -> Option<(String, Lane)> {
+        let (key, lane) = trigger.queue().pop(Instant::now())?;
+        Some((key.name.clone(), lane))
+    }
+
+    fn open_triggers() -> Triggers {
+        let triggers = Triggers::default();
+        triggers.classes.queue().open();
+        triggers.streams.queue().open();
+        triggers.cameras.queue().open();
+        triggers
     }
 
     #[test]
-    fn what_nobody_reads_is_dropped() {
-        let mut event = watcher::Event::Apply(camera(
-            "a",
-            &json!({
-                "managedFields": [{ "manager": "x" }],
-                "annotations": { "kubectl.kubernetes.io/last-applied-configuration": "{}", "kept": "1" },
-            }),
-        ));
-        strip(&mut event);
-        let watcher::Event::Apply(camera) = event else { panic!() };
-        assert_eq!(camera.metadata.managed_fields, None);
-        assert_eq!(camera.annotations().keys().collect::<Vec<_>>(), ["kept"]);
+    fn a_camera_that_goes_brings_the_stream_back_that_it_wrote() {
+        let (triggers, (caches, _writers)) = (open_triggers(), super::caches());
+        let present = camera("a", &json!({}));
+        cameras(&caches, &triggers, None, Some(&present));
+        assert_eq!(next(&triggers.streams), None);
+        cameras(&caches, &triggers, Some(&present), None);
+        assert_eq!(next(&triggers.streams), Some(("door".to_owned(), Lane::Fresh)));
+        assert_eq!(next(&triggers.cameras), Some(("a".to_owned(), Lane::Fresh)));
+    }
+
+    fn stream(name: &str, changes: &Value) -> VideoStream {
+        let mut value = json!({
+            "apiVersion": "streamfleet.io/v1alpha1",
+            "kind": "VideoStream",
+            "metadata": { "name": name, "namespace": "shop", "uid": name, "generation": 1 },
+            "spec": { "streamClassName": "standard" },
+        });
+        for (key, value_of) in changes.as_object().into_iter().flatten() {
+            value["metadata"][key] = value_of.clone();
+        }
+        serde_json::from_value(value).unwrap()
+    }
+
+    #[test]
+    fn a_stream_that_changes_brings_back_the_cameras_that_name_it() {
+        let (triggers, (caches, _writers)) = (open_triggers(), super::caches());
+        let object = stream("door", &json!({}));
+        for name in ["a", "b"] {
+            caches.note_camera(None, Some(&camera(name, &json!({}))));
+        }
+        caches.note_camera(Some(&camera("b", &json!({}))), None);
+        streams(&caches, &triggers, Some(&object), Some(&object));
+        assert_eq!(next(&triggers.streams), None, "nothing is asked of the stream itself");
+        assert_eq!(next(&triggers.cameras), Some(("a".to_owned(), Lane::Fresh)));
+        assert_eq!(next(&triggers.cameras), None);
+    }
+
+    #[test]
+    fn an_annotation_asks_for_a_check_now() {
+        let (triggers, (caches, _writers)) = (open_triggers(), super::caches());
+        let plain = stream("door", &json!({}));
+        let asked = stream("door", &json!({ "annotations": { CHECK_REQUESTED: "1" } }));
+        streams(&caches, &triggers, Some(&plain), Some(&asked));
+        assert_eq!(next(&triggers.streams), Some(("door".to_owned(), Lane::Fresh)));
+        triggers.streams.queue().close();
+        triggers.streams.queue().open();
+        streams(&caches, &triggers, Some(&asked), Some(&asked));
+        assert_eq!(next(&triggers.streams), None);
+    }
+
+    #[test]
+    fn the_streams_of_a_class_that_changes_go_behind_what_is_new() {
+        let (triggers, (caches, mut writers)) = (open_triggers(), super::caches());
+        writers.streams.apply_watcher_event(&watcher::Event::Apply(stream("door", &json!({}))));
+        let class: StreamClass = serde_json::from_value(json!({
+            "apiVersion": "streamfleet.io/v1alpha1", "kind": "StreamClass", "metadata": { "name": "standard" },
+            "spec": { "aws": { "region": "eu-west-1", "accountID": "123456789012" } },
+        }))
+        .unwrap();
+        classes(&caches, &triggers, None, Some(&class));
+        assert_eq!(next(&triggers.classes), Some(("standard".to_owned(), Lane::Fresh)));
+        assert_eq!(next(&triggers.streams), Some(("door".to_owned(), Lane::Sweep)));
     }
 }
