@@ -102,6 +102,8 @@ names! {
         Adopted,
         /// A stream of that name exists, and its tags do not say that it is this object's.
         OwnedByOther,
+        /// The name is taken, though no stream of that name is to be seen: somebody else is making or deleting one.
+        NameTaken,
         /// The stream under this name is another one than this object's: its ARN differs.
         IdentityChanged,
         /// The stream has disappeared from AWS; it is made again.

@@ -1,7 +1,12 @@
 //! The committed manifests are those of the types, and say what the API server needs.
 
+#![expect(clippy::panic, reason = "a test may fail anywhere")]
+
 use std::path::Path;
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 use streamfleet_crds::{Camera, StreamClass, VideoStream, all_crds, manifests};
 
 #[test]
@@ -25,7 +30,7 @@ fn every_rule_has_a_message_and_every_field_a_description() {
     }
 }
 
-fn walk(schema: &serde_json::Value, path: &str) {
+fn walk(schema: &Value, path: &str) {
     for rule in schema["x-kubernetes-validations"].as_array().into_iter().flatten() {
         assert!(rule["message"].as_str().is_some_and(|message| message.len() > 20), "{path}: {rule}");
     }
@@ -54,21 +59,82 @@ fn no_rule_stands_on_a_scalar_that_may_hold_a_secret() {
     }
 }
 
-#[test]
-fn valid_samples_are_read_by_the_types() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/samples/valid");
-    let mut seen = 0;
+/// The objects in the YAML files of a folder, with the file's name.
+fn objects(folder: &str) -> Vec<(String, Value)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+    let mut objects = Vec::new();
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
-        let text = std::fs::read_to_string(&path).unwrap();
-        let value: serde_json::Value = serde_saphyr::from_str(&text).unwrap();
-        let read = match value["kind"].as_str().unwrap() {
-            "StreamClass" => serde_json::from_value::<StreamClass>(value).map(drop),
-            "VideoStream" => serde_json::from_value::<VideoStream>(value).map(drop),
-            _ => serde_json::from_value::<Camera>(value).map(drop),
-        };
-        assert!(read.is_ok(), "{}: {read:?}", path.display());
-        seen += 1;
+        if path.extension().is_none_or(|extension| extension != "yaml") {
+            continue;
+        }
+        let value = serde_saphyr::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+        objects.push((path.file_stem().unwrap().to_string_lossy().into_owned(), value));
     }
-    assert!(seen >= 6);
+    objects
+}
+
+/// The object as the types have it, or why they do not take it; nothing where the kind is another.
+fn as_types_have_it(value: &Value) -> Option<Result<Value, serde_json::Error>> {
+    fn through<T: DeserializeOwned + Serialize>(value: &Value) -> Result<Value, serde_json::Error> {
+        serde_json::to_value(serde_json::from_value::<T>(value.clone())?)
+    }
+    match value["kind"].as_str().unwrap() {
+        "StreamClass" => Some(through::<StreamClass>(value)),
+        "VideoStream" => Some(through::<VideoStream>(value)),
+        "Camera" => Some(through::<Camera>(value)),
+        _ => None,
+    }
+}
+
+/// What of `wanted` is not in `found`.
+fn lacking(wanted: &Value, found: &Value, path: &str) -> Vec<String> {
+    let Value::Object(members) = wanted else {
+        return if wanted == found { Vec::new() } else { vec![format!("{path}: {wanted} became {found}")] };
+    };
+    members.iter().flat_map(|(name, value)| lacking(value, &found[name], &format!("{path}.{name}"))).collect()
+}
+
+#[test]
+fn samples_and_examples_come_through_the_types_whole() {
+    let mut seen = 0;
+    for folder in ["tests/samples/valid", "../examples", "../examples/aws", "../examples/streams"] {
+        for (name, value) in objects(folder) {
+            let Some(read) = as_types_have_it(&value) else { continue };
+            let read = read.unwrap_or_else(|error| panic!("{folder}/{name}: {error}"));
+            assert_eq!(
+                lacking(&value["spec"], &read["spec"], "spec"),
+                Vec::<String>::new(),
+                "{folder}/{name}"
+            );
+            seen += 1;
+        }
+    }
+    assert!(seen >= 14, "{seen}");
+}
+
+#[test]
+fn full_samples_have_every_field_of_the_schema() {
+    for (name, value) in objects("tests/samples/valid") {
+        let Some(crd) = all_crds().into_iter().find(|crd| value["kind"] == crd.spec.names.kind) else {
+            continue;
+        };
+        if !name.ends_with("-full") {
+            continue;
+        }
+        let schema = serde_json::to_value(&crd.spec.versions[0].schema).unwrap();
+        let spec = &schema["openAPIV3Schema"]["properties"]["spec"];
+        assert_eq!(absent(spec, &value["spec"], "spec"), Vec::<String>::new(), "{name}");
+    }
+}
+
+/// The fields of a schema that a value does not have. Selectors are Kubernetes's own.
+fn absent(schema: &Value, value: &Value, path: &str) -> Vec<String> {
+    let fields =
+        schema["properties"].as_object().into_iter().flatten().filter(|_| !path.ends_with("selector"));
+    let one = |(name, field): (&String, &Value)| {
+        let path = format!("{path}.{name}");
+        if value[name].is_null() { vec![path] } else { absent(field, &value[name], &path) }
+    };
+    fields.flat_map(one).collect()
 }
