@@ -48,6 +48,7 @@ fn run(script: &str, arguments: &[&str]) -> String {
 #[test]
 fn the_model_that_requests_are_checked_by_is_botocore_s() {
     run("model.py", &["--check"]);
+    run("cloudwatch_model.py", &["--check"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -63,4 +64,18 @@ async fn every_operation_of_the_control_plane_answers_as_botocore_s_model_says()
     std::fs::remove_dir_all(&data).unwrap();
     print!("{said}");
     assert!(said.contains("32 operations"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_operation_of_cloudwatch_answers_the_same_in_each_protocol_and_as_botocore_s_model_says() {
+    let data = std::env::temp_dir().join(format!("emulator-boto3-{:016x}", fastrand::u64(..)));
+    let mut options = Options::new(&data);
+    options.listen_tls = None;
+    let emulator = Emulator::start(options).await.unwrap();
+    let endpoint = format!("http://{}", emulator.http_addr());
+    let said = tokio::task::spawn_blocking(move || run("cloudwatch.py", &[&endpoint])).await.unwrap();
+    emulator.shutdown().await;
+    std::fs::remove_dir_all(&data).unwrap();
+    print!("{said}");
+    assert!(said.contains("16 operations in 4 protocols"), "{said}");
 }
