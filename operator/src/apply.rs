@@ -44,6 +44,22 @@ where
     }
 }
 
+/// Applies a status to an object as it was read, and answers with the object as it is then. Fails with a conflict where the object
+/// has changed since, or is another of the same name.
+pub async fn status_as_read<K, S>(api: &Api<K>, object: &K, status: &S) -> Result<K, kube::Error>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
+    S: Serialize,
+{
+    let patch = json!({
+        "apiVersion": K::api_version(&()),
+        "kind": K::kind(&()),
+        "metadata": { "uid": object.meta().uid, "resourceVersion": object.resource_version() },
+        "status": status,
+    });
+    api.patch_status(&object.name_any(), &apply_params(), &Patch::Apply(&patch)).await
+}
+
 /// Puts our finalizer on an object. Fails with a conflict where the object has changed since it was read.
 pub async fn add_finalizer<K>(api: &Api<K>, object: &K, finalizer: &str) -> Result<K, kube::Error>
 where

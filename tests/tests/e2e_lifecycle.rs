@@ -250,12 +250,12 @@ async fn stream_of_somebody_else_is_neither_taken_nor_deleted(
     let before = [found(world, "theirs").await?, found(world, "untagged").await?];
 
     let api: Api<VideoStream> = world.api(namespace);
-    for name in ["theirs", "untagged"] {
+    for (name, reason) in [("theirs", "OwnedByOther"), ("untagged", "AdoptionRefused")] {
         let more = json!({ "streamName": name, "deletionPolicy": "Delete", "retentionHours": 48 });
         world.apply(namespace, &[stream(name, class, &more)]).await?.succeeded()?;
-        let (_, message) = has_condition(&api, name, (ConditionType::Owned, "False", "OwnedByOther")).await?;
+        let (_, message) = has_condition(&api, name, (ConditionType::Owned, "False", reason)).await?;
         ensure!(message.contains("streamName"), "the message does not say what to do: {message:?}");
-        has_condition(&api, name, (ConditionType::Ready, "False", "OwnedByOther")).await?;
+        has_condition(&api, name, (ConditionType::Ready, "False", reason)).await?;
     }
     for name in ["theirs", "untagged"] {
         delete_stream_object(world, namespace, name).await?;

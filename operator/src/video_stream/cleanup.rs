@@ -1,22 +1,21 @@
-//! What happens when a `VideoStream` is deleted: first its writer's pod is stopped, then the KVS stream is kept or deleted.
-//! Every step can be repeated, and already gone is a success.
+//! What happens when a `VideoStream` is deleted: first its writer's pod is stopped, then its alarms go, then the KVS stream is kept
+//! or deleted. Every step can be repeated, and already gone is a success.
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 use kube::ResourceExt;
 use streamfleet_crds::{
-    ConditionType, DeletionPolicy, FINALIZER, StreamClass, VideoStream, VideoStreamReason as Reason,
-    VideoStreamStatus,
+    DeletionPolicy, FINALIZER, StreamClass, VideoStream, VideoStreamReason as Reason, VideoStreamStatus,
 };
 
-use super::plan::Observed;
-use super::validate::{deletion_policy, owner, stream_name};
-use super::{Error, Pass, writer};
-use crate::apply;
+use super::execute::nothing;
+use super::observed::{Fence, Observed};
+use super::pass::Pass;
+use super::validate::{admit_name, admit_namespace, deletion_policy, owner, stream_name};
+use super::{Error, status, writer};
 use crate::aws::{AwsError, ErrorKind, Owner, Place, StreamState, describe_owner};
 use crate::backoff::patient;
-use crate::conditions::{Truth, Verdict, merge};
 use crate::events::Note;
 use crate::queue::Action;
 use crate::stream_class::verified_place;
@@ -31,14 +30,14 @@ enum Step {
     Finish(Option<&'static str>, String),
     /// Write down which stream it is, before it is deleted.
     Record(String),
-    /// Delete it.
-    Delete { arn: String, version: String },
+    /// Delete it: the one that was read just now, in the version that was read.
+    Delete(Fence),
     /// Wait until the service is done with it.
     Wait,
 }
 
 /// One pass of an object that is to be deleted.
-pub async fn run(pass: &Pass<'_>) -> Result<Action, Error> {
+pub async fn run(pass: &mut Pass<'_>) -> Result<Action, Error> {
     if !pass.stream.finalizers().iter().any(|finalizer| finalizer == FINALIZER) {
         return Ok(Action::await_change());
     }
@@ -48,14 +47,28 @@ pub async fn run(pass: &Pass<'_>) -> Result<Action, Error> {
         say(pass, Reason::Deleting, "The producer that writes the stream is being stopped").await?;
         return Ok(Action::requeue(look_soon(pass)));
     }
-    if deletion_policy(pass.stream, pass.class.as_deref()) == DeletionPolicy::Retain {
-        let text = pass.stream.stream_arn().map_or_else(String::new, |arn| format!("Stream {arn} is kept"));
+    pass.remove_alarms().await;
+    if let Some(text) = kept(pass) {
         return finish(pass, Some("StreamRetained"), text).await;
     }
     delete(pass).await
 }
 
-async fn delete(pass: &Pass<'_>) -> Result<Action, Error> {
+/// Why the stream is kept, where it is: by policy, or because the class does not (any longer) let this object have it. The text is
+/// empty where there is no stream to speak of.
+fn kept(pass: &Pass<'_>) -> Option<String> {
+    let arn = pass.stream.stream_arn();
+    if deletion_policy(&pass.stream, pass.class.as_deref()) == DeletionPolicy::Retain {
+        return Some(arn.map_or_else(String::new, |arn| format!("Stream {arn} is kept")));
+    }
+    let class = pass.class.as_deref()?;
+    let refusal = admit_namespace(class, &pass.namespace, &pass.namespace_labels())
+        .and_then(|()| admit_name(&pass.stream, class))
+        .err()?;
+    Some(arn.map_or_else(String::new, |arn| format!("Stream {arn} is kept: {}", refusal.message)))
+}
+
+async fn delete(pass: &mut Pass<'_>) -> Result<Action, Error> {
     let Some((place, name)) = locate(pass) else {
         if pass.stream.stream_arn().is_none() && pass.class.is_none() {
             // Nothing was ever made: nothing is made without a class.
@@ -76,14 +89,9 @@ async fn delete(pass: &Pass<'_>) -> Result<Action, Error> {
         }
         Err(Error::Aws(error)) => {
             pass.doubt(&place, &error);
-            let reason = match error.kind {
-                ErrorKind::Denied | ErrorKind::CredentialsRefused | ErrorKind::NoCredentials => Reason::AwsAccessDenied,
-                ErrorKind::Throttled => Reason::AwsThrottled,
-                ErrorKind::Unreachable => Reason::AwsUnreachable,
-                _ => Reason::AwsError,
-            };
+            let (reason, advice) = status::reason(error.kind);
             let message = format!(
-                "The stream cannot be deleted ({error}); to let the object go and keep the stream, set \
+                "The stream cannot be deleted. {advice} ({error}); to let the object go and keep the stream, set \
                  spec.deletionPolicy to Retain"
             );
             say(pass, reason, &message).await?;
@@ -97,44 +105,40 @@ async fn delete(pass: &Pass<'_>) -> Result<Action, Error> {
 fn locate(pass: &Pass<'_>) -> Option<(Place, String)> {
     let class = pass.class.as_deref()?;
     let recorded = pass.stream.status.as_ref().and_then(|status| status.stream_name.clone());
-    Some((verified_place(class)?, recorded.unwrap_or_else(|| stream_name(pass.stream, class))))
+    Some((verified_place(class)?, recorded.unwrap_or_else(|| stream_name(&pass.stream, class))))
 }
 
-async fn delete_at(pass: &Pass<'_>, place: &Place, name: &str) -> Result<Action, Error> {
-    let owner = owner(pass.stream, pass.ctx.installation());
+async fn delete_at(pass: &mut Pass<'_>, place: &Place, name: &str) -> Result<Action, Error> {
+    let owner = owner(&pass.stream, pass.ctx.installation());
     let Some(fresh) = read_object(pass).await? else { return Ok(Action::await_change()) };
-    if !is_still_to_delete(pass.stream, &fresh, pass.class.as_deref()) {
+    let class = pass.read_class().await?;
+    if !is_still_to_delete(&pass.stream, &fresh, class.as_ref()) {
         // The cache is behind; the pass that follows sees what was changed.
-        return Ok(Action::requeue(look_soon(pass)));
+        return Err(Error::Changed);
     }
-    let mut arn = pass.stream.stream_arn().map(ToOwned::to_owned);
     // At most: record, delete, look.
     for _ in 0..3 {
-        let observed = read(pass, place, name, arn.as_deref()).await.map_err(Error::Aws)?;
-        match next(arn.as_deref(), &owner, observed.as_ref()) {
+        let recorded = pass.stream.stream_arn().map(ToOwned::to_owned);
+        let observed = read(pass, place, name, recorded.as_deref()).await.map_err(Error::Aws)?;
+        match next(recorded.as_deref(), &owner, observed.as_ref()) {
             Step::Finish(reason, text) => return finish(pass, reason, text).await,
             Step::Record(found) => {
                 let status = VideoStreamStatus {
-                    stream_arn: Some(found.clone()),
+                    stream_arn: Some(found),
                     stream_name: Some(name.to_owned()),
                     writer: None,
                     ..pass.before()
                 };
-                apply::status(&pass.api, &pass.stream.name_any(), &status)
-                    .await
-                    .map_err(Error::WriteStatus)?;
-                arn = Some(found);
+                pass.write_status(&status, &[]).await?;
             }
-            Step::Delete { arn, version } => {
+            Step::Delete(fence) => {
                 let cloud = pass.ctx.aws.clouds.cloud(place).await.map_err(Error::Aws)?;
-                cloud.delete_stream(&arn, &version).await.map_err(Error::Aws)?;
+                cloud.delete_stream(fence.arn(), fence.version()).await.map_err(Error::Aws)?;
+                let arn = fence.arn();
                 tracing::info!(stream = name, arn, "Stream is deleted");
-                let note = Note::normal(
-                    "StreamDeleted",
-                    "DeleteStream",
-                    format!("Stream {arn} and its footage were deleted"),
-                );
-                let about = kube::Resource::object_ref(pass.stream, &());
+                let text = format!("Stream {arn} and its footage were deleted");
+                let note = Note::normal("StreamDeleted", "DeleteStream", text);
+                let about = kube::Resource::object_ref(&*pass.stream, &());
                 pass.ctx.cluster.events.publish(&about, &[note]).await;
             }
             Step::Wait => break,
@@ -152,12 +156,15 @@ async fn read_object(pass: &Pass<'_>) -> Result<Option<VideoStream>, Error> {
     }))
 }
 
-/// Whether the object as it is now still asks for its stream to be deleted, and has no writer but the one that was stopped.
+/// Whether the object as it is now still asks for its stream to be deleted, by the same record, and has no writer but the one
+/// that was stopped.
 fn is_still_to_delete(seen: &VideoStream, fresh: &VideoStream, class: Option<&StreamClass>) -> bool {
-    deletion_policy(fresh, class) == DeletionPolicy::Delete && fresh.writer() == seen.writer()
+    deletion_policy(fresh, class) == DeletionPolicy::Delete
+        && fresh.writer() == seen.writer()
+        && fresh.stream_arn() == seen.stream_arn()
 }
 
-/// A fresh read: nothing is destroyed on the word of a cache.
+/// A fresh read: nothing is destroyed on the word of a cache. By ARN, where one is known.
 async fn read(
     pass: &Pass<'_>,
     place: &Place,
@@ -166,10 +173,11 @@ async fn read(
 ) -> Result<Option<Observed>, AwsError> {
     let Some(info) = pass.ctx.aws.observer.fresh(place, name, arn).await? else { return Ok(None) };
     if info.state == StreamState::Deleting {
-        return Ok(Some(Observed { info, tags: std::collections::BTreeMap::default() }));
+        return Ok(Some(Observed::cached(info, nothing())));
     }
-    match pass.ctx.aws.observer.tags(place, &info.arn).await {
-        Ok(tags) => Ok(Some(Observed { info, tags })),
+    match pass.ctx.aws.observer.fresh_tags(place, &info.arn).await {
+        // The other settings decide nothing here.
+        Ok(tags) => Ok(Some(Observed::fresh(info, crate::aws::Settings { tags, ..nothing() }))),
         Err(error) if error.kind == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
@@ -187,28 +195,28 @@ fn next(recorded: Option<&str>, owner: &Owner, observed: Option<&Observed>) -> S
         // Whoever deletes it. Without a record it is not known to be ours, and there is nothing left to do.
         return if recorded.is_some() { Step::Wait } else { Step::Finish(None, String::new()) };
     }
-    if !owner.owns(&observed.tags) {
-        let text = format!("Stream {} is not deleted: {}", info.arn, describe_owner(&observed.tags));
+    if !owner.owns(observed.tags()) {
+        let text = format!("Stream {} is not deleted: {}", info.arn, describe_owner(observed.tags()));
         return Step::Finish(Some("StreamRetained"), text);
     }
     if recorded.is_none() {
         return Step::Record(info.arn.clone());
     }
-    match info.state {
-        StreamState::Active => Step::Delete { arn: info.arn.clone(), version: info.version.clone() },
-        StreamState::Creating | StreamState::Updating | StreamState::Deleting => Step::Wait,
+    match (info.state, observed.fence()) {
+        (StreamState::Active, Some(fence)) => Step::Delete(fence),
+        (_, _) => Step::Wait,
     }
 }
 
 async fn finish(pass: &Pass<'_>, reason: Option<&'static str>, text: String) -> Result<Action, Error> {
     if let Some(reason) = reason.filter(|_| !text.is_empty()) {
-        let about = kube::Resource::object_ref(pass.stream, &());
+        let about = kube::Resource::object_ref(&*pass.stream, &());
         pass.ctx.cluster.events.publish(&about, &[Note::normal(reason, "Delete", text)]).await;
     }
-    if let Some(arn) = pass.stream.stream_arn() {
-        pass.ctx.aws.observer.forget_tags(arn);
+    if let (Some((place, _)), Some(arn)) = (locate(pass), pass.stream.stream_arn()) {
+        pass.ctx.aws.observer.forget(&place, arn);
     }
-    apply::remove_finalizer(&pass.api, pass.stream, FINALIZER).await.map_err(Error::RemoveFinalizer)?;
+    pass.remove_finalizer().await?;
     Ok(Action::await_change())
 }
 
@@ -219,14 +227,9 @@ fn look_soon(pass: &Pass<'_>) -> Duration {
 }
 
 /// Says in the status what the deletion waits for.
-async fn say(pass: &Pass<'_>, reason: Reason, message: &str) -> Result<(), Error> {
-    let before = pass.before();
-    let mut after = VideoStreamStatus { writer: None, ..before.clone() };
-    let verdict = [Verdict::new(ConditionType::Ready, Truth::False, reason.as_str(), message)];
-    let ready = merge(&before.conditions, &verdict, pass.stream.metadata.generation, Timestamp::now());
-    after.conditions.retain(|condition| condition.type_ != ConditionType::Ready.as_str());
-    after.conditions.extend(ready);
-    after.conditions.sort_by_key(|condition| condition.type_ != ConditionType::Ready.as_str());
+async fn say(pass: &mut Pass<'_>, reason: Reason, message: &str) -> Result<(), Error> {
+    let generation = pass.stream.metadata.generation;
+    let after = status::leaving(&pass.before(), reason, message, generation, Timestamp::now());
     pass.write_status(&after, &[]).await
 }
 
@@ -237,10 +240,6 @@ mod tests {
 
     use super::super::testing::{ARN, desired, observed};
     use super::*;
-
-    fn delete() -> Step {
-        Step::Delete { arn: ARN.to_owned(), version: "v1".to_owned() }
-    }
 
     #[test]
     fn a_policy_or_writer_that_was_changed_meanwhile_stops_a_deletion() {
@@ -264,7 +263,11 @@ mod tests {
         let desired = desired(json!({}));
         let observed = observed(&desired);
         assert_eq!(next(None, &desired.owner, Some(&observed)), Step::Record(ARN.to_owned()));
-        assert_eq!(next(Some(ARN), &desired.owner, Some(&observed)), delete());
+        let step = next(Some(ARN), &desired.owner, Some(&observed));
+        assert!(
+            matches!(&step, Step::Delete(fence) if fence.arn() == ARN && fence.version() == "v1"),
+            "{step:?}"
+        );
     }
 
     #[test]
@@ -285,13 +288,13 @@ mod tests {
         ));
         for (key, value) in [(ownership_tags::INSTALLATION, "south"), (ownership_tags::NAME, "other")] {
             let mut foreign = observed.clone();
-            foreign.tags.insert(key.to_owned(), value.to_owned());
+            foreign.settings.tags.insert(key.to_owned(), value.to_owned());
             for recorded in [None, Some(ARN)] {
                 let step = next(recorded, &desired.owner, Some(&foreign));
                 assert!(matches!(step, Step::Finish(Some("StreamRetained"), _)), "{step:?}");
             }
         }
-        observed.tags.clear();
+        observed.settings.tags.clear();
         assert!(matches!(next(Some(ARN), &desired.owner, Some(&observed)), Step::Finish(..)));
     }
 
@@ -303,5 +306,13 @@ mod tests {
             observed.info.state = state;
             assert_eq!(next(Some(ARN), &desired.owner, Some(&observed)), Step::Wait, "{state:?}");
         }
+    }
+
+    #[test]
+    fn what_only_a_cache_knows_is_not_deleted() {
+        let desired = desired(json!({}));
+        let fresh = observed(&desired);
+        let cached = Observed::cached(fresh.info, fresh.settings);
+        assert_eq!(next(Some(ARN), &desired.owner, Some(&cached)), Step::Wait);
     }
 }

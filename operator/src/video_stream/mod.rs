@@ -1,10 +1,15 @@
 //! The `VideoStream` controller: one KVS stream for each object.
 //!
-//! A pass gathers what is, validates what is asked, plans the difference, executes it, reads again and writes the status. It
-//! may be killed between any two calls: creating is idempotent by name, everything else starts from a fresh read.
+//! A pass validates what is asked, looks at what is, plans the difference, makes one call after the other, looks again after each,
+//! and writes the status. It may be killed between any two calls: creating is idempotent by name, everything else starts
+//! from a fresh read, and what is written is written only over what was read.
+//!
+//! In steady state a pass compares the sweep's view with the spec, and neither calls AWS nor writes anything.
 
 mod cleanup;
 mod execute;
+mod observed;
+mod pass;
 mod plan;
 mod status;
 #[cfg(test)]
@@ -12,34 +17,34 @@ mod testing;
 mod validate;
 mod writer;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use kube::runtime::reflector::ObjectRef;
-use kube::{Api, Resource, ResourceExt};
-use streamfleet_crds::{
-    ConditionType, FINALIZER, StreamClass, VideoStream, VideoStreamReason, VideoStreamStatus,
-};
+use kube::ResourceExt;
+use streamfleet_crds::{ConditionType, FINALIZER, VideoStream, VideoStreamReason, VideoStreamStatus};
 
-use crate::aws::{AwsError, ErrorKind, Place, StreamState};
+use crate::aws::{AwsError, StreamState};
 use crate::backoff::{jittered, patient};
 use crate::conditions::Truth;
 use crate::context::Context;
 use crate::events::{Note, turned};
 use crate::queue::Action;
-use crate::{apply, run, stream_class};
+use crate::run;
 
-use plan::{Observed, Ownership, Plan, Recorded};
-use status::Outcome;
-use validate::validate;
+use execute::{Announce, Done};
+use observed::{Observed, View};
+use pass::Pass;
+use plan::{Ownership, Plan, Recorded, fields, plan};
+use status::{Look, Outcome};
 pub use validate::{AlarmSettings, Desired};
 
 /// How often a stream that is as it should be is looked at, though no sweep has found a change.
 const LOOK_EVERY: Duration = Duration::from_mins(15);
-/// How often a stream is looked at while the service is working on it.
+/// How soon a stream is looked at that is not yet as it should be.
 const LOOK_SOON: Duration = Duration::from_millis(250);
+/// How often a stream is looked at while the service is working on it.
+const LOOK_WORKING: Duration = Duration::from_secs(1);
 /// How often an object is looked at that its class does not grant anything, or whose stream is not its own.
 const LOOK_LATER: Duration = Duration::from_mins(2);
 
@@ -64,6 +69,12 @@ pub enum Error {
     /// The object could not be read anew.
     #[error("failed to read the object")]
     ReadObject(#[source] kube::Error),
+    /// The class could not be read anew.
+    #[error("failed to read the StreamClass")]
+    ReadClass(#[source] kube::Error),
+    /// The object has changed since it was read.
+    #[error("the object has changed since it was read")]
+    Changed,
     /// A call to AWS failed.
     #[error("failed to bring the stream in line")]
     Aws(#[source] AwsError),
@@ -73,11 +84,13 @@ impl run::Classified for Error {
     fn class(&self) -> &'static str {
         match self {
             Self::Aws(error) => error.kind.as_str(),
+            Self::Changed => "conflict",
             Self::AddFinalizer(_)
             | Self::RemoveFinalizer(_)
             | Self::WriteStatus(_)
             | Self::ReleaseWriter(_)
             | Self::ReadObject(_)
+            | Self::ReadClass(_)
             | Self::StopWriter(_) => "api_server",
         }
     }
@@ -85,173 +98,162 @@ impl run::Classified for Error {
 
 /// One pass.
 pub async fn reconcile(stream: Arc<VideoStream>, ctx: Arc<Context>) -> Result<Action, Error> {
-    let pass = Pass::new(&stream, &ctx);
-    if stream.metadata.deletion_timestamp.is_some() {
-        return cleanup::run(&pass).await;
+    match Box::pin(whole_pass(Pass::new(stream, &ctx))).await {
+        // The cache has the object as it is now in a moment.
+        Err(Error::Changed) => Ok(Action::requeue(LOOK_SOON)),
+        result => result,
+    }
+}
+
+async fn whole_pass(mut pass: Pass<'_>) -> Result<Action, Error> {
+    if pass.stream.metadata.deletion_timestamp.is_some() {
+        return cleanup::run(&mut pass).await;
     }
     let writer_leaves = writer::release_if_gone(&pass).await?;
     let action = match pass.validate() {
-        Ok(desired) => bring_in_line(&pass, &desired).await?,
+        Ok(desired) => bring_in_line(&mut pass, &desired).await?,
         // The class's next status brings the object back.
         Err(refusal) if pass.awaits_check(&refusal) => Action::requeue(jittered(LOOK_LATER)),
         Err(refusal) => {
-            let outcome = Outcome::Refused(&refusal);
-            pass.write(&outcome, &[]).await?;
+            pass.write(&Outcome::Refused(&refusal), None, &[]).await?;
             Action::requeue(jittered(LOOK_LATER))
         }
     };
-    Ok(if writer_leaves { Action::requeue(Duration::from_secs(1)) } else { action })
+    Ok(if writer_leaves { Action::requeue(LOOK_WORKING) } else { action })
 }
 
-/// What every step of a pass needs.
-struct Pass<'a> {
-    stream: &'a VideoStream,
-    class: Option<Arc<StreamClass>>,
-    ctx: &'a Context,
-    api: Api<VideoStream>,
-    namespace: String,
-}
-
-impl<'a> Pass<'a> {
-    fn new(stream: &'a VideoStream, ctx: &'a Context) -> Self {
-        let namespace = stream.namespace().unwrap_or_default();
-        let class = ctx.cluster.caches.classes.get(&ObjectRef::new(&stream.spec.stream_class_name));
-        let api = Api::namespaced(ctx.cluster.client.clone(), &namespace);
-        Self { stream, class, ctx, api, namespace }
-    }
-
-    fn validate(&self) -> Result<Desired, validate::Refusal> {
-        let namespace = self.ctx.cluster.caches.namespaces.get(&ObjectRef::new(&self.namespace));
-        let labels: BTreeMap<String, String> =
-            namespace.and_then(|namespace| namespace.metadata.labels.clone()).unwrap_or_default();
-        validate(self.stream, self.class.as_deref(), &labels, self.ctx.installation())
-    }
-
-    /// Whether a refusal stands only until STS was asked about the class as it is now.
-    fn awaits_check(&self, refusal: &validate::Refusal) -> bool {
-        refusal.reason == VideoStreamReason::StreamClassNotReady
-            && self.class.as_deref().is_some_and(|class| !stream_class::is_checked(class))
-    }
-
-    fn before(&self) -> VideoStreamStatus {
-        self.stream.status.clone().unwrap_or_default()
-    }
-
-    /// Refused credentials may have been replaced where they came from: they are read anew, and STS is asked again.
-    fn doubt(&self, place: &Place, error: &AwsError) {
-        if error.kind != ErrorKind::Denied && !error.kind.is_about_credentials() {
-            return;
-        }
-        self.ctx.aws.clouds.forget(place);
-        self.ctx.aws.checks.doubt(place);
-        let class = ObjectRef::new(&self.stream.spec.stream_class_name);
-        self.ctx.cluster.triggers.classes.send(class);
-    }
-
-    /// Writes the status where it differs, and tells about what turned.
-    async fn write(&self, outcome: &Outcome<'_>, notes: &[Note]) -> Result<(), Error> {
-        let after =
-            status::status(&self.before(), outcome, self.stream.metadata.generation, Timestamp::now());
-        self.write_status(&after, notes).await
-    }
-
-    async fn write_status(&self, after: &VideoStreamStatus, notes: &[Note]) -> Result<(), Error> {
-        let before = VideoStreamStatus { writer: None, ..self.before() };
-        if *after != before {
-            let name = self.stream.name_any();
-            tracing::debug!(name, arn = after.stream_arn, "Status is written");
-            apply::status(&self.api, &name, after).await.map_err(Error::WriteStatus)?;
-        }
-        let mut notes = notes.to_vec();
-        notes.extend(turn_notes(&before, after));
-        self.ctx.cluster.events.publish(&self.stream.object_ref(&()), &notes).await;
-        Ok(())
-    }
-}
-
-async fn bring_in_line(pass: &Pass<'_>, desired: &Desired) -> Result<Action, Error> {
+async fn bring_in_line(pass: &mut Pass<'_>, desired: &Desired) -> Result<Action, Error> {
     if !pass.stream.finalizers().iter().any(|finalizer| finalizer == FINALIZER) {
         // Before the first call that makes something outside the cluster.
-        match apply::add_finalizer(&pass.api, pass.stream, FINALIZER).await {
-            Ok(_) => {}
-            // The object has changed since it was read, as when a Camera claims it: the cache has that in a moment.
-            Err(kube::Error::Api(status)) if status.is_conflict() => {
-                return Ok(Action::requeue(LOOK_SOON / 4));
-            }
-            Err(error) => return Err(Error::AddFinalizer(error)),
+        pass.add_finalizer().await?;
+    }
+    let check = pass.requested_check();
+    if check.is_none()
+        && let Some(view) = glance(pass, desired).await
+    {
+        let plan = plan(desired, &pass.recorded(), &view);
+        if !plan.has_work && plan.ownership == Ownership::Ours {
+            let done = Done { plan, view, is_new: false, failure: None, notes: Vec::new() };
+            return finish(pass, desired, done, None).await;
         }
     }
-    // Where the sweep fails, the reads that follow say why.
-    if is_steady(pass, desired).await.unwrap_or(false) {
-        return Ok(Action::requeue(jittered(LOOK_EVERY)));
-    }
-    let before = pass.before();
-    match execute::converge(&pass.ctx.aws, desired, recorded(&before)).await {
-        Ok(done) if done.plan.is_lost => forget_lost(pass, &before).await,
-        Ok(done) => {
-            let outcome = Outcome::Planned(desired, &done.plan, done.observed.as_ref(), done.created);
-            pass.write(&outcome, &done.notes).await?;
-            Ok(Action::requeue(next_look(&done.plan, done.observed.as_ref(), Timestamp::now())))
-        }
-        Err(error) => {
+    let trusted = pass.before().version.filter(|_| check.is_none());
+    let aws = &pass.ctx.aws;
+    match execute::converge(aws, desired, trusted.as_deref(), &mut Herald { pass, desired }).await {
+        Ok(done) if done.plan.is_lost && done.plan.has_work => forget_lost(pass, desired).await,
+        Ok(done) => finish(pass, desired, done, check).await,
+        Err(Error::Aws(error)) => {
             pass.doubt(&desired.place, &error);
-            pass.write(&Outcome::Failed(desired, &error), &[]).await?;
+            pass.write(&Outcome::Failed(desired, &error), None, &[]).await?;
             Err(Error::Aws(error))
         }
+        Err(error) => Err(error),
     }
+}
+
+/// The stream as the sweeps see it, without a call; `None` where that says too little to go by. After a start the settings are
+/// not known yet; the record stands in for them until their sweep has come by.
+async fn glance(pass: &Pass<'_>, desired: &Desired) -> Option<View> {
+    let status = pass.stream.status.as_ref()?;
+    let (arn, version) = (status.stream_arn.as_deref()?, status.version.as_deref()?);
+    // Where the sweep fails, the reads that follow say why.
+    let info = pass.ctx.aws.observer.cached(&desired.place, &desired.name).await.ok()??;
+    if info.arn != arn || info.version != version || info.state != StreamState::Active {
+        return None;
+    }
+    let known = pass.ctx.aws.observer.known_settings(&desired.place, arn);
+    let is_quiet = status.drift.is_empty() && status.pending_changes.is_empty();
+    let settings = match known {
+        Some(settings) => settings,
+        None => fields::presumed(desired, &pass.recorded(), &info).filter(|_| is_quiet)?,
+    };
+    Some(View::Present(Observed::cached(info, settings)))
+}
+
+/// Announces a plan in the name of a pass.
+struct Herald<'a, 'b> {
+    pass: &'a mut Pass<'b>,
+    desired: &'a Desired,
+}
+
+impl Announce for Herald<'_, '_> {
+    async fn announce(&mut self, plan: &Plan, view: &View) -> Result<(), Error> {
+        let is_destructive = plan.steps.iter().any(plan::Step::is_destructive);
+        self.pass.confirm(self.desired, is_destructive).await?;
+        // That a stream is made is told by the status that follows: a write less for each of them.
+        if view.stream().is_none() {
+            return Ok(());
+        }
+        let after = status::announced(&self.pass.before(), self.desired, plan, view, Timestamp::now());
+        self.pass.write_status(&after, &[]).await
+    }
+
+    fn recorded(&self) -> Recorded<'_> {
+        self.pass.recorded()
+    }
+}
+
+/// The end of a pass: alarms, status, and when to look again.
+async fn finish(
+    pass: &mut Pass<'_>,
+    desired: &Desired,
+    done: Done,
+    check: Option<String>,
+) -> Result<Action, Error> {
+    let before = pass.before();
+    let (alarms, mut notes) = pass.alarms(desired, &done.plan).await;
+    let warnings = status::warnings(desired, pass.fragment_seconds());
+    notes.extend(done.notes);
+    notes.extend(cost_notes(&before, &warnings));
+    let look = Look {
+        desired,
+        plan: &done.plan,
+        view: &done.view,
+        is_new: done.is_new,
+        failure: done.failure.as_ref(),
+        warnings: &warnings,
+        check: check.as_deref().or(before.last_handled_check.as_deref()),
+    };
+    pass.write(&Outcome::Planned(look), alarms, &notes).await?;
+    if let Some(error) = done.failure {
+        pass.doubt(&desired.place, &error);
+        return Err(Error::Aws(error));
+    }
+    let is_first = before.stream_arn.is_none() && done.plan.ownership == Ownership::Ours;
+    let look = next_look(&done.plan, &done.view, Timestamp::now());
+    // Alarms follow once it is on record whose stream it is.
+    Ok(Action::requeue(if is_first { look.min(LOOK_SOON) } else { look }))
 }
 
 /// Clears the record of a stream that has disappeared; the next pass makes another. In one pass with that, a crash between the
 /// two would leave a stream that looks like somebody else's.
-async fn forget_lost(pass: &Pass<'_>, before: &VideoStreamStatus) -> Result<Action, Error> {
+async fn forget_lost(pass: &mut Pass<'_>, desired: &Desired) -> Result<Action, Error> {
+    let before = pass.before();
     let arn = before.stream_arn.as_deref().unwrap_or_default();
+    pass.ctx.aws.observer.forget(&desired.place, arn);
     let note = Note::warning("StreamLost", "Observe", format!("The stream {arn} has disappeared from AWS"));
-    pass.ctx.aws.observer.forget_tags(arn);
-    let after = status::lost(before, pass.stream.metadata.generation, Timestamp::now());
+    let after = status::lost(&before, pass.stream.metadata.generation, Timestamp::now());
     pass.write_status(&after, &[note]).await?;
     Ok(Action::requeue(LOOK_SOON))
 }
 
-/// Whether the last sweep shows the stream as the status has it, and the status says that all is done: then nothing is asked
-/// of AWS.
-async fn is_steady(pass: &Pass<'_>, desired: &Desired) -> Result<bool, AwsError> {
-    let status = pass.before();
-    let Some(arn) = &status.stream_arn else { return Ok(false) };
-    let is_true = |type_: ConditionType| streamfleet_crds::types::is_true(&status.conditions, type_.as_str());
-    let is_done = status.observed_generation == pass.stream.metadata.generation
-        && is_true(ConditionType::Ready)
-        && is_true(ConditionType::Synced)
-        && status.retention_hours == Some(desired.retention_hours)
-        && desired.tags.keys().all(|key| status.managed_tags.contains(key));
-    if !is_done || pass.ctx.aws.observer.tags_are_due(arn) {
-        return Ok(false);
-    }
-    let seen = pass.ctx.aws.observer.cached(&desired.place, &desired.name).await?;
-    Ok(seen.is_some_and(|info| {
-        info.arn == *arn
-            && info.state == StreamState::Active
-            && Some(info.retention_hours) == status.retention_hours
-            && Some(&info.version) == status.version.as_ref()
-    }))
-}
-
-fn next_look(plan: &Plan, observed: Option<&Observed>, now: Timestamp) -> Duration {
-    match (&plan.ownership, observed) {
-        (Ownership::Other(_) | Ownership::Replaced { .. }, _) => jittered(LOOK_LATER),
-        (Ownership::Nobody, _) | (Ownership::Ours, None) => LOOK_SOON,
-        (Ownership::Ours, Some(observed)) => match observed.info.state {
-            StreamState::Active if plan.pending.iter().any(|change| !change.blocked) => LOOK_SOON,
-            StreamState::Active => jittered(LOOK_EVERY),
-            StreamState::Creating => {
-                let created = observed.info.created.unwrap_or(now);
-                patient(now.duration_since(created).unsigned_abs())
-            }
-            StreamState::Updating | StreamState::Deleting => Duration::from_secs(1),
-        },
+fn next_look(plan: &Plan, view: &View, now: Timestamp) -> Duration {
+    let state = view.stream().map(|observed| observed.info.state);
+    match (&plan.ownership, state) {
+        (Ownership::Other(_) | Ownership::Replaced { .. } | Ownership::Refused(_), _) => jittered(LOOK_LATER),
+        (Ownership::Leaving, _) => LOOK_WORKING,
+        (_, Some(StreamState::Updating | StreamState::Deleting)) => LOOK_WORKING,
+        (_, Some(StreamState::Creating)) => {
+            let created = view.stream().and_then(|observed| observed.info.created).unwrap_or(now);
+            patient(now.duration_since(created).unsigned_abs())
+        }
+        (_, _) if plan.has_work => LOOK_SOON,
+        (Ownership::Ours, _) => jittered(LOOK_EVERY),
+        (Ownership::Nobody | Ownership::Adoptable, _) => jittered(LOOK_LATER),
     }
 }
 
-/// What to tell about conditions that have turned.
+/// What to tell about conditions that have turned, and about drift that was not known before.
 fn turn_notes(before: &VideoStreamStatus, after: &VideoStreamStatus) -> Vec<Note> {
     let types = [ConditionType::Ready, ConditionType::Synced, ConditionType::Owned];
     let mut notes: Vec<Note> = Vec::new();
@@ -268,8 +270,7 @@ fn turn_notes(before: &VideoStreamStatus, after: &VideoStreamStatus) -> Vec<Note
             | VideoStreamReason::Unknown
             | VideoStreamReason::Deleting
             | VideoStreamReason::InSync
-            | VideoStreamReason::Created
-            | VideoStreamReason::StreamLost => false,
+            | VideoStreamReason::Created => false,
             _ => !notes.iter().any(|note| note.reason == reason.as_str()),
         };
         if is_news {
@@ -278,10 +279,35 @@ fn turn_notes(before: &VideoStreamStatus, after: &VideoStreamStatus) -> Vec<Note
             notes.push(Note { warning, reason: reason.as_str(), action: "Reconcile", text });
         }
     }
+    notes.extend(drift_notes(before, after));
     notes
 }
 
-/// The place and owner of an object's stream, as far as its class is known; for cleaning up.
-fn recorded(status: &VideoStreamStatus) -> Recorded<'_> {
-    Recorded { arn: status.stream_arn.as_deref(), managed_tags: &status.managed_tags }
+fn drift_notes(before: &VideoStreamStatus, after: &VideoStreamStatus) -> Option<Note> {
+    let news: Vec<&str> = new_drift(before, after).collect();
+    let news: Vec<String> = after
+        .drift
+        .iter()
+        .filter(|drift| news.contains(&drift.field.as_str()))
+        .map(|drift| format!("{} is {:?} instead of {:?}", drift.field, drift.observed, drift.desired))
+        .collect();
+    let text = || format!("Somebody else has changed the stream: {}", news.join(", "));
+    (!news.is_empty()).then(|| Note::warning("DriftDetected", "Observe", text()))
+}
+
+/// The fields that drift and did not before.
+fn new_drift<'a>(
+    before: &'a VideoStreamStatus,
+    after: &'a VideoStreamStatus,
+) -> impl Iterator<Item = &'a str> {
+    let fields = after.drift.iter().map(|drift| drift.field.as_str());
+    fields.filter(|field| !before.drift.iter().any(|known| known.field == *field))
+}
+
+/// Warnings of costs that the status did not have before.
+fn cost_notes(before: &VideoStreamStatus, warnings: &[String]) -> Vec<Note> {
+    let said = streamfleet_crds::types::find_condition(&before.conditions, ConditionType::Synced.as_str());
+    let said = said.map_or("", |condition| condition.message.as_str());
+    let news = warnings.iter().filter(|warning| !said.contains(warning.as_str()));
+    news.map(|warning| Note::warning("StorageCost", "Reconcile", warning.clone())).collect()
 }

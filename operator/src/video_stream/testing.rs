@@ -6,11 +6,13 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use streamfleet_crds::{StreamClass, StreamClassStatus, VideoStream};
+use streamfleet_crds::{StreamClass, StreamClassStatus, VideoStream, VideoStreamStatus};
 
-use super::plan::Observed;
+use super::observed::{Observed, View};
+use super::plan::plan;
+use super::status::{Look, Outcome, recorded, status};
 use super::validate::{Desired, validate};
-use crate::aws::{StreamInfo, StreamState};
+use crate::aws::{Settings, StreamInfo, StreamState};
 use crate::conditions::{Truth, Verdict, merge};
 
 /// The installation.
@@ -59,22 +61,36 @@ pub fn desired(spec: Value) -> Desired {
 /// The ARN of [`observed`].
 pub const ARN: &str = "arn:aws:kinesisvideo:eu-west-1:123456789012:stream/p-shop.door/1";
 
-/// A stream as [`desired`] would make it.
+/// A stream as [`desired`] would make it, as read just now.
 pub fn observed(desired: &Desired) -> Observed {
     let mut tags = desired.tags.clone();
     tags.extend(desired.owner.tags());
-    Observed {
-        info: StreamInfo {
-            name: desired.name.clone(),
-            arn: ARN.to_owned(),
-            version: "v1".to_owned(),
-            state: StreamState::Active,
-            retention_hours: desired.retention_hours,
-            created: Timestamp::from_second(1).ok(),
-            kms_key_id: None,
-            media_type: None,
-            device_name: None,
-        },
+    let info = StreamInfo {
+        name: desired.name.clone(),
+        arn: ARN.to_owned(),
+        version: "v1".to_owned(),
+        state: StreamState::Active,
+        retention_hours: desired.retention_hours,
+        created: Timestamp::from_second(1).ok(),
+        kms_key_id: desired.kms_key_id.clone(),
+        media_type: desired.media_type.clone(),
+        device_name: desired.device_name.clone(),
+    };
+    let settings = Settings {
         tags,
-    }
+        storage_tier: desired.storage_tier,
+        image_generation: desired.image_generation.clone(),
+        notification: desired.notification.clone(),
+    };
+    Observed::fresh(info, settings)
+}
+
+/// The record of an object that was in order with these wishes.
+pub fn in_order(desired: &Desired) -> VideoStreamStatus {
+    let view = View::Present(observed(desired));
+    let before = VideoStreamStatus::default();
+    let plan = plan(desired, &recorded(&before), &view);
+    let look =
+        Look { desired, plan: &plan, view: &view, is_new: true, failure: None, warnings: &[], check: None };
+    status(&before, &Outcome::Planned(look), None, Some(1), Timestamp::UNIX_EPOCH)
 }

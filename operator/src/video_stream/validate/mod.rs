@@ -2,6 +2,8 @@
 
 mod alarms;
 mod limits;
+#[cfg(test)]
+mod tenancy;
 
 use std::collections::BTreeMap;
 

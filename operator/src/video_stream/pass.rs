@@ -1,0 +1,268 @@
+//! One pass over one object: what it knows, and what it reads and writes in the cluster.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use kube::runtime::reflector::ObjectRef;
+use kube::{Api, Resource, ResourceExt};
+use streamfleet_crds::types::{find_condition, is_true};
+use streamfleet_crds::{
+    CHECK_REQUESTED, ConditionType, FINALIZER, StreamClass, VideoStream, VideoStreamReason, VideoStreamStatus,
+};
+
+use super::plan::{Ownership, Plan, Recorded};
+use super::status::{self, Alarms, Outcome};
+use super::validate::{Desired, Refusal, validate};
+use super::{Error, new_drift, turn_notes};
+use crate::aws::{AwsError, Place};
+use crate::context::Context;
+use crate::events::Note;
+use crate::{apply, stream_class};
+
+/// The record of an object that has none.
+static NO_RECORD: BTreeMap<String, String> = BTreeMap::new();
+
+/// What every step of a pass needs.
+pub struct Pass<'a> {
+    /// The object as it was read last.
+    pub stream: Arc<VideoStream>,
+    /// Its class.
+    pub class: Option<Arc<StreamClass>>,
+    /// What every controller works with.
+    pub ctx: &'a Context,
+    /// Calls about the object.
+    pub api: Api<VideoStream>,
+    /// Its namespace.
+    pub namespace: String,
+    /// Whether the API server has said in this pass that the object is as it is here.
+    is_current: bool,
+}
+
+impl<'a> Pass<'a> {
+    /// Begins.
+    pub fn new(stream: Arc<VideoStream>, ctx: &'a Context) -> Self {
+        let namespace = stream.namespace().unwrap_or_default();
+        let class = ctx.cluster.caches.classes.get(&ObjectRef::new(&stream.spec.stream_class_name));
+        let api = Api::namespaced(ctx.cluster.client.clone(), &namespace);
+        Self { stream, class, ctx, api, namespace, is_current: false }
+    }
+
+    /// What the object asks for, if its class grants it.
+    pub fn validate(&self) -> Result<Desired, Refusal> {
+        self.validate_with(&self.stream, self.class.as_deref())
+    }
+
+    fn validate_with(&self, stream: &VideoStream, class: Option<&StreamClass>) -> Result<Desired, Refusal> {
+        validate(stream, class, &self.namespace_labels(), self.ctx.installation())
+    }
+
+    /// The labels of the namespace.
+    pub fn namespace_labels(&self) -> BTreeMap<String, String> {
+        let namespace = self.ctx.cluster.caches.namespaces.get(&ObjectRef::new(&self.namespace));
+        namespace.and_then(|namespace| namespace.metadata.labels.clone()).unwrap_or_default()
+    }
+
+    /// Whether a refusal stands only until STS was asked about the class as it is now.
+    pub fn awaits_check(&self, refusal: &Refusal) -> bool {
+        refusal.reason == VideoStreamReason::StreamClassNotReady
+            && self.class.as_deref().is_some_and(|class| !stream_class::is_checked(class))
+    }
+
+    /// The status as it was read last.
+    pub fn before(&self) -> VideoStreamStatus {
+        self.stream.status.clone().unwrap_or_default()
+    }
+
+    /// What it has on record.
+    pub fn recorded(&self) -> Recorded<'_> {
+        let nothing = Recorded { arn: None, managed_tags: &[], synced: &NO_RECORD };
+        self.stream.status.as_ref().map_or(nothing, status::recorded)
+    }
+
+    /// The request for a check that was not acted on yet.
+    pub fn requested_check(&self) -> Option<String> {
+        let handled = self.stream.status.as_ref().and_then(|status| status.last_handled_check.as_ref());
+        let asked = self.stream.annotations().get(CHECK_REQUESTED);
+        asked.filter(|asked| Some(*asked) != handled).cloned()
+    }
+
+    /// How long the fragments are of the Camera that writes the stream.
+    pub fn fragment_seconds(&self) -> Option<i32> {
+        let writer = self.stream.writer()?;
+        let reference = ObjectRef::new(&writer.name).within(&self.namespace);
+        let camera = self.ctx.cluster.caches.cameras.get(&reference)?;
+        Some(camera.spec.fragment.target_seconds)
+    }
+
+    /// Refused credentials may have been replaced where they came from: they are read anew, and STS is asked again.
+    pub fn doubt(&self, place: &Place, error: &AwsError) {
+        if !error.kind.is_about_credentials() {
+            return;
+        }
+        self.ctx.aws.clouds.forget(place);
+        self.ctx.aws.checks.doubt(place);
+        let class = ObjectRef::new(&self.stream.spec.stream_class_name);
+        self.ctx.cluster.triggers.classes.send(class);
+    }
+
+    /// Puts the finalizer on. Fails where the object has changed since it was read, as when a Camera claims it.
+    pub async fn add_finalizer(&mut self) -> Result<(), Error> {
+        let present = apply::add_finalizer(&self.api, &*self.stream, FINALIZER).await;
+        self.stream = Arc::new(present.map_err(|error| changed_or(error, Error::AddFinalizer))?);
+        self.is_current = true;
+        Ok(())
+    }
+
+    /// Makes sure, by a fresh read, that the object still asks for just this, and has the record that was gone by. Where
+    /// footage is to be destroyed its class is read anew too.
+    pub async fn confirm(&mut self, desired: &Desired, is_destructive: bool) -> Result<(), Error> {
+        if !self.is_current {
+            let fresh = self.api.get_opt(&self.stream.name_any()).await.map_err(Error::ReadObject)?;
+            let fresh = fresh.ok_or(Error::Changed)?;
+            if !is_same(&self.stream, &fresh) {
+                return Err(Error::Changed);
+            }
+            self.stream = Arc::new(fresh);
+            self.is_current = true;
+        }
+        if is_destructive {
+            self.class = self.read_class().await?.map(Arc::new);
+        }
+        if self.validate().as_ref() == Ok(desired) { Ok(()) } else { Err(Error::Changed) }
+    }
+
+    /// The class, by a fresh read.
+    pub async fn read_class(&self) -> Result<Option<StreamClass>, Error> {
+        let classes: Api<StreamClass> = Api::all(self.ctx.cluster.client.clone());
+        classes.get_opt(&self.stream.spec.stream_class_name).await.map_err(Error::ReadClass)
+    }
+
+    /// Takes the finalizer off: the object may go.
+    pub async fn remove_finalizer(&self) -> Result<(), Error> {
+        let removed = apply::remove_finalizer(&self.api, &*self.stream, FINALIZER).await;
+        removed.map_err(|error| changed_or(error, Error::RemoveFinalizer))
+    }
+
+    /// The alarms of the stream, brought in line, once it is on record that the stream is this object's: otherwise nobody would
+    /// know that they are to go with it.
+    pub async fn alarms(&self, _desired: &Desired, plan: &Plan) -> (Option<Alarms>, Vec<Note>) {
+        if self.stream.stream_arn().is_none() || plan.is_lost || plan.ownership != Ownership::Ours {
+            return (None, Vec::new());
+        }
+        (None, Vec::new())
+    }
+
+    /// Takes the alarms away of a stream that is on record as this object's. That nobody answers does not keep the object.
+    pub async fn remove_alarms(&self) {}
+
+    /// Writes the status where it differs, and tells about what turned.
+    pub async fn write(
+        &mut self,
+        outcome: &Outcome<'_>,
+        alarms: Option<Alarms>,
+        notes: &[Note],
+    ) -> Result<(), Error> {
+        let generation = self.stream.metadata.generation;
+        let after = status::status(&self.before(), outcome, alarms, generation, Timestamp::now());
+        self.write_status(&after, notes).await
+    }
+
+    /// Writes this status where it differs. Fails where the object has changed since it was read: what was decided by a record
+    /// that is no longer there is not to replace the one that is. The notes are about what was done, and are told in any case.
+    pub async fn write_status(&mut self, after: &VideoStreamStatus, notes: &[Note]) -> Result<(), Error> {
+        let about = self.stream.object_ref(&());
+        let before = VideoStreamStatus { writer: None, ..self.before() };
+        let mut written = Ok(());
+        let mut notes = notes.to_vec();
+        if *after != before {
+            tracing::debug!(name = self.stream.name_any(), arn = after.stream_arn, "Status is written");
+            match apply::status_as_read(&self.api, &*self.stream, after).await {
+                Ok(present) => {
+                    self.stream = Arc::new(present);
+                    self.is_current = true;
+                    notes.extend(turn_notes(&before, after));
+                    self.measure(&before, after);
+                }
+                Err(error) => written = Err(changed_or(error, Error::WriteStatus)),
+            }
+        }
+        self.ctx.cluster.events.publish(&about, &notes).await;
+        written
+    }
+
+    /// Counts drift that was not known before, and how long a new object took to be Ready.
+    fn measure(&self, before: &VideoStreamStatus, after: &VideoStreamStatus) {
+        for field in new_drift(before, after) {
+            // Tags have names of their own, and labels are to be few.
+            let field = if field.starts_with("tags[") { "tags" } else { field };
+            self.ctx.metrics.drift_detected(field, "unknown");
+        }
+        let ready = ConditionType::Ready.as_str();
+        let was_new =
+            find_condition(&before.conditions, ready).is_none_or(|ready| ready.reason == "Creating");
+        if was_new
+            && is_true(&after.conditions, ready)
+            && let Some(created) = &self.stream.metadata.creation_timestamp
+        {
+            let took = Timestamp::now().duration_since(created.0).unsigned_abs();
+            self.ctx.metrics.became_ready("VideoStream", took);
+        }
+    }
+}
+
+/// What a refused write means: another one was faster, or the object is gone.
+fn changed_or(error: kube::Error, otherwise: fn(kube::Error) -> Error) -> Error {
+    match error {
+        kube::Error::Api(status) if status.is_conflict() || status.is_not_found() => Error::Changed,
+        error => otherwise(error),
+    }
+}
+
+/// Whether an object that was read anew is the one that was seen, with the same record. What it asks for is compared apart.
+fn is_same(seen: &VideoStream, fresh: &VideoStream) -> bool {
+    let record = |stream: &VideoStream| {
+        let status = stream.status.clone().unwrap_or_default();
+        (status.stream_arn, status.managed_tags, status.last_synced)
+    };
+    let has_finalizer = fresh.finalizers().iter().any(|finalizer| finalizer == FINALIZER);
+    seen.metadata.uid == fresh.metadata.uid
+        && fresh.metadata.deletion_timestamp.is_none()
+        && has_finalizer
+        && record(seen) == record(fresh)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn object(metadata: &Value, status: &Value) -> VideoStream {
+        let mut whole = json!({ "name": "door", "namespace": "shop", "uid": "u", "finalizers": [FINALIZER] });
+        for (key, value) in metadata.as_object().unwrap() {
+            whole[key] = value.clone();
+        }
+        serde_json::from_value(json!({
+            "apiVersion": "streamfleet.io/v1alpha1", "kind": "VideoStream",
+            "metadata": whole, "spec": { "streamClassName": "standard" }, "status": status,
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn an_object_that_is_another_or_going_or_has_another_record_is_not_the_one_that_was_seen() {
+        let seen = object(&json!({}), &json!({}));
+        assert!(is_same(&seen, &object(&json!({ "labels": { "a": "b" } }), &json!({ "writer": null }))));
+        for (metadata, status) in [
+            (json!({ "uid": "other" }), json!({})),
+            (json!({ "deletionTimestamp": "2026-01-01T00:00:00Z" }), json!({})),
+            (json!({ "finalizers": [] }), json!({})),
+            (json!({}), json!({ "streamARN": "arn" })),
+            (json!({}), json!({ "managedTags": ["team"] })),
+            (json!({}), json!({ "lastSynced": { "owner": "1" } })),
+        ] {
+            assert!(!is_same(&seen, &object(&metadata, &status)), "{metadata} {status}");
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! What a call that failed means for the object, by name, with the next step. Pure.
+
+use streamfleet_crds::{ConditionType, VideoStreamReason as Reason, VideoStreamStatus};
+
+use super::verdicts::kept;
+use crate::aws::{AwsError, ErrorKind};
+use crate::conditions::{Truth, Verdict};
+
+/// The reason, and what to do.
+pub const fn reason(kind: ErrorKind) -> (Reason, &'static str) {
+    match kind {
+        ErrorKind::Denied => (
+            Reason::AwsAccessDenied,
+            "AWS does not let the operator make this call: add it to the policy of the operator's role",
+        ),
+        ErrorKind::NoCredentials => (
+            Reason::AwsAccessDenied,
+            "The operator finds no AWS credentials: give its service account a role, or the class another way to some",
+        ),
+        ErrorKind::CredentialsRefused => {
+            (Reason::AwsAccessDenied, "AWS refuses the operator's credentials: renew them")
+        }
+        ErrorKind::RoleRefused => (
+            Reason::AwsAccessDenied,
+            "AWS does not let the operator assume the class's spec.aws.roleARN: correct its trust policy, or the class",
+        ),
+        ErrorKind::RoleRefused => (
+            Reason::AwsAccessDenied,
+            "AWS does not let the operator assume the class's role: correct its trust policy, or the class's \
+             spec.aws.externalID",
+        ),
+        ErrorKind::WrongAccount => (
+            Reason::AwsAccessDenied,
+            "The operator's credentials are of another account than the class names, and nothing was sent: correct the \
+             one or the other",
+        ),
+        ErrorKind::Throttled => (Reason::AwsThrottled, "AWS asks for fewer calls; it is tried again"),
+        ErrorKind::Unreachable => (
+            Reason::AwsUnreachable,
+            "The KVS endpoint cannot be reached; it is tried again: check the way out of the cluster and the class's \
+             spec.aws.endpoints",
+        ),
+        ErrorKind::Quota | ErrorKind::LimitExceeded => (
+            Reason::AwsQuotaExceeded,
+            "A quota of the AWS account is used up: have it raised, or delete streams; it is tried again",
+        ),
+        ErrorKind::TagLimit => (
+            Reason::TooManyTags,
+            "The stream would have more than the 50 tags that the service takes: remove tags from the stream, the object \
+             or the class",
+        ),
+        ErrorKind::InvalidArgument => {
+            (Reason::AwsInvalidArgument, "The service refuses a value of the spec: correct it")
+        }
+        ErrorKind::KmsUnusable => (
+            Reason::KmsKeyUnusable,
+            "The KMS key cannot be used: enable it, or let the operator use it in its key policy; for another key make \
+             the object anew",
+        ),
+        ErrorKind::NoRetention => (
+            Reason::NoRetention,
+            "Image generation and notifications need a retention: set spec.retentionHours to at least 1, or remove them",
+        ),
+        ErrorKind::InUse | ErrorKind::VersionMismatch => {
+            (Reason::ChangePending, "The stream is being changed by somebody else; it is tried again")
+        }
+        ErrorKind::InvalidCaBundle => {
+            (Reason::AwsError, "The class's spec.aws.caBundle holds no certificate: correct it")
+        }
+        ErrorKind::NotLeader => (Reason::ChangePending, "Another replica of the operator takes over"),
+        ErrorKind::NotFound | ErrorKind::Other => {
+            (Reason::AwsError, "AWS refuses the call; it is tried again")
+        }
+    }
+}
+
+/// The verdicts where nothing could be learned.
+pub fn failed(before: &VideoStreamStatus, error: &AwsError) -> Vec<Verdict> {
+    let (reason, advice) = reason(error.kind);
+    let message = format!("{advice} ({error})");
+    // A stream that was there is not gone because nobody answers.
+    let ready = if before.stream_arn.is_some() { Truth::Unknown } else { Truth::False };
+    vec![
+        Verdict::new(ConditionType::Ready, ready, reason.as_str(), message.clone()),
+        Verdict::new(ConditionType::Synced, Truth::Unknown, reason.as_str(), message),
+        kept(before, ConditionType::Owned),
+    ]
+}
+
+/// The message for a call that was refused, while others were made. A name that is taken without a stream to be seen is a stream
+/// that somebody else is making or deleting at this moment.
+pub fn refused_call(error: &AwsError) -> (Reason, String) {
+    if error.kind == ErrorKind::InUse && error.operation == "CreateStream" {
+        let text = "The name is taken, and no stream of that name is to be seen: somebody else is making or deleting one; it \
+                    is tried again";
+        return (Reason::NameTaken, format!("{text} ({error})"));
+    }
+    let (reason, advice) = reason(error.kind);
+    (reason, format!("{advice} ({error})"))
+}

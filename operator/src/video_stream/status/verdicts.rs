@@ -1,0 +1,296 @@
+//! `Ready`, `Synced` and `Owned` of a stream that was looked at. Pure.
+
+use streamfleet_crds::types::{find_condition, is_true};
+use streamfleet_crds::{
+    ConditionType, ManagementPolicy, RetentionDecreasePolicy, VideoStreamReason as Reason, VideoStreamStatus,
+};
+
+use super::failure::refused_call;
+use super::{Look, is_loss_held};
+use crate::aws::StreamState;
+use crate::conditions::{Truth, Verdict};
+use crate::video_stream::plan::fields::RETENTION;
+use crate::video_stream::plan::{Change, Hold, Ownership};
+use crate::video_stream::validate::{Desired, Refusal};
+
+/// So many fields are named in a message.
+const FIELDS_NAMED: usize = 12;
+
+/// A condition of before, unless there was none.
+pub fn kept(before: &VideoStreamStatus, type_: ConditionType) -> Verdict {
+    let Some(condition) = find_condition(&before.conditions, type_.as_str()) else {
+        return Verdict::new(type_, Truth::Unknown, Reason::Unknown.as_str(), "It is not known yet");
+    };
+    let status = match condition.status.as_str() {
+        "True" => Truth::True,
+        "False" => Truth::False,
+        _ => Truth::Unknown,
+    };
+    let reason = Reason::ALL.iter().find(|reason| reason.as_str() == condition.reason);
+    Verdict::new(type_, status, reason.unwrap_or(&Reason::Unknown).as_str(), condition.message.clone())
+}
+
+/// Where the class does not grant what is asked for.
+pub fn refused(before: &VideoStreamStatus, refusal: &Refusal) -> Vec<Verdict> {
+    let reason = refusal.reason.as_str();
+    vec![
+        Verdict::new(ConditionType::Ready, Truth::False, reason, &refusal.message),
+        Verdict::new(ConditionType::Synced, Truth::Unknown, reason, "The stream is left as it is"),
+        kept(before, ConditionType::Owned),
+    ]
+}
+
+/// Where there is no stream.
+pub fn not_there(reason: Reason, message: &str) -> Vec<Verdict> {
+    three(reason, message, (Truth::False, Truth::Unknown))
+}
+
+/// `Ready` is False with this reason, and so are `Synced` and `Owned` in their way.
+fn three(reason: Reason, message: &str, (synced, owned): (Truth, Truth)) -> Vec<Verdict> {
+    vec![
+        Verdict::new(ConditionType::Ready, Truth::False, reason.as_str(), message),
+        Verdict::new(ConditionType::Synced, synced, reason.as_str(), message),
+        Verdict::new(ConditionType::Owned, owned, reason.as_str(), message),
+    ]
+}
+
+/// Whether the stream is only looked at.
+pub fn is_observed(desired: &Desired) -> bool {
+    desired.management == ManagementPolicy::Observe
+}
+
+/// The verdicts after a look.
+pub fn planned(before: &VideoStreamStatus, look: &Look<'_>) -> Vec<Verdict> {
+    match &look.plan.ownership {
+        Ownership::Nobody => absent(look),
+        Ownership::Leaving => {
+            let message = "A stream of this name is being deleted; one is made after that";
+            not_there(Reason::Deleting, message)
+        }
+        Ownership::Other(whose) => {
+            let message = format!(
+                "A stream of this name exists, and {whose}: choose another spec.streamName, or tag the stream for this \
+                 object, or delete it"
+            );
+            not_ours(Reason::OwnedByOther, &message)
+        }
+        Ownership::Refused(_) | Ownership::Adoptable if is_observed(look.desired) => observed_only(look),
+        Ownership::Refused(whose) => {
+            let message = format!(
+                "A stream of this name exists, and {whose}; adoptionPolicy {:?} does not let this object take it: set \
+                 spec.adoptionPolicy to {}, or choose another spec.streamName",
+                look.desired.adoption,
+                if whose.contains("no owner") { "IfUnowned" } else { "IfOwned" }
+            );
+            not_ours(Reason::AdoptionRefused, &message)
+        }
+        Ownership::Replaced { recorded, found } => {
+            let message = format!(
+                "The stream of this name is another one than this object's: {found} instead of {recorded}. It is neither \
+                 changed nor fed; to take it, delete this object and apply it again"
+            );
+            not_ours(Reason::IdentityChanged, &message)
+        }
+        Ownership::Adoptable | Ownership::Ours => ours(before, look),
+    }
+}
+
+fn absent(look: &Look<'_>) -> Vec<Verdict> {
+    if let Some(error) = look.failure {
+        let (reason, message) = refused_call(error);
+        return not_there(reason, &message);
+    }
+    if is_loss_held(look.plan) {
+        let message = "The stream has disappeared from AWS, with its footage, and is not made again: see \
+                       status.pendingChanges for why; to have it made, set suspend to false, managementPolicy to Manage and \
+                       driftPolicy to Correct";
+        return not_there(Reason::StreamLost, message);
+    }
+    if look.plan.is_held(Hold::Suspended) {
+        let message = "There is no stream yet, and spec.suspend is set: it is made once that is false";
+        return not_there(Reason::Suspended, message);
+    }
+    if look.plan.is_held(Hold::Observe) {
+        let message = format!(
+            "There is no stream {}, and managementPolicy is Observe: correct spec.streamName, or set managementPolicy to \
+             Manage to have one made",
+            look.desired.name
+        );
+        return not_there(Reason::StreamNotFound, &message);
+    }
+    three(Reason::Creating, "The stream is being made", (Truth::False, Truth::Unknown))
+}
+
+fn not_ours(reason: Reason, message: &str) -> Vec<Verdict> {
+    vec![
+        Verdict::new(ConditionType::Ready, Truth::False, reason.as_str(), message),
+        Verdict::new(ConditionType::Synced, Truth::Unknown, reason.as_str(), "The stream is left as it is"),
+        Verdict::new(ConditionType::Owned, Truth::False, reason.as_str(), message),
+    ]
+}
+
+/// A stream without an owner that is only looked at.
+fn observed_only(look: &Look<'_>) -> Vec<Verdict> {
+    let message = "The stream names this object nowhere as its owner, and is only observed";
+    vec![
+        ready(look),
+        synced(look),
+        Verdict::new(ConditionType::Owned, Truth::False, Reason::Observing.as_str(), message),
+    ]
+}
+
+fn ours(before: &VideoStreamStatus, look: &Look<'_>) -> Vec<Verdict> {
+    let is_known = before.stream_arn.is_some() && is_true(&before.conditions, ConditionType::Owned.as_str());
+    let owned = if look.plan.ownership == Ownership::Adoptable {
+        let message = "The stream names no owner; it is this object's once it has its tags";
+        Verdict::new(ConditionType::Owned, Truth::False, Reason::ChangePending.as_str(), message)
+    } else if look.is_new {
+        let message = "This object made the stream";
+        Verdict::new(ConditionType::Owned, Truth::True, Reason::Created.as_str(), message)
+    } else if is_known {
+        kept(before, ConditionType::Owned)
+    } else {
+        let message = "The stream was there before, and its tags say that it is this object's";
+        Verdict::new(ConditionType::Owned, Truth::True, Reason::Adopted.as_str(), message)
+    };
+    vec![ready(look), synced(look), owned]
+}
+
+fn state(look: &Look<'_>) -> StreamState {
+    look.view.stream().map_or(StreamState::Creating, |observed| observed.info.state)
+}
+
+fn ready(look: &Look<'_>) -> Verdict {
+    let verdict = |truth, reason: Reason, message: String| {
+        Verdict::new(ConditionType::Ready, truth, reason.as_str(), message)
+    };
+    match state(look) {
+        StreamState::Creating => {
+            return verdict(Truth::False, Reason::Creating, "The stream is being made".to_owned());
+        }
+        StreamState::Deleting => {
+            let message = "The stream is being deleted in AWS; it is made again after that";
+            return verdict(Truth::False, Reason::Deleting, message.to_owned());
+        }
+        StreamState::Active | StreamState::Updating => {}
+    }
+    if let Some(error) = look.failure {
+        let (reason, message) = refused_call(error);
+        return verdict(Truth::False, reason, message);
+    }
+    if look.desired.suspend {
+        let message = "The stream is there; spec.suspend is set: nothing is changed, and alarms tell nobody";
+        return verdict(Truth::True, Reason::Suspended, message.to_owned());
+    }
+    if is_observed(look.desired) {
+        let message = "The stream is there; managementPolicy is Observe: nothing is changed";
+        return verdict(Truth::True, Reason::Observing, message.to_owned());
+    }
+    match difference(look) {
+        None => verdict(Truth::True, Reason::Active, "The stream is there and as the spec says".to_owned()),
+        Some((reason, message)) => verdict(Truth::False, reason, message),
+    }
+}
+
+fn synced(look: &Look<'_>) -> Verdict {
+    let verdict = |truth, reason: Reason, message: String| {
+        Verdict::new(ConditionType::Synced, truth, reason.as_str(), message)
+    };
+    if let Some(error) = look.failure {
+        let (reason, message) = refused_call(error);
+        return verdict(Truth::False, reason, message);
+    }
+    let state = state(look);
+    if let Some((reason, message)) = difference(look) {
+        return verdict(Truth::False, reason, message);
+    }
+    if matches!(state, StreamState::Creating | StreamState::Deleting) {
+        return verdict(Truth::False, Reason::ChangePending, format!("The stream is {}", state.as_str()));
+    }
+    let mut message = "The stream is as the spec says".to_owned();
+    for warning in look.warnings {
+        message.push_str(". ");
+        message.push_str(warning);
+    }
+    verdict(Truth::True, Reason::InSync, message)
+}
+
+/// The most pressing of what keeps the stream from being as the spec says.
+fn difference(look: &Look<'_>) -> Option<(Reason, String)> {
+    let changes = &look.plan.changes;
+    let held =
+        |hold: Hold| -> Vec<&Change> { changes.iter().filter(|change| change.hold == Some(hold)).collect() };
+    let found = |hold| Some(held(hold)).filter(|held| !held.is_empty());
+    if let Some(held) = found(Hold::Suspended) {
+        return Some((
+            Reason::Suspended,
+            format!("Not changed, since spec.suspend is set: {}", names(&held)),
+        ));
+    }
+    if let Some(held) = found(Hold::Observe) {
+        let text = format!("Not changed, since managementPolicy is Observe: {}", names(&held));
+        return Some((Reason::Observing, text));
+    }
+    if let Some(held) = found(Hold::Immutable) {
+        return Some((Reason::KmsKeyDiffers, immutable(&held)));
+    }
+    if let Some(held) = found(Hold::Consent) {
+        return Some((Reason::ChangeBlocked, blocked(&held)));
+    }
+    if let Some(held) = found(Hold::NoRetention) {
+        let text = format!(
+            "{} cannot be set, since the stream is to keep nothing: set spec.retentionHours to at least 1, or remove it",
+            names(&held)
+        );
+        return Some((Reason::NoRetention, text));
+    }
+    if let Some(held) = found(Hold::Report) {
+        return Some((Reason::DriftReported, reported(look.desired, &held)));
+    }
+    let open: Vec<&Change> = changes.iter().filter(|change| change.hold.is_none()).collect();
+    (!open.is_empty()).then(|| (Reason::ChangePending, format!("To be changed: {}", names(&open))))
+}
+
+fn names(changes: &[&Change]) -> String {
+    let mut names: Vec<&str> =
+        changes.iter().take(FIELDS_NAMED).map(|change| change.field.as_str()).collect();
+    if changes.len() > FIELDS_NAMED {
+        names.push("and others");
+    }
+    names.join(", ")
+}
+
+fn immutable(changes: &[&Change]) -> String {
+    let text = |change: &&&Change| {
+        format!(
+            "The stream is encrypted with KMS key {}, the spec asks for {}, and the key of a stream cannot be changed: make \
+             this object anew with the stream's key, or another stream with the other key",
+            change.from, change.to
+        )
+    };
+    changes.iter().take(1).map(|change| text(&change)).collect()
+}
+
+fn blocked(changes: &[&Change]) -> String {
+    let text = |change: &&&Change| {
+        format!(
+            "The stream keeps video for {} hours, the spec asks for {}: a decrease destroys older footage at once and is not \
+             applied; to apply it, set spec.retentionDecreasePolicy to Allow",
+            change.from, change.to
+        )
+    };
+    changes.iter().take(1).map(|change| text(&change)).collect()
+}
+
+fn reported(desired: &Desired, changes: &[&Change]) -> String {
+    let mut text = format!(
+        "Somebody else has changed {}, which status.drift shows and driftPolicy Report leaves: change the spec to match, or \
+         set driftPolicy to Correct",
+        names(changes)
+    );
+    let is_decrease = changes.iter().any(|change| change.field == RETENTION && change.is_destructive);
+    if is_decrease && desired.decrease == RetentionDecreasePolicy::Deny {
+        text.push_str(" and retentionDecreasePolicy to Allow");
+    }
+    text
+}
