@@ -43,6 +43,8 @@ use crate::types::RETENTION_HOURS_DEFAULT;
     printcolumn(name = "Caller", type_ = "string", json_path = ".status.callerARN", priority = 1)
 )]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.alarms) || !has(self.alarms.actionARNs) || self.alarms.actionARNs.all(action, !action.startsWith('arn:') || action.contains(':sns:' + self.aws.region + ':'))").message("spec.alarms.actionARNs must be topics in the region of spec.aws.region: CloudWatch tells no others. Make a topic there").field_path(".alarms.actionARNs"))]
+#[x_kube(validation = Rule::new("!has(self.stream) || !has(self.stream.kmsKeyID) || !self.stream.kmsKeyID.startsWith('arn:') || self.stream.kmsKeyID.contains(':kms:' + self.aws.region + ':')").message("spec.stream.kmsKeyID must be a key in the region of spec.aws.region: the service uses no others. Name a key there").field_path(".stream.kmsKeyID"))]
 pub struct StreamClassSpec {
     /// The AWS account and region that streams are made in.
     pub aws: Aws,
@@ -406,8 +408,7 @@ pub enum SpoolMode {
 /// The form of an image's name, as far as a mistake shows in it.
 pub(super) const IMAGE_FORM: &str = r"self.matches('^[^\\s]+$')";
 /// Whole or with a suffix, and not negative.
-const QUANTITIES: &str =
-    "self.all(name, isQuantity(string(self[name])) && !quantity(string(self[name])).isLessThan(quantity('0')))";
+const QUANTITIES: &str = "self.all(name, isQuantity(string(self[name])) && !quantity(string(self[name])).isLessThan(quantity('0')))";
 
 /// What a container asks for and may use.
 #[derive(KubeSchema, Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

@@ -132,7 +132,13 @@ fn admission() -> Vec<Row> {
 
 fn streams() -> Vec<Row> {
     let (prefix, hours) = ("spec.stream.namePrefix", "spec.stream.retentionHours");
+    let elsewhere = "arn:aws:kms:eu-central-1:123456789012:alias/cameras";
     vec![
+        (
+            in_stream(json!({ "kmsKeyID": elsewhere })),
+            "spec.stream.kmsKeyID",
+            "must be a key in the region of",
+        ),
         (in_stream(json!({ "namePrefix": "a b" })), prefix, "may hold only letters, digits"),
         (in_stream(json!({ "namePrefix": "prod/" })), prefix, "may hold only letters, digits"),
         (in_stream(json!({ "namePrefix": long(65) })), prefix, "may not be more than 64"),
@@ -214,7 +220,13 @@ fn producer() -> Vec<Row> {
 fn fleet_alarms() -> Vec<Row> {
     let alarms = |alarms: Value| json!({ "alarms": alarms });
     let (fleet, label) = ("spec.alarms.fleet", "spec.alarms.siteLabel");
+    let elsewhere = "arn:aws:sns:eu-central-1:123456789012:cameras";
     vec![
+        (
+            alarms(json!({ "actionARNs": [elsewhere] })),
+            "spec.alarms.actionARNs",
+            "must be topics in the region of spec.aws.region",
+        ),
         (alarms(json!({ "fleet": ["NoIngest"] })), fleet, "cannot hold NoIngest"),
         (alarms(json!({ "fleet": ["ErrorAcks", "ErrorAcks"] })), fleet, "write each once"),
         (alarms(json!({ "fleet": vec!["ErrorAcks"; 19] })), fleet, "must have at most 18 items"),

@@ -224,7 +224,7 @@ fn accepted_alarms() -> Vec<Value> {
         json!({ "alarms": { "perStream": [] } }),
         json!({ "alarms": { "perStream": ["NoIngest", "ErrorAcks", "FragmentSuccess", "ConnectionChurn",
             "SlowUplink", "PersistLatency", "Bandwidth", "ConsumerLag", "PlaybackQuota"] } }),
-        json!({ "alarms": { "actionARNs": ["arn:aws-us-gov:sns:us-gov-west-1:123456789012:a_b-C"] } }),
+        json!({ "alarms": { "actionARNs": ["arn:aws:sns:eu-west-1:123456789012:a_b-C"] } }),
         no_ingest(json!({})),
         no_ingest(json!({ "periodSeconds": 10, "evaluationPeriods": 8640 })),
         no_ingest(json!({ "periodSeconds": 3600, "evaluationPeriods": 168, "datapointsToAlarm": 168 })),

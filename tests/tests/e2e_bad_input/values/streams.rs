@@ -186,6 +186,7 @@ pub fn accepted() -> Vec<Value> {
         json!({ "retentionHours": 87_600, "retentionDecreasePolicy": "Allow" }),
         json!({ "streamName": long(256) }),
         json!({ "streamName": "A_b.c-9" }),
+        json!({ "alarms": { "actionARNs": ["arn:aws-us-gov:sns:us-gov-west-1:123456789012:a_b-C"] } }),
         json!({ "mediaType": "video/h264,audio/aac" }),
         json!({ "mediaType": format!("video/{}", long(122)) }),
         json!({ "deviceName": long(128) }),
