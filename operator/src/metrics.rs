@@ -249,11 +249,6 @@ impl Metrics {
         self.aws_request_duration.get_or_create(&OperationLabels { operation }).observe(took.as_secs_f64());
     }
 
-    /// Counts a call to AWS.
-    pub fn aws_call(&self, operation: &'static str, outcome: &'static str) {
-        self.aws_request("kinesisvideo", operation, outcome, Duration::ZERO);
-    }
-
     /// Measures how long a call waited for our own limit.
     pub fn rate_limit_wait(&self, operation: &'static str, waited: Duration) {
         self.aws_rate_limit_wait.get_or_create(&OperationLabels { operation }).observe(waited.as_secs_f64());

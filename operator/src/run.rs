@@ -13,7 +13,7 @@ use crate::admin::{self, Obstacles, Shared};
 use crate::args::Settings;
 use crate::aws::Clouds;
 use crate::aws::guarded::GuardedClouds;
-use crate::aws::observer::Observer;
+use crate::aws::observer::{Observer, Sweeps};
 use crate::aws::sdk::SdkClouds;
 use crate::backoff::jittered;
 use crate::camera::Applied;
@@ -74,8 +74,11 @@ pub async fn run(mut settings: Settings) -> Result<(), Error> {
     };
     let over = CancellationToken::new();
     let (leadership, standing) = election(&settings, &prepared, over.clone());
+    let asked = leadership.clone();
+    // Asked when a call's turn has come, which may be long after the pass that makes it began.
+    let is_leader = Arc::new(move || asked.check().is_ok());
     let surroundings = Surroundings {
-        clouds: Arc::new(SdkClouds::new(operator.metrics.clone())),
+        clouds: Arc::new(SdkClouds::new(operator.metrics.clone()).guarded_by(is_leader)),
         client: prepared.clone(),
         leadership,
         settings,
@@ -348,9 +351,15 @@ fn context(around: &Surroundings, caches: &Caches, triggers: &Triggers, metrics:
     let asked = leadership.clone();
     let is_leader = Arc::new(move || asked.check().is_ok());
     let clouds: Arc<dyn Clouds> = Arc::new(GuardedClouds::new(clouds.clone(), is_leader));
+    let sweeps = Sweeps {
+        streams: settings.sweep,
+        alarms: settings.alarms_sweep,
+        settings: settings.settings_sweep,
+        ..Sweeps::default()
+    };
     Context {
         aws: AwsSide {
-            observer: Arc::new(Observer::new(clouds.clone(), settings.sweep)),
+            observer: Arc::new(Observer::new(clouds.clone(), sweeps)),
             clouds,
             checks: Arc::default(),
         },

@@ -6,15 +6,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kube::runtime::reflector::ObjectRef;
-use tokio::time::{Instant, MissedTickBehavior, interval_at};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::aws::{Fleet, Lane, Place};
+use crate::aws::{AwsError, Fleet, Lane, Place};
 use crate::context::Context;
 use crate::stream_class::verified_place;
 
 /// How often it is looked whether there are other accounts and regions than before.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// How often the streams are read whose settings are due.
+const SETTINGS_EVERY: Duration = Duration::from_secs(5);
 
 /// Sweeps until it is dropped.
 pub async fn run(ctx: Arc<Context>) {
@@ -44,30 +46,59 @@ fn places(ctx: &Context) -> BTreeMap<Fleet, Place> {
     places
 }
 
+/// Sweeps one account and region: its streams, its alarms, and bit by bit the settings of its streams. The three do not wait for
+/// one another.
 async fn sweep(ctx: Arc<Context>, place: Place) {
-    let every = ctx.settings.sweep;
-    // Replicas and accounts that started together need not list together.
-    let first = Instant::now() + every.mul_f64(0.5 + fastrand::f64() / 2.0);
-    let mut ticks = interval_at(first, every);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    tokio::join!(streams(&ctx, &place), alarms(&ctx, &place), settings(&ctx, &place));
+}
+
+async fn streams(ctx: &Context, place: &Place) {
+    let mut ticks = ticks(ctx.aws.observer.sweeps().streams);
     loop {
         ticks.tick().await;
-        match ctx.aws.observer.sweep(&place).await {
-            Ok(changed) => {
-                ctx.metrics.observed(&place.account, &place.region);
-                tell(&ctx, &place, &changed);
-            }
-            Err(error) => {
-                tracing::warn!(region = place.region, account = place.account, error = %error, "Sweep failed");
-            }
+        let answer = ctx.aws.observer.sweep(place).await;
+        if answer.is_ok() {
+            ctx.metrics.observed(&place.account, &place.region);
         }
+        tell(ctx, place, "ListStreams", answer);
     }
 }
 
-fn tell(ctx: &Context, place: &Place, changed: &[String]) {
-    if changed.is_empty() {
-        return;
+async fn alarms(ctx: &Context, place: &Place) {
+    let mut ticks = ticks(ctx.aws.observer.sweeps().alarms);
+    loop {
+        ticks.tick().await;
+        tell(ctx, place, "DescribeAlarms", ctx.aws.observer.sweep_alarms(place).await);
     }
+}
+
+async fn settings(ctx: &Context, place: &Place) {
+    let mut ticks = ticks(SETTINGS_EVERY);
+    loop {
+        ticks.tick().await;
+        tell(ctx, place, "settings", Ok(ctx.aws.observer.sweep_settings(place).await));
+    }
+}
+
+/// A tick each time that this has passed. Replicas and accounts that start together need not ask together.
+fn ticks(every: Duration) -> Interval {
+    let first = Instant::now() + every.mul_f64(0.5 + fastrand::f64() / 2.0);
+    let mut ticks = interval_at(first, every);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}
+
+/// Has the streams looked at that are not as they were.
+fn tell(ctx: &Context, place: &Place, what: &'static str, answer: Result<Vec<String>, AwsError>) {
+    let changed = match answer {
+        Ok(changed) if changed.is_empty() => return,
+        Ok(changed) => changed,
+        Err(error) => {
+            let (region, account) = (&place.region, &place.account);
+            tracing::warn!(region, account, what, error = %error, "Sweep failed");
+            return;
+        }
+    };
     let changed: BTreeSet<&str> = changed.iter().map(String::as_str).collect();
     let streams = ctx.cluster.caches.streams.state_filter(|stream| {
         stream.status.as_ref().is_some_and(|status| {

@@ -47,8 +47,8 @@ fn args(objects: &[Value]) -> Vec<&str> {
 #[test]
 fn the_operator_may_read_no_secret_and_nothing_is_given_by_wildcard() {
     let objects = rendered(&[]);
-    assert!(objects.iter().all(|object| object["kind"] != "Role"), "a Role is not looked at here");
-    for rule in one(&objects, "ClusterRole")["rules"].as_array().unwrap() {
+    let rules = |kind| one(&objects, kind)["rules"].as_array().unwrap().clone();
+    for rule in rules("ClusterRole").into_iter().chain(rules("Role")) {
         for part in ["apiGroups", "resources", "verbs"] {
             let words = strings(&rule[part]);
             assert!(!words.contains(&"*"), "{rule}");
@@ -58,11 +58,66 @@ fn the_operator_may_read_no_secret_and_nothing_is_given_by_wildcard() {
 }
 
 #[test]
-fn the_operator_runs_restricted_and_once() {
+fn two_replicas_agree_by_a_lease_and_one_alone_needs_none() {
     let objects = rendered(&[]);
     let deployment = &one(&objects, "Deployment")["spec"];
-    assert_eq!(deployment["replicas"], 1);
-    assert_eq!(deployment["strategy"]["type"], "Recreate");
+    assert_eq!(deployment["replicas"], 2);
+    assert_eq!(deployment["strategy"]["type"], "RollingUpdate");
+    assert!(args(&objects).contains(&"--leader-election=true"));
+    let lease = &one(&objects, "Role")["rules"][0];
+    assert_eq!(
+        (strings(&lease["resources"]), strings(&lease["verbs"])),
+        (vec!["leases"], vec!["get", "create", "update"])
+    );
+    assert_eq!(one(&objects, "RoleBinding")["roleRef"]["name"], one(&objects, "Role")["metadata"]["name"]);
+    assert_eq!(one(&objects, "PodDisruptionBudget")["spec"]["minAvailable"], 1);
+    let spread = &deployment["template"]["spec"]["topologySpreadConstraints"][0];
+    assert_eq!(spread["labelSelector"], deployment["selector"]);
+
+    let alone = rendered(&["replicas=1", "leaderElection=false"]);
+    let deployment = &one(&alone, "Deployment")["spec"];
+    assert_eq!((&deployment["replicas"], &deployment["strategy"]["type"]), (&1.into(), &"Recreate".into()));
+    assert!(alone.iter().all(|object| object["kind"] != "Role" && object["kind"] != "PodDisruptionBudget"));
+    assert!(!helm_template(&["leaderElection=false"]).status.success(), "two that do not agree are refused");
+}
+
+#[test]
+fn a_proxy_is_for_aws_alone() {
+    let env = |settings: &[&str]| -> Vec<Value> {
+        let objects = rendered(settings);
+        one(&objects, "Deployment")["spec"]["template"]["spec"]["containers"][0]["env"]
+            .as_array()
+            .unwrap()
+            .clone()
+    };
+    let value = |env: &[Value], name: &str| {
+        let found = env.iter().find(|variable| variable["name"] == name);
+        found.map(|variable| variable["value"].as_str().unwrap().to_owned())
+    };
+    assert_eq!(value(&env(&[]), "HTTPS_PROXY"), None);
+    let proxied = env(&["proxy.https=http://proxy.example:3128", "proxy.exceptions=.vpce.amazonaws.com"]);
+    assert_eq!(value(&proxied, "HTTPS_PROXY").as_deref(), Some("http://proxy.example:3128"));
+    let exceptions = value(&proxied, "NO_PROXY").unwrap();
+    let exceptions: Vec<&str> = exceptions.split(',').collect();
+    assert!([".vpce.amazonaws.com", "169.254.169.254", ".svc"].iter().all(|host| exceptions.contains(host)));
+}
+
+#[test]
+fn a_network_policy_lets_in_who_asks_for_health_and_metrics() {
+    assert!(rendered(&[]).iter().all(|object| object["kind"] != "NetworkPolicy"));
+    let objects = rendered(&["networkPolicy.enabled=true"]);
+    let (policy, deployment) =
+        (&one(&objects, "NetworkPolicy")["spec"], &one(&objects, "Deployment")["spec"]);
+    assert_eq!(policy["podSelector"], deployment["selector"]);
+    assert_eq!(policy["policyTypes"], serde_json::json!(["Ingress"]));
+    let port = &deployment["template"]["spec"]["containers"][0]["ports"][0]["name"];
+    assert_eq!(&policy["ingress"][0]["ports"][0]["port"], port);
+}
+
+#[test]
+fn the_operator_runs_restricted() {
+    let objects = rendered(&[]);
+    let deployment = &one(&objects, "Deployment")["spec"];
     let pod = &deployment["template"]["spec"];
     assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
     assert_eq!(pod["securityContext"]["seccompProfile"]["type"], "RuntimeDefault");
@@ -137,8 +192,14 @@ fn the_producer_s_image_is_the_operator_s_sibling_unless_it_is_named() {
 #[test]
 fn every_argument_is_one_that_the_operator_takes() {
     use clap::Parser as _;
-    let objects = rendered(&["installation=berlin", "logging.level=info\\,streamfleet_operator=debug"]);
+    let objects = rendered(&[
+        "installation=berlin",
+        "logging.level=info\\,streamfleet_operator=debug",
+        "classes=a\\,b",
+        "observer.settingsSweepHours=24",
+    ]);
     let args = args(&objects);
+    assert!(args.contains(&"--classes=a,b") && args.contains(&"--settings-sweep-hours=24"), "{args:?}");
     assert!(args.contains(&"--installation=berlin"), "{args:?}");
     let line = std::iter::once("streamfleet-operator").chain(args);
     streamfleet_operator::args::Args::try_parse_from(line).unwrap();
@@ -148,7 +209,10 @@ fn every_argument_is_one_that_the_operator_takes() {
 fn trial_credentials_are_mounted_only_when_they_are_named() {
     let pod = |objects: &[Value]| one(objects, "Deployment")["spec"]["template"]["spec"].clone();
     let own = pod(&rendered(&[]));
-    assert!(own["volumes"].is_null() && own["containers"][0]["env"].is_null(), "{own}");
+    let named = |pod: &Value, name: &str| {
+        pod["containers"][0]["env"].as_array().unwrap().iter().any(|variable| variable["name"] == name)
+    };
+    assert!(own["volumes"].is_null() && !named(&own, "AWS_SHARED_CREDENTIALS_FILE"), "{own}");
     let trial = pod(&rendered(&["aws.credentialsSecretName=aws-trial"]));
     assert_eq!(trial["volumes"][0]["secret"]["secretName"], "aws-trial");
     assert_eq!(trial["volumes"][0]["secret"]["optional"], true);
@@ -167,6 +231,8 @@ fn mistyped_values_are_refused_by_name() {
         ("streamfleet-crds.kept=true", "kept"),
         ("imagePullPolicy=Sometimes", "imagePullPolicy"),
         ("logging.format=xml", "format"),
+        ("observer.sweepSeconds=0", "sweepSeconds"),
+        ("proxy.https=proxy.example", "https"),
     ] {
         let output = helm_template(&[setting]);
         let said = String::from_utf8_lossy(&output.stderr).into_owned();

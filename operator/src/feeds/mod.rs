@@ -203,7 +203,7 @@ mod tests {
         let router = Router::new()
             .route(
                 "/status",
-                get(|State(status): State<Status>, uri: axum::http::Uri| async move {
+                get(|State(status): State<Status>, uri: http::Uri| async move {
                     if uri.query().is_some_and(|query| query.contains("instance=i&generation=1&wait=")) {
                         std::future::pending::<()>().await;
                     }

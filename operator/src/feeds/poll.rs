@@ -27,7 +27,7 @@ pub type HttpClient = Client<HttpConnector, Empty<Bytes>>;
 pub enum Error {
     /// The address is none.
     #[error("failed to make the request")]
-    Request(#[source] hyper::http::Error),
+    Request(#[source] http::Error),
     /// Nobody answers.
     #[error("failed to reach the producer")]
     Send(#[source] hyper_util::client::legacy::Error),

@@ -521,7 +521,7 @@ mod tests {
 
     #[test]
     fn a_camera_that_goes_brings_the_stream_back_that_it_wrote() {
-        let (triggers, (caches, _writers)) = (open_triggers(), super::caches());
+        let (triggers, (caches, _writers)) = (open_triggers(), caches());
         let present = camera("a", &json!({}));
         cameras(&caches, &triggers, None, Some(&present));
         assert_eq!(next(&triggers.streams), None);
@@ -545,7 +545,7 @@ mod tests {
 
     #[test]
     fn a_stream_that_changes_brings_back_the_cameras_that_name_it() {
-        let (triggers, (caches, _writers)) = (open_triggers(), super::caches());
+        let (triggers, (caches, _writers)) = (open_triggers(), caches());
         let object = stream("door", &json!({}));
         for name in ["a", "b"] {
             caches.note_camera(None, Some(&camera(name, &json!({}))));
@@ -559,7 +559,7 @@ mod tests {
 
     #[test]
     fn an_annotation_asks_for_a_check_now() {
-        let (triggers, (caches, _writers)) = (open_triggers(), super::caches());
+        let (triggers, (caches, _writers)) = (open_triggers(), caches());
         let plain = stream("door", &json!({}));
         let asked = stream("door", &json!({ "annotations": { CHECK_REQUESTED: "1" } }));
         streams(&caches, &triggers, Some(&plain), Some(&asked));
@@ -572,7 +572,7 @@ mod tests {
 
     #[test]
     fn the_streams_of_a_class_that_changes_go_behind_what_is_new() {
-        let (triggers, (caches, mut writers)) = (open_triggers(), super::caches());
+        let (triggers, (caches, mut writers)) = (open_triggers(), caches());
         writers.streams.apply_watcher_event(&watcher::Event::Apply(stream("door", &json!({}))));
         let class: StreamClass = serde_json::from_value(json!({
             "apiVersion": "streamfleet.io/v1alpha1", "kind": "StreamClass", "metadata": { "name": "standard" },
