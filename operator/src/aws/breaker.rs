@@ -32,10 +32,8 @@ enum Reach {
 
 fn reach(kind: ErrorKind) -> Reach {
     match kind {
-        ErrorKind::NoCredentials
-        | ErrorKind::CredentialsRefused
-        | ErrorKind::WrongAccount
-        | ErrorKind::Unreachable => Reach::Service,
+        kind if kind.is_about_credentials() => Reach::Service,
+        ErrorKind::Unreachable => Reach::Service,
         ErrorKind::Denied => Reach::Operation,
         _ => Reach::Call,
     }

@@ -265,7 +265,7 @@ mod tests {
         let mut bucket = Bucket::new(10.0);
         bucket.throttled(start);
         bucket.throttled(start);
-        assert_eq!(times(&mut bucket, 3, start), [0, 200, 399], "200 less what came back meanwhile");
+        assert_eq!(times(&mut bucket, 3, start), [0, 200, 398], "200 less what came back meanwhile");
         let later = start + Duration::from_secs(10);
         bucket.throttled(later);
         let share = bucket.share(later);

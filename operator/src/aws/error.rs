@@ -12,6 +12,13 @@ pub struct AwsError {
     pub message: String,
 }
 
+impl AwsError {
+    /// What a refusal of a service comes to, by its code and its text.
+    pub fn of_service(operation: &'static str, code: &str, text: Option<&str>) -> Self {
+        Self { operation, kind: kind_of_code(code, text), message: said(code, text) }
+    }
+}
+
 /// What to make of an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorKind {
@@ -23,8 +30,10 @@ pub enum ErrorKind {
     NotFound,
     /// No credentials were found.
     NoCredentials,
-    /// The credentials themselves are refused, or may not assume the role: no call will do.
+    /// The credentials themselves are refused: no call will do.
     CredentialsRefused,
+    /// The role may not be assumed: no call will do.
+    RoleRefused,
     /// The credentials are of another account than the class names; nothing was sent.
     WrongAccount,
     /// The credentials are good, but may not do this: the policy lacks this operation, for this stream or for all.
@@ -62,6 +71,7 @@ impl ErrorKind {
             Self::NotFound => "not_found",
             Self::NoCredentials => "no_credentials",
             Self::CredentialsRefused => "credentials_refused",
+            Self::RoleRefused => "role_refused",
             Self::WrongAccount => "wrong_account",
             Self::Denied => "denied",
             Self::Throttled => "throttled",
@@ -80,7 +90,10 @@ impl ErrorKind {
 
     /// Whether the credentials are at fault, so that other ones may help.
     pub const fn is_about_credentials(self) -> bool {
-        matches!(self, Self::NoCredentials | Self::CredentialsRefused | Self::WrongAccount)
+        matches!(
+            self,
+            Self::NoCredentials | Self::CredentialsRefused | Self::RoleRefused | Self::WrongAccount
+        )
     }
 }
 

@@ -4,29 +4,47 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use streamfleet_crds::types::find_condition;
 use streamfleet_crds::{Aws, ConditionType, StreamClass, StreamClassReason};
 
-use crate::aws::{AwsError, Caller, ErrorKind, Place};
+use crate::aws::{AwsError, Caller, ErrorKind, Partition, Place, partition_of_arn};
 use crate::conditions::{Truth, Verdict};
 
+/// What is known about a class in a pass.
+#[derive(Debug)]
+pub struct Seen<'a> {
+    /// What STS said about the caller.
+    pub answer: &'a Result<Caller, AwsError>,
+    /// What calls to a service of the place come to for now, where all of them fail.
+    pub trouble: Option<&'a AwsError>,
+    /// Whether the class is to be deleted.
+    pub is_deleting: bool,
+    /// How many `VideoStreams` refer to it.
+    pub in_use: usize,
+}
+
 /// The conditions of a class.
-pub fn verdicts(
-    aws: &Aws,
-    answer: &Result<Caller, AwsError>,
-    is_deleting: bool,
-    in_use: usize,
-) -> Vec<Verdict> {
-    let (status, reason, message) = caller_verified(aws, answer);
+pub fn verdicts(aws: &Aws, seen: &Seen<'_>) -> Vec<Verdict> {
+    let (status, reason, message) = caller_verified(aws, seen.answer);
     let caller = Verdict::new(ConditionType::CallerVerified, status, reason.as_str(), message.clone());
-    let ready = if is_deleting {
-        let message = format!(
-            "The class is to be deleted, but {in_use} VideoStream(s) still refer to it; it goes when they have gone"
-        );
-        Verdict::new(ConditionType::Ready, Truth::False, StreamClassReason::StillReferenced.as_str(), message)
-    } else {
-        // A class whose caller cannot be told is not Ready.
-        let status = if status == Truth::True { Truth::True } else { Truth::False };
-        Verdict::new(ConditionType::Ready, status, reason.as_str(), message)
+    vec![ready(aws, seen, (status, reason, message)), caller]
+}
+
+/// A class whose caller cannot be told, or whose account answers nothing, is not Ready.
+fn ready(aws: &Aws, seen: &Seen<'_>, caller: (Truth, StreamClassReason, String)) -> Verdict {
+    let (truth, reason, message) = match (caller, seen.trouble) {
+        _ if seen.is_deleting => {
+            let message = format!(
+                "The class is to be deleted, but {} VideoStream(s) still refer to it; it goes when they have gone",
+                seen.in_use
+            );
+            (Truth::False, StreamClassReason::StillReferenced, message)
+        }
+        ((Truth::True, ..), Some(trouble)) => {
+            let (_, reason, advice) = refusal(aws, trouble.kind);
+            (Truth::False, reason, format!("{advice} ({trouble})"))
+        }
+        (caller @ (Truth::True, ..), None) => caller,
+        ((_, reason, message), _) => (Truth::False, reason, message),
     };
-    vec![ready, caller]
+    Verdict::new(ConditionType::Ready, truth, reason.as_str(), message)
 }
 
 fn caller_verified(aws: &Aws, answer: &Result<Caller, AwsError>) -> (Truth, StreamClassReason, String) {
@@ -46,13 +64,13 @@ fn caller_verified(aws: &Aws, answer: &Result<Caller, AwsError>) -> (Truth, Stre
             ),
         ),
         Err(error) => {
-            let (status, reason, advice) = refusal(error.kind);
+            let (status, reason, advice) = refusal(aws, error.kind);
             (status, reason, format!("{advice} ({error})"))
         }
     }
 }
 
-fn refusal(kind: ErrorKind) -> (Truth, StreamClassReason, &'static str) {
+fn refusal(aws: &Aws, kind: ErrorKind) -> (Truth, StreamClassReason, &'static str) {
     match kind {
         ErrorKind::NoCredentials => (
             Truth::False,
@@ -60,15 +78,32 @@ fn refusal(kind: ErrorKind) -> (Truth, StreamClassReason, &'static str) {
             "The operator has no AWS credentials: give its service account a role, or set the chart's \
              aws.credentialsSecretName",
         ),
+        ErrorKind::RoleRefused => (
+            Truth::False,
+            StreamClassReason::RoleRefused,
+            "AWS does not let the operator assume spec.aws.roleARN: its trust policy must name the operator's identity, and \
+             spec.aws.externalID must be what it asks for",
+        ),
         ErrorKind::CredentialsRefused | ErrorKind::Denied => (
             Truth::False,
             StreamClassReason::CredentialsRefused,
             "AWS refuses the operator's credentials: renew them, or the Secret that they come from",
         ),
+        ErrorKind::WrongAccount => (
+            Truth::False,
+            StreamClassReason::AccountMismatch,
+            "The operator's AWS credentials are of another account: give it credentials of that of the class",
+        ),
+        ErrorKind::Unreachable if aws.fips => (
+            Truth::Unknown,
+            StreamClassReason::EndpointUnreachable,
+            "An AWS endpoint cannot be reached: check that the region has FIPS endpoints, or set spec.aws.fips to false; then \
+             spec.aws.endpoints, spec.aws.caBundle and the way out of the cluster",
+        ),
         ErrorKind::Unreachable => (
             Truth::Unknown,
             StreamClassReason::EndpointUnreachable,
-            "STS cannot be reached: check spec.aws.endpoints.sts, spec.aws.caBundle and the way out of the cluster",
+            "An AWS endpoint cannot be reached: check spec.aws.endpoints, spec.aws.caBundle and the way out of the cluster",
         ),
         ErrorKind::InvalidCaBundle => (
             Truth::False,
@@ -77,6 +112,17 @@ fn refusal(kind: ErrorKind) -> (Truth, StreamClassReason, &'static str) {
         ),
         _ => (Truth::Unknown, StreamClassReason::AwsError, "STS did not answer the question"),
     }
+}
+
+/// What need not be asked of STS: a role of another partition than the region's can never be assumed there.
+pub fn mistake(aws: &Aws) -> Option<AwsError> {
+    let role = aws.role_arn.as_deref()?;
+    let (of_role, of_region) = (partition_of_arn(role)?, Partition::of(&aws.region).id);
+    (of_role != of_region).then(|| AwsError {
+        operation: "AssumeRole",
+        kind: ErrorKind::RoleRefused,
+        message: format!("the role is of partition {of_role}, and region {} is of {of_region}", aws.region),
+    })
 }
 
 /// Where the streams of a class are made; `None` until STS has confirmed the account for the spec as it is now.
@@ -100,7 +146,8 @@ fn current(class: &StreamClass) -> Option<&Condition> {
 
 /// Whether an answer says nothing about a caller that was confirmed before.
 pub fn is_no_news(class: &StreamClass, answer: &Result<Caller, AwsError>) -> bool {
-    let is_silence = answer.as_ref().is_err_and(|error| refusal(error.kind).0 == Truth::Unknown);
+    let is_silence =
+        answer.as_ref().is_err_and(|error| refusal(&class.spec.aws, error.kind).0 == Truth::Unknown);
     is_silence && verified_place(class).is_some() && class.metadata.deletion_timestamp.is_none()
 }
 
@@ -122,6 +169,10 @@ mod tests {
         Ok(Caller { account: account.to_owned(), arn: "arn:aws:iam::1:user/x".to_owned() })
     }
 
+    fn seen(answer: &Result<Caller, AwsError>) -> Seen<'_> {
+        Seen { answer, trouble: None, is_deleting: false, in_use: 0 }
+    }
+
     #[test]
     fn each_answer_has_its_reason() {
         let table = [
@@ -129,12 +180,14 @@ mod tests {
             (caller("210987654321"), "False", "AccountMismatch"),
             (error(ErrorKind::NoCredentials), "False", "CredentialsMissing"),
             (error(ErrorKind::Denied), "False", "CredentialsRefused"),
+            (error(ErrorKind::CredentialsRefused), "False", "CredentialsRefused"),
+            (error(ErrorKind::RoleRefused), "False", "RoleRefused"),
             (error(ErrorKind::Unreachable), "Unknown", "EndpointUnreachable"),
             (error(ErrorKind::InvalidCaBundle), "False", "InvalidCaBundle"),
             (error(ErrorKind::Throttled), "Unknown", "AwsError"),
         ];
         for (answer, status, reason) in table {
-            let verdicts = verdicts(&aws(), &answer, false, 0);
+            let verdicts = verdicts(&aws(), &seen(&answer));
             assert_eq!((verdicts[1].status.as_str(), verdicts[1].reason), (status, reason), "{answer:?}");
             let ready = if status == "True" { Truth::True } else { Truth::False };
             assert_eq!(verdicts[0].status, ready, "{answer:?}");
@@ -143,16 +196,39 @@ mod tests {
 
     #[test]
     fn another_account_is_named_beside_the_expected_one() {
-        let verdicts = verdicts(&aws(), &caller("210987654321"), false, 0);
+        let verdicts = verdicts(&aws(), &seen(&caller("210987654321")));
         assert!(verdicts[1].message.contains("210987654321") && verdicts[1].message.contains("123456789012"));
     }
 
     #[test]
     fn a_class_in_use_says_why_it_does_not_go() {
-        let verdicts = verdicts(&aws(), &caller("123456789012"), true, 3);
+        let answer = caller("123456789012");
+        let verdicts = verdicts(&aws(), &Seen { is_deleting: true, in_use: 3, ..seen(&answer) });
         assert_eq!(verdicts[0].reason, "StillReferenced");
         assert!(verdicts[0].message.contains("3 VideoStream"));
         assert_eq!(verdicts[1].status, Truth::True, "the streams' own deletion still needs the class");
+    }
+
+    #[test]
+    fn a_class_whose_account_answers_nothing_is_not_ready_though_its_caller_is_right() {
+        let answer = caller("123456789012");
+        let trouble = error(ErrorKind::Unreachable).unwrap_err();
+        let verdicts = verdicts(&aws(), &Seen { trouble: Some(&trouble), ..seen(&answer) });
+        assert_eq!((verdicts[0].status, verdicts[0].reason), (Truth::False, "EndpointUnreachable"));
+        assert_eq!(verdicts[1].status, Truth::True, "its streams go on trying");
+    }
+
+    #[test]
+    fn a_role_of_another_partition_is_refused_without_a_question() {
+        let with = |region: &str, role: &str| {
+            let aws = serde_json::json!({"region": region, "accountID": "123456789012", "roleARN": role});
+            mistake(&serde_json::from_value(aws).unwrap()).map(|error| error.message)
+        };
+        let role = |partition: &str| format!("arn:{partition}:iam::123456789012:role/x");
+        assert_eq!(with("cn-north-1", &role("aws-cn")), None);
+        assert_eq!(with("eu-west-1", &role("aws")), None);
+        let message = with("us-gov-west-1", &role("aws")).unwrap();
+        assert_eq!(message, "the role is of partition aws, and region us-gov-west-1 is of aws-us-gov");
     }
 
     #[test]
@@ -161,7 +237,7 @@ mod tests {
             StreamClass::new("x", serde_json::from_value(serde_json::json!({"aws": aws()})).unwrap());
         class.metadata.generation = Some(1);
         assert!(verified_place(&class).is_none());
-        let verdicts = verdicts(&aws(), &caller("123456789012"), false, 0);
+        let verdicts = verdicts(&aws(), &seen(&caller("123456789012")));
         let conditions = crate::conditions::merge(&[], &verdicts, Some(1), jiff::Timestamp::UNIX_EPOCH);
         class.status = Some(streamfleet_crds::StreamClassStatus { conditions, ..Default::default() });
         assert!(verified_place(&class).is_some());

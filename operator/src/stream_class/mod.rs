@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use kube::{Api, Resource, ResourceExt};
 use streamfleet_crds::{ConditionType, FINALIZER, StreamClass, StreamClassReason, StreamClassStatus};
 
-use crate::aws::{AwsError, Caller, ErrorKind, Place};
+use crate::aws::{AwsError, Caller, Clouds, Place};
 use crate::backoff::jittered;
 use crate::conditions::merge;
 use crate::context::Context;
@@ -24,6 +24,10 @@ pub use check::{is_checked, verified_place};
 const CHECK_EVERY: Duration = Duration::from_mins(10);
 /// How soon it is asked for again where it was not.
 const CHECK_AGAIN: Duration = Duration::from_secs(10);
+/// How often it is looked whether the account still answers, which costs no call.
+const LOOK_EVERY: Duration = Duration::from_mins(1);
+/// How often the number of streams is written at most: it changes with each of thousands that are applied at once.
+const COUNT_EVERY: Duration = Duration::from_secs(5);
 
 /// What went wrong in a pass.
 #[derive(Debug, thiserror::Error)]
@@ -52,18 +56,19 @@ type Answer = (Instant, Result<Caller, AwsError>);
 #[derive(Default)]
 pub struct Checks {
     answers: Mutex<HashMap<Place, Answer>>,
+    /// When the status of a class was last written, by its name.
+    written: Mutex<HashMap<String, Instant>>,
 }
 
 impl Checks {
-    async fn caller(&self, ctx: &Context, place: &Place) -> Result<Caller, AwsError> {
+    async fn caller(&self, clouds: &dyn Clouds, place: &Place) -> Result<Caller, AwsError> {
         if let Some(answer) = self.recent(place) {
             return answer;
         }
-        let answer = ask(ctx, place).await;
-        if matches!(&answer, Err(error) if error.kind.is_about_credentials() || error.kind == ErrorKind::Denied)
-        {
+        let answer = ask(clouds, place).await;
+        if !is_right(place, &answer) {
             // The credentials may be in a file that changes: the next client reads it anew.
-            ctx.aws.clouds.forget(place);
+            clouds.forget(place);
         }
         let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
         answers.retain(|_, (at, _)| at.elapsed() < CHECK_EVERY);
@@ -77,18 +82,33 @@ impl Checks {
         answers.retain(|known, (at, _)| known != place || at.elapsed() < CHECK_AGAIN);
     }
 
+    /// Whether a status was written so lately that a mere change of the count can wait.
+    fn was_written_lately(&self, class: &str) -> bool {
+        let written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        written.get(class).is_some_and(|at| at.elapsed() < COUNT_EVERY)
+    }
+
+    fn note_written(&self, class: &str) {
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        written.retain(|_, at| at.elapsed() < COUNT_EVERY);
+        written.insert(class.to_owned(), Instant::now());
+    }
+
     fn recent(&self, place: &Place) -> Option<Result<Caller, AwsError>> {
         let answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
         let (at, answer) = answers.get(place)?;
-        let is_right = answer.as_ref().is_ok_and(|caller| caller.account == place.account);
-        // A little less than the requeue, so that the pass that comes for it asks.
-        let valid = if is_right { CHECK_EVERY } else { CHECK_AGAIN }.mul_f64(0.8);
+        // A little less than the time between passes, so that the pass that comes for it asks.
+        let valid = if is_right(place, answer) { CHECK_EVERY } else { CHECK_AGAIN }.mul_f64(0.8);
         (at.elapsed() < valid).then(|| answer.clone())
     }
 }
 
-async fn ask(ctx: &Context, place: &Place) -> Result<Caller, AwsError> {
-    ctx.aws.clouds.cloud(place).await?.caller().await
+fn is_right(place: &Place, answer: &Result<Caller, AwsError>) -> bool {
+    answer.as_ref().is_ok_and(|caller| caller.account == place.account)
+}
+
+async fn ask(clouds: &dyn Clouds, place: &Place) -> Result<Caller, AwsError> {
+    clouds.cloud(place).await?.caller().await
 }
 
 /// One pass.
@@ -112,13 +132,18 @@ pub async fn reconcile(class: Arc<StreamClass>, ctx: Arc<Context>) -> Result<Act
     }
 
     let place = Place::from(&class.spec.aws);
-    let answer = ctx.aws.checks.caller(&ctx, &place).await;
+    let answer = match check::mistake(&class.spec.aws) {
+        Some(mistake) => Err(mistake),
+        None => ctx.aws.checks.caller(&*ctx.aws.clouds, &place).await,
+    };
     if check::is_no_news(&class, &answer) {
         // An account that was confirmed does not become another because nobody answers for a while.
         return Ok(Action::requeue(jittered(CHECK_AGAIN)));
     }
     let is_deleting = class.metadata.deletion_timestamp.is_some();
-    let verdicts = check::verdicts(&class.spec.aws, &answer, is_deleting, in_use);
+    let trouble = ctx.aws.clouds.trouble(&place);
+    let seen = check::Seen { answer: &answer, trouble: trouble.as_ref(), is_deleting, in_use };
+    let verdicts = check::verdicts(&class.spec.aws, &seen);
     let is_right = verdicts.iter().all(|verdict| verdict.status == conditions::Truth::True);
 
     let before = class.status.clone().unwrap_or_default();
@@ -129,10 +154,15 @@ pub async fn reconcile(class: Arc<StreamClass>, ctx: Arc<Context>) -> Result<Act
         streams: i64::try_from(in_use).ok(),
     };
     if after != before {
+        let is_count = StreamClassStatus { streams: before.streams, ..after.clone() } == before;
+        if is_count && ctx.aws.checks.was_written_lately(&name) {
+            return Ok(Action::requeue(COUNT_EVERY));
+        }
         apply::status(&api, &name, &after).await.map_err(Error::WriteStatus)?;
+        ctx.aws.checks.note_written(&name);
         tell(&ctx, &class, &before, &after).await;
     }
-    Ok(Action::requeue(jittered(if is_right { CHECK_EVERY } else { CHECK_AGAIN })))
+    Ok(Action::requeue(jittered(if is_right { LOOK_EVERY } else { CHECK_AGAIN })))
 }
 
 async fn tell(ctx: &Context, class: &StreamClass, before: &StreamClassStatus, after: &StreamClassStatus) {

@@ -45,7 +45,8 @@ where
 
 /// What STS said when it was asked for the credentials of a role, if that is what went wrong.
 fn about_role(error: &(dyn Error + 'static)) -> Option<(ErrorKind, String)> {
-    let mut cause = Some(error);
+    // Below the call itself, which may be STS's own.
+    let mut cause = error.source();
     let role = loop {
         let error = cause?;
         if let Some(error) = error.downcast_ref::<SdkError<AssumeRoleError>>() {
@@ -58,7 +59,9 @@ fn about_role(error: &(dyn Error + 'static)) -> Option<(ErrorKind, String)> {
     };
     let kind = match role.kind {
         kind @ (ErrorKind::Unreachable | ErrorKind::Throttled | ErrorKind::NoCredentials) => kind,
-        _ => ErrorKind::CredentialsRefused,
+        // The operator's own credentials are no good, or not for this role.
+        ErrorKind::CredentialsRefused => ErrorKind::CredentialsRefused,
+        _ => ErrorKind::RoleRefused,
     };
     Some((kind, role.to_string()))
 }
@@ -118,13 +121,13 @@ mod tests {
     }
 
     #[test]
-    fn a_role_that_may_not_be_assumed_is_refused_credentials_and_says_what_sts_said() {
+    fn a_role_that_may_not_be_assumed_is_told_with_what_sts_said() {
         let metadata = ErrorMetadata::builder().code("AccessDenied").message("not for you").build();
         let refused = SdkError::service_error(AssumeRoleError::generic(metadata), answer(403));
         let cause = ConnectorError::other(Box::new(refused), None);
         let error: SdkError<ListStreamsError> = SdkError::dispatch_failure(cause);
         let (error, _) = ours("ListStreams", &error);
-        assert_eq!(error.kind, ErrorKind::CredentialsRefused);
+        assert_eq!(error.kind, ErrorKind::RoleRefused);
         assert_eq!(error.message, "AssumeRole failed: AccessDenied: not for you");
     }
 

@@ -2,9 +2,11 @@
 //!
 //! Nothing is ever sent again unread: a call whose answer is lost ends the pass, and the next one starts from a fresh read.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::Error;
 use super::observed::{Freshness, Observed, View};
-use super::plan::{Call, Plan, Recorded, Step, plan};
+use super::plan::{Call, Ownership, Plan, Recorded, Step, plan};
 use super::validate::Desired;
 use crate::aws::{AwsError, Cloud, ErrorKind, NewStream, Settings, StreamInfo, StreamState};
 use crate::context::AwsSide;
@@ -21,6 +23,8 @@ pub struct Done {
     pub view: View,
     /// Whether the stream was made in this pass.
     pub is_new: bool,
+    /// Whether the service said that it is working on the stream.
+    pub is_busy: bool,
     /// A call that was refused, while others could be made.
     pub failure: Option<AwsError>,
     /// What to tell.
@@ -50,12 +54,13 @@ pub async fn converge(
         desired,
         notes: Vec::new(),
         is_new: false,
+        is_busy: false,
         has_mismatched: false,
         refused: Vec::new(),
         failure: None,
     };
     let mut view = look(aws, desired, trusted).await.map_err(Error::Aws)?;
-    let mut is_announced = false;
+    let mut announced: BTreeSet<String> = BTreeSet::new();
     let mut planned = plan(desired, &by.recorded(), &view);
     for _ in 0..CALLS_MAX {
         if !planned.has_work || planned.is_lost {
@@ -69,18 +74,24 @@ pub async fn converge(
             }
             break;
         };
-        // What destroys something is asked about anew: another plan may have been announced.
-        if !is_announced || step.is_destructive() {
+        // What destroys something is asked about anew, and so is what was not announced yet.
+        let fields = || planned.changes.iter().map(|change| change.field.clone());
+        if step.is_destructive() || fields().any(|field| !announced.contains(&field)) {
             by.announce(&planned, &view).await?;
-            is_announced = true;
+            announced.extend(fields());
         }
+        let makes_it_ours = planned.ownership != Ownership::Ours;
         if let Some(seen) = run.perform(step, &view).await.map_err(Error::Aws)? {
             view = seen;
             planned = plan(desired, &by.recorded(), &view);
         }
+        // Whose it is goes on record before anything else is done.
+        if makes_it_ours {
+            break;
+        }
     }
-    let Run { notes, is_new, failure, .. } = run;
-    Ok(Done { plan: planned, view, is_new, failure, notes })
+    let Run { notes, is_new, is_busy, failure, .. } = run;
+    Ok(Done { plan: planned, view, is_new, is_busy, failure, notes })
 }
 
 /// The stream of the desired name as it is now. Its settings are read too, unless they are known from a read under the same
@@ -110,7 +121,7 @@ pub async fn look(aws: &AwsSide, desired: &Desired, trusted: Option<&str>) -> Re
 /// The settings of a stream that is going: nobody asks for them any more.
 pub fn nothing() -> Settings {
     Settings {
-        tags: std::collections::BTreeMap::new(),
+        tags: BTreeMap::new(),
         storage_tier: streamfleet_crds::StorageTier::Hot,
         image_generation: None,
         notification: None,
@@ -123,6 +134,7 @@ struct Run<'a> {
     desired: &'a Desired,
     notes: Vec<Note>,
     is_new: bool,
+    is_busy: bool,
     has_mismatched: bool,
     /// The operations that were refused in this pass: the others go on without them.
     refused: Vec<&'static str>,
@@ -153,6 +165,7 @@ impl Run<'_> {
                 look(self.aws, self.desired, None).await.map(Some)
             }
             (Err(error), _) if error.kind == ErrorKind::InUse => {
+                self.is_busy = true;
                 self.refused.push(step.operation());
                 look(self.aws, self.desired, None).await.map(Some)
             }

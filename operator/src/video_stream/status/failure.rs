@@ -1,5 +1,6 @@
 //! What a call that failed means for the object, by name, with the next step. Pure.
 
+use streamfleet_crds::types::is_true;
 use streamfleet_crds::{ConditionType, VideoStreamReason as Reason, VideoStreamStatus};
 
 use super::verdicts::kept;
@@ -78,13 +79,15 @@ pub const fn reason(kind: ErrorKind) -> (Reason, &'static str) {
 pub fn failed(before: &VideoStreamStatus, error: &AwsError) -> Vec<Verdict> {
     let (reason, advice) = reason(error.kind);
     let message = format!("{advice} ({error})");
+    let synced = Verdict::new(ConditionType::Synced, Truth::Unknown, reason.as_str(), message.clone());
+    let owned = kept(before, ConditionType::Owned);
+    // That we are to ask less often says nothing about the stream.
+    if error.kind == ErrorKind::Throttled && is_true(&before.conditions, ConditionType::Ready.as_str()) {
+        return vec![kept(before, ConditionType::Ready), synced, owned];
+    }
     // A stream that was there is not gone because nobody answers.
     let ready = if before.stream_arn.is_some() { Truth::Unknown } else { Truth::False };
-    vec![
-        Verdict::new(ConditionType::Ready, ready, reason.as_str(), message.clone()),
-        Verdict::new(ConditionType::Synced, Truth::Unknown, reason.as_str(), message),
-        kept(before, ConditionType::Owned),
-    ]
+    vec![Verdict::new(ConditionType::Ready, ready, reason.as_str(), message), synced, owned]
 }
 
 /// The message for a call that was refused, while others were made. A name that is taken without a stream to be seen is a stream
