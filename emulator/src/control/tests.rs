@@ -1,3 +1,5 @@
+use std::time::{Duration, Instant};
+
 use serde_json::{Value, json};
 
 use super::{Control, ControlOptions, Scope};
@@ -125,6 +127,25 @@ fn options_are_changed_member_by_member() {
     assert_eq!((changed.list_lag_ms, changed.quotas, changed.seed), (5, true, 7));
     assert!(options.with(&json!({"lag": 5})).is_err());
     assert!(options.with(&json!({"quotas": 1})).is_err());
+}
+
+/// Nobody waits for a whole account. In an optimised build it is ten times as fast.
+#[test]
+fn an_account_of_ten_thousand_streams_is_made_and_listed_quickly() {
+    let mut plane = Plane::new(|_| {});
+    let begun = Instant::now();
+    (0..10_000).for_each(|number| drop(plane.create(&format!("stream-{number:05}"))));
+    let each = begun.elapsed() / 10_000;
+    // The best of some: other tests run at the same time.
+    let listed = (0..10).map(|_| {
+        let begun = Instant::now();
+        let listed = plane.call("ListStreams", json!({})).unwrap().to_string();
+        assert!(listed.contains("stream-09999") && !listed.contains("NextToken"));
+        begun.elapsed()
+    });
+    let listed = listed.min().unwrap();
+    println!("10,000 streams: {each:?} to create each, {listed:?} to list all");
+    assert!(each < Duration::from_millis(1) && listed < Duration::from_millis(500), "{each:?}, {listed:?}");
 }
 
 #[test]

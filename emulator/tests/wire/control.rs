@@ -1,19 +1,10 @@
 use std::time::Duration;
 
-use aws_sdk_kinesisvideo::{
-    error::ProvideErrorMetadata,
-    types::{ComparisonOperator, Status, StreamNameCondition, UpdateDataRetentionOperation as Change},
+use aws_sdk_kinesisvideo::types::{
+    ComparisonOperator, Status, StreamNameCondition, UpdateDataRetentionOperation as Change,
 };
 
-use crate::support::{ACCOUNT, Clients, REGION, Rig, delays, millis};
-
-/// The code of a refusal.
-fn code<T, E: ProvideErrorMetadata>(outcome: Result<T, E>) -> String {
-    match outcome {
-        Ok(_) => "no error".to_owned(),
-        Err(error) => error.code().unwrap_or("no code").to_owned(),
-    }
-}
+use crate::support::{ACCOUNT, Clients, REGION, Rig, code, delays, millis};
 
 #[tokio::test]
 async fn a_stream_is_described_as_it_was_made() {

@@ -2,9 +2,11 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail by panicking, as tests do")]
 
+mod cloudwatch;
 mod control;
 mod durability;
 mod faults;
+mod plane;
 mod put_media;
 mod reading;
 mod sts;

@@ -7,7 +7,7 @@ use std::{
 };
 
 use aws_credential_types::Credentials;
-use aws_sdk_kinesisvideo::types::ApiName;
+use aws_sdk_kinesisvideo::{error::ProvideErrorMetadata, types::ApiName};
 use aws_sigv4::{
     http_request::{SignableBody, SignableRequest, SigningSettings, sign},
     sign::v4,
@@ -101,7 +101,12 @@ impl Rig {
 
     /// Takes all faults out of force.
     pub async fn heal(&self) {
-        self.hook_by("DELETE", "faults", String::new()).await;
+        self.delete("faults").await;
+    }
+
+    /// Calls a hook by DELETE.
+    pub async fn delete(&self, path: &str) -> Value {
+        self.hook_by("DELETE", path, String::new()).await
     }
 
     async fn hook_by(&self, method: &str, path: &str, body: String) -> Value {
@@ -116,6 +121,14 @@ impl Rig {
         socket.read_to_string(&mut answer).await.unwrap();
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
         serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap()
+    }
+}
+
+/// The code of a refusal.
+pub fn code<T, E: ProvideErrorMetadata>(outcome: Result<T, E>) -> String {
+    match outcome {
+        Ok(_) => "no error".to_owned(),
+        Err(error) => error.code().unwrap_or("no code").to_owned(),
     }
 }
 
@@ -188,6 +201,10 @@ impl Clients {
 
     pub fn control(&self) -> aws_sdk_kinesisvideo::Client {
         client!(aws_sdk_kinesisvideo, self, &self.url)
+    }
+
+    pub fn cloudwatch(&self) -> aws_sdk_cloudwatch::Client {
+        client!(aws_sdk_cloudwatch, self, &self.url)
     }
 
     pub fn sts(&self) -> aws_sdk_sts::Client {
