@@ -24,7 +24,7 @@ use jiff::Timestamp;
 use kube::ResourceExt;
 use streamfleet_crds::{ConditionType, FINALIZER, VideoStream, VideoStreamReason, VideoStreamStatus};
 
-use crate::aws::{AwsError, StreamState};
+use crate::aws::{AwsError, ErrorKind, StreamState};
 use crate::backoff::{jittered, patient};
 use crate::conditions::Truth;
 use crate::context::Context;
@@ -133,7 +133,8 @@ async fn bring_in_line(pass: &mut Pass<'_>, desired: &Desired) -> Result<Action,
     {
         let plan = plan(desired, &pass.recorded(), &view);
         if !plan.has_work && plan.ownership == Ownership::Ours {
-            let done = Done { plan, view, is_new: false, failure: None, notes: Vec::new() };
+            let notes = Vec::new();
+            let done = Done { plan, view, is_new: false, is_busy: false, failure: None, notes };
             return finish(pass, desired, done, None).await;
         }
     }
@@ -142,6 +143,8 @@ async fn bring_in_line(pass: &mut Pass<'_>, desired: &Desired) -> Result<Action,
     match execute::converge(aws, desired, trusted.as_deref(), &mut Herald { pass, desired }).await {
         Ok(done) if done.plan.is_lost && done.plan.has_work => forget_lost(pass, desired).await,
         Ok(done) => finish(pass, desired, done, check).await,
+        // The other replica says how things stand.
+        Err(Error::Aws(error)) if error.kind == ErrorKind::NotLeader => Err(Error::Aws(error)),
         Err(Error::Aws(error)) => {
             pass.doubt(&desired.place, &error);
             pass.write(&Outcome::Failed(desired, &error), None, &[]).await?;
@@ -221,8 +224,12 @@ async fn finish(
     }
     let is_first = before.stream_arn.is_none() && done.plan.ownership == Ownership::Ours;
     let look = next_look(&done.plan, &done.view, Timestamp::now());
-    // Alarms follow once it is on record whose stream it is.
-    Ok(Action::requeue(if is_first { look.min(LOOK_SOON) } else { look }))
+    Ok(Action::requeue(match (is_first, done.is_busy) {
+        // Alarms follow once it is on record whose stream it is.
+        (true, _) => look.min(LOOK_SOON),
+        (false, true) => look.max(LOOK_WORKING),
+        (false, false) => look,
+    }))
 }
 
 /// Clears the record of a stream that has disappeared; the next pass makes another. In one pass with that, a crash between the

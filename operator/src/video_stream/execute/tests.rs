@@ -238,6 +238,8 @@ async fn an_unowned_stream_is_adopted_by_its_tags_first_and_of_two_only_one_keep
     }
     cloud.state().put(&one.desired.name, 24, BTreeMap::default());
     one.pass(&aws(&cloud)).await.unwrap();
+    assert!(one.status.stream_arn.is_some(), "it is on record before anything else is done");
+    one.pass(&aws(&cloud)).await.unwrap();
     let calls = cloud.changes();
     assert!(calls[0].starts_with("TagStream streamfleet.io/installation"), "{calls:?}");
     assert!(calls[1].starts_with("UpdateDataRetention"), "{calls:?}");

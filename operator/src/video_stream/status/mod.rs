@@ -116,6 +116,9 @@ pub fn announced(
     };
     if let (Some(observed), Ownership::Ours) = (view.stream(), &plan.ownership) {
         let fields = fields(desired, &recorded(before), observed);
+        // Whose it is goes on record before anything is changed.
+        after.stream_arn = Some(observed.info.arn.clone());
+        locate(&mut after, desired);
         after.last_synced = intended(&fields, &recorded(before));
         after.managed_tags = sorted(desired.tags.keys().chain(&before.managed_tags));
     }
