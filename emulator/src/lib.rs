@@ -1,4 +1,4 @@
-//! A local Kinesis Video Streams with STS `GetCallerIdentity`, for development, tests and demos.
+//! A local Kinesis Video Streams with STS and the alarms of CloudWatch, for development, tests and demos.
 //!
 //! It has the wire behaviour of the service as far as Streamfleet uses it: the control plane, `PutMedia` with
 //! acknowledgements, `GetMedia`, the archive. State is on disk and survives `kill -9`. What is modelled on documents alone

@@ -103,21 +103,22 @@ impl Place {
                 continue;
             }
             alarm.evaluated = due;
-            let judge =
-                Judge { put, metrics: &self.metrics, end: due * step, period: settings.scaled(*period) };
+            let period = settings.scaled(*period);
+            let state = alarm.standing.state;
+            let judge = Judge { put, state, metrics: &self.metrics, end: due * step, period };
             let warm_up = put.warm_up_configuration;
             let minutes = warm_up.map_or(0, |warm_up| warm_up.warm_up_period_duration_in_minutes);
             let is_cold = at.now_ms < alarm.standing.configured_ms + minutes * settings.minute_ms;
-            if let Some((state, reason)) = judge.judge(source).filter(|_| !is_cold)
-                && state != alarm.standing.state
-            {
+            if !is_cold && let Some((state, reason)) = judge.judge(source) {
                 judged.push((name.clone(), state, reason));
             }
         }
-        for (name, state, reason) in &judged {
-            self.change(name, *state, reason.clone(), at, told);
+        let mut changed = Vec::new();
+        for (name, state, reason) in judged {
+            self.change(&name, state, reason, at, told);
+            changed.push(name);
         }
-        judged.into_iter().map(|(name, ..)| name).collect()
+        changed
     }
 
     /// Evaluates the composites that were put since; the names of those whose state changed.
@@ -225,6 +226,8 @@ impl Place {
 /// An evaluation.
 struct Judge<'a> {
     put: &'a MetricAlarm,
+    /// The state that the alarm is in.
+    state: State,
     metrics: &'a Metrics,
     /// When the newest period ends, in milliseconds since the epoch.
     end: u64,
@@ -233,7 +236,7 @@ struct Judge<'a> {
 }
 
 impl Judge<'_> {
-    /// The state that the data asks for; `None` when the alarm keeps its own.
+    /// The new state that the data asks for, and why; `None` when the alarm keeps its own.
     fn judge(&self, source: &Source) -> Option<(State, Reason)> {
         match source {
             Source::Metric(key, statistic) => {
@@ -242,10 +245,15 @@ impl Judge<'_> {
                 let fits = |series: &&Series| unit.is_none() || unit == series.unit.as_ref();
                 let series: Vec<&Series> = self.metrics.get(key).filter(fits).into_iter().collect();
                 let points = self.points(&series, *statistic);
-                Some((self.evaluate(&points)?, self.reason(&points, None)))
+                self.new_state(self.evaluate(&points)?, &points, None)
             }
             Source::Query(query) => self.judge_query(query),
         }
+    }
+
+    fn new_state(&self, state: State, points: &[Point], group: Option<&str>) -> Option<(State, Reason)> {
+        // Of ten thousand alarms few change: the words are made for these alone.
+        (state != self.state).then(|| (state, self.reason(points, group)))
     }
 
     /// Each group is judged for itself, and one in ALARM is enough. A group without any data in the evaluation range is
@@ -256,17 +264,17 @@ impl Judge<'_> {
         let groups = query.groups(self.metrics, from, self.end);
         if groups.is_empty() {
             let points = self.points(&[], query.statistic);
-            return Some((self.evaluate(&points)?, self.reason(&points, None)));
+            return self.new_state(self.evaluate(&points)?, &points, None);
         }
         let mut quiet = None;
         for (values, series) in &groups {
             let points = self.points(series, query.statistic);
             if self.evaluate(&points) == Some(State::Alarm) {
-                return Some((State::Alarm, self.reason(&points, Some(&query.label(values)))));
+                return self.new_state(State::Alarm, &points, Some(&query.label(values)));
             }
             quiet = quiet.or(Some(points));
         }
-        Some((State::Ok, self.reason(&quiet.unwrap_or_default(), None)))
+        self.new_state(State::Ok, &quiet.unwrap_or_default(), None)
     }
 
     /// The data points of the evaluation range, newest first.
@@ -281,9 +289,13 @@ impl Judge<'_> {
     }
 
     fn evaluate(&self, points: &[Point]) -> Option<State> {
-        let breaches = |value: f64| self.put.comparison_operator.breaches(value, self.put.threshold);
-        let judged: Vec<Option<bool>> = points.iter().map(|(_, value)| value.map(breaches)).collect();
+        let judged: Vec<Option<bool>> =
+            points.iter().map(|(_, value)| value.map(|value| self.breaches(value))).collect();
         self.put.terms().evaluate(&judged)
+    }
+
+    fn breaches(&self, value: f64) -> bool {
+        self.put.comparison_operator.breaches(value, self.put.threshold)
     }
 
     fn reason(&self, points: &[Point], group: Option<&str>) -> Reason {
@@ -294,22 +306,23 @@ impl Judge<'_> {
         let shown: Vec<String> =
             real.iter().map(|(at, value)| format!("{value:?} ({})", time::in_reason(*at))).collect();
         let of_group = group.map_or_else(String::new, |group| format!(" of {group}"));
-        let mut text = match shown.is_empty() {
-            true => format!("no datapoints were received for {} periods", terms.periods),
-            false => format!(
-                "the last {} datapoints{of_group} [{}] were compared with {} the threshold ({:?}), {} to alarm",
+        let mut text = if shown.is_empty() {
+            format!("no datapoints were received for {} periods", terms.periods)
+        } else {
+            let bad = real.iter().filter(|(_, value)| self.breaches(*value)).count();
+            format!(
+                "{bad} of the last {} datapoints{of_group} [{}] were {} the threshold ({:?}), where {} make an alarm",
                 real.len(),
                 shown.join(", "),
                 self.put.comparison_operator.words(),
                 self.put.threshold,
                 terms.to_alarm
-            ),
+            )
         };
         if missing > 0 {
-            text.push_str(&format!(
-                " and {missing} missing datapoints were treated as [{}]",
-                terms.missing.name()
-            ));
+            let treated =
+                format!(" and {missing} missing datapoints were treated as [{}]", terms.missing.name());
+            text.push_str(&treated);
         }
         let points: Vec<f64> = real.iter().rev().map(|(_, value)| *value).collect();
         let data = json!({

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     auth::Caller,
-    cloudwatch::wire::Asked,
+    cloudwatch::wire::{Asked, worded},
     control::Scope,
     error::ServiceError,
     hooks::{calls::Call, faults::Struck},
@@ -64,6 +64,7 @@ pub async fn answer(
             return Err(Cut);
         }
         Err(error) => {
+            let error = worded(error);
             call.error = Some(error.code);
             asked.refusal(&error, &request_id)
         }

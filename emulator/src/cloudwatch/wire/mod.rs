@@ -130,20 +130,9 @@ impl Asked {
         }
     }
 
-    /// A refusal, as the protocol writes it. Faults and the gate word theirs as Kinesis Video Streams does; CloudWatch has
-    /// other names for these.
+    /// A refusal, as the protocol writes it.
     pub fn refusal(&self, error: &ServiceError, request_id: &str) -> Response<Body> {
-        let code = match error.code {
-            "ClientLimitExceededException" => "Throttling",
-            "AccessDeniedException" => "AccessDenied",
-            "ExpiredTokenException" => "ExpiredToken",
-            "InternalFailure" => "InternalServiceError",
-            "MissingAuthenticationTokenException" => "MissingAuthenticationToken",
-            "IncompleteSignatureException" => "IncompleteSignature",
-            "UnrecognizedClientException" => "InvalidClientTokenId",
-            "InvalidSignatureException" => "SignatureDoesNotMatch",
-            code => code,
-        };
+        let code = error.code;
         let side = if error.status.is_server_error() { "Receiver" } else { "Sender" };
         let named = json!({"__type": format!("com.amazonaws.cloudwatch#{}", shape_of(code)), "message": error.message});
         let mut response = match self.protocol {
@@ -166,6 +155,22 @@ impl Asked {
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/cbor"));
         response
     }
+}
+
+/// A refusal in CloudWatch's words: faults and the gate word theirs as Kinesis Video Streams does.
+pub fn worded(error: ServiceError) -> ServiceError {
+    let code = match error.code {
+        "ClientLimitExceededException" | "ThrottlingException" => "Throttling",
+        "AccessDeniedException" => "AccessDenied",
+        "ExpiredTokenException" => "ExpiredToken",
+        "InternalFailure" | "InternalServiceFault" => "InternalServiceError",
+        "MissingAuthenticationTokenException" => "MissingAuthenticationToken",
+        "IncompleteSignatureException" => "IncompleteSignature",
+        "UnrecognizedClientException" => "InvalidClientTokenId",
+        "InvalidSignatureException" => "SignatureDoesNotMatch",
+        code => code,
+    };
+    ServiceError { code, ..error }
 }
 
 /// The name that the model has for a code of the query protocol.
