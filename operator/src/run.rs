@@ -365,7 +365,7 @@ fn context(around: &Surroundings, caches: &Caches, triggers: &Triggers, metrics:
         },
         feeds: Arc::new(Feeds::new(caches.cameras.clone(), triggers.cameras.clone())),
         cluster: Cluster {
-            events: Events::new(client.clone()),
+            events: Events::new(client.clone(), &settings.pod_name),
             client,
             caches: caches.clone(),
             triggers: triggers.clone(),

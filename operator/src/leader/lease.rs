@@ -23,9 +23,9 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(4);
 /// Why a look at the lease came to nothing.
 #[derive(Debug, thiserror::Error)]
 enum Error {
-    /// The API server says so.
+    /// The API server says no, or cannot be reached.
     #[error("failed to {0} the lease: {1}")]
-    Refused(&'static str, #[source] Box<kube::Error>),
+    Refused(&'static str, String),
     /// It does not answer.
     #[error("no answer of the API server within {} s", ANSWER_WITHIN.as_secs())]
     Silent,
@@ -147,7 +147,9 @@ async fn answer<T>(
 ) -> Result<T, Error> {
     match timeout(ANSWER_WITHIN, call).await {
         Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(error)) => Err(Error::Refused(what, Box::new(error))),
+        // The text of the API server alone: kube's own shows the whole answer.
+        Ok(Err(kube::Error::Api(status))) => Err(Error::Refused(what, status.message)),
+        Ok(Err(error)) => Err(Error::Refused(what, error.to_string())),
         Err(_) => Err(Error::Silent),
     }
 }

@@ -12,13 +12,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures::{Stream, StreamExt as _, TryStreamExt as _};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Namespace, Pod};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
 use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::runtime::reflector::{self, ObjectRef, Store, store::Writer};
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
-use streamfleet_crds::{CHECK_REQUESTED, Camera, StreamClass, VideoStream};
+use streamfleet_crds::{CHECK_REQUESTED, Camera, ConditionType, StreamClass, VideoStream};
 
 use crate::aws::Lane;
 use crate::labels::{self, CAMERA_LABEL};
@@ -30,7 +30,7 @@ pub use shrink::live_digest;
 /// How many `StreamClasses` are worked on at a time.
 const CLASSES: Limits = Limits { total: 8, sweep: 6 };
 /// How many `VideoStreams`: so many that the service's answers, and the waits for its quotas, do not bound what gets done.
-const STREAMS: Limits = Limits { total: 96, sweep: 64 };
+const STREAMS: Limits = Limits { total: 192, sweep: 128 };
 /// How many Cameras.
 const CAMERAS: Limits = Limits { total: 32, sweep: 24 };
 
@@ -293,14 +293,16 @@ async fn follow<K>(
     }
 }
 
-/// Whether what a controller goes by has changed: the spec, the finalizers or the wish to delete; our own status writes do
-/// not count.
+/// Whether what a controller goes by has changed: the spec, a finalizer that was taken away, or the wish to delete; what we write
+/// ourselves, status and finalizer, does not count.
 fn asks_for_something<K: Resource>(old: Option<&K>, new: Option<&K>) -> bool {
     let (Some(old), Some(new)) = (old, new) else { return true };
     let (old, new) = (old.meta(), new.meta());
+    let finalizers = |meta: &ObjectMeta| meta.finalizers.clone().unwrap_or_default();
+    let left = finalizers(new);
     old.uid != new.uid
         || old.generation != new.generation
-        || old.finalizers != new.finalizers
+        || finalizers(old).iter().any(|finalizer| !left.contains(finalizer))
         || old.deletion_timestamp != new.deletion_timestamp
 }
 
@@ -309,8 +311,12 @@ fn classes(caches: &Caches, triggers: &Triggers, old: Option<&StreamClass>, new:
     if asks_for_something(old, new) {
         triggers.classes.send(ObjectRef::from_obj(class));
     }
-    let conditions =
-        |class: Option<&StreamClass>| class?.status.as_ref().map(|status| status.conditions.clone());
+    // What is said about alarms, which follows the number of streams, matters to none of them.
+    let matters = |condition: &&Condition| condition.type_ != ConditionType::AlarmsReady.as_str();
+    let conditions = |class: Option<&StreamClass>| {
+        let conditions = &class?.status.as_ref()?.conditions;
+        Some(conditions.iter().filter(matters).cloned().collect::<Vec<_>>())
+    };
     // The labels say whose a class is, where its operator goes by them.
     let labels = |class: Option<&StreamClass>| class?.metadata.labels.clone();
     if !asks_for_something(old, new) && conditions(old) == conditions(new) && labels(old) == labels(new) {
@@ -492,7 +498,7 @@ mod tests {
         let table = [
             (json!({ "resourceVersion": "2" }), false),
             (json!({ "generation": 2 }), true),
-            (json!({ "finalizers": ["x"] }), true),
+            (json!({ "finalizers": ["x"] }), false),
             (json!({ "deletionTimestamp": "2026-01-01T00:00:00Z" }), true),
             (json!({ "uid": "successor" }), true),
         ];
@@ -501,6 +507,7 @@ mod tests {
             assert_eq!(asks_for_something(Some(&before), Some(&after)), expected, "{change}");
         }
         assert!(asks_for_something(None, Some(&before)) && asks_for_something(Some(&before), None));
+        assert!(asks_for_something(Some(&camera("a", &json!({ "finalizers": ["x"] }))), Some(&before)));
     }
 
     /// The next object of a queue.
