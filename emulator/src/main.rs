@@ -48,7 +48,7 @@ struct Args {
     /// Milliseconds that a stream stays CREATING, UPDATING and DELETING
     #[arg(long, value_name = "MS", default_value_t = 100)]
     state_delay: u64,
-    /// Milliseconds by which ListStreams is behind
+    /// Milliseconds by which `ListStreams` is behind
     #[arg(long, value_name = "MS", default_value_t = 0)]
     list_lag: u64,
     /// Calls of the control plane in a second are limited as in the service

@@ -23,7 +23,7 @@ pub fn answer(
     body: &[u8],
 ) -> Result<String, ServiceError> {
     let request: Value = parse(body)?;
-    service.catalog.call(&scope(caller), operation.name(), &request).map(|answer| answer.to_string())
+    service.catalog.call(&scope(caller), operation.name(), &request)
 }
 
 /// Reads a request body; an empty one is an empty object.

@@ -74,9 +74,9 @@ pub struct Metric {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[doc = "Its namespace."]
     pub namespace: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "MetricName", skip_serializing_if = "Option::is_none")]
     #[doc = "Its name."]
-    pub metric_name: Option<String>,
+    pub name: Option<String>,
     #[serde(default)]
     #[doc = "Its dimensions."]
     pub dimensions: Vec<Dimension>,
@@ -86,7 +86,7 @@ impl Metric {
     /// Its key; `None` when namespace or name is missing.
     pub fn key(&self) -> Option<MetricKey> {
         let dimensions = self.dimensions.iter().map(|one| (one.name.clone(), one.value.clone())).collect();
-        Some(MetricKey::new(self.namespace.as_ref()?, self.metric_name.as_ref()?, dimensions))
+        Some(MetricKey::new(self.namespace.as_ref()?, self.name.as_ref()?, dimensions))
     }
 }
 

@@ -30,6 +30,13 @@ pub struct Reason {
     pub data: Option<String>,
 }
 
+/// A new state of an alarm, and why.
+#[derive(Debug)]
+struct New {
+    state: State,
+    reason: Reason,
+}
+
 /// What comes of a change.
 #[derive(Debug, Default)]
 struct Outcome {
@@ -64,7 +71,7 @@ impl CloudWatch {
     pub(super) fn set_state(&mut self, name: &str, state: State, reason: Reason, at: At<'_>) {
         let mut told = Outcome::default();
         let place = self.place(at);
-        if place.change(name, state, reason, at, &mut told) {
+        if place.change(name, New { state, reason }, at, &mut told) {
             place.follow(vec![name.to_owned()], at, &mut told);
         }
         self.take_in(told);
@@ -109,13 +116,13 @@ impl Place {
             let warm_up = put.warm_up_configuration;
             let minutes = warm_up.map_or(0, |warm_up| warm_up.warm_up_period_duration_in_minutes);
             let is_cold = at.now_ms < alarm.standing.configured_ms + minutes * settings.minute_ms;
-            if !is_cold && let Some((state, reason)) = judge.judge(source) {
-                judged.push((name.clone(), state, reason));
+            if !is_cold && let Some(new) = judge.judge(source) {
+                judged.push((name.clone(), new));
             }
         }
         let mut changed = Vec::new();
-        for (name, state, reason) in judged {
-            self.change(&name, state, reason, at, told);
+        for (name, new) in judged {
+            self.change(&name, new, at, told);
             changed.push(name);
         }
         changed
@@ -160,11 +167,12 @@ impl Place {
             "The rule evaluates to {} with the alarms: {children}",
             if holds { "TRUE" } else { "FALSE" }
         );
-        self.change(name, state, Reason { text, data: None }, at, told)
+        self.change(name, New { state, reason: Reason { text, data: None } }, at, told)
     }
 
     /// Puts an alarm into a state, if it is in another, and tells those who are to know.
-    fn change(&mut self, name: &str, to: State, reason: Reason, at: At<'_>, told: &mut Outcome) -> bool {
+    fn change(&mut self, name: &str, new: New, at: At<'_>, told: &mut Outcome) -> bool {
+        let New { state: to, reason } = new;
         let suppressed = self.is_suppressed(name);
         let Some(alarm) = self.alarms.get_mut(name) else { return false };
         let from = alarm.standing.state;
@@ -174,7 +182,7 @@ impl Place {
         let text: String = reason.text.chars().take(REASON_CHARS_MAX).collect();
         alarm.standing.state = to;
         alarm.standing.reason.clone_from(&text);
-        alarm.standing.reason_data.clone_from(&reason.data);
+        alarm.standing.reason_data = reason.data;
         alarm.standing.updated_ms = at.now_ms;
         alarm.standing.transitioned_ms = at.now_ms;
         alarm.suppressed = suppressed;
@@ -237,7 +245,7 @@ struct Judge<'a> {
 
 impl Judge<'_> {
     /// The new state that the data asks for, and why; `None` when the alarm keeps its own.
-    fn judge(&self, source: &Source) -> Option<(State, Reason)> {
+    fn judge(&self, source: &Source) -> Option<New> {
         match source {
             Source::Metric(key, statistic) => {
                 let unit = self.put.unit.as_ref();
@@ -251,14 +259,14 @@ impl Judge<'_> {
         }
     }
 
-    fn new_state(&self, state: State, points: &[Point], group: Option<&str>) -> Option<(State, Reason)> {
+    fn new_state(&self, state: State, points: &[Point], group: Option<&str>) -> Option<New> {
         // Of ten thousand alarms few change: the words are made for these alone.
-        (state != self.state).then(|| (state, self.reason(points, group)))
+        (state != self.state).then(|| New { state, reason: self.reason(points, group) })
     }
 
     /// Each group is judged for itself, and one in ALARM is enough. A group without any data in the evaluation range is
     /// not there.
-    fn judge_query(&self, query: &insights::Query) -> Option<(State, Reason)> {
+    fn judge_query(&self, query: &insights::Query) -> Option<New> {
         let range = self.put.terms().range() as u64;
         let from = self.end.saturating_sub(range * self.period);
         let groups = query.groups(self.metrics, from, self.end);

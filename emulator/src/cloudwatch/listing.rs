@@ -95,11 +95,11 @@ impl CloudWatch {
         at: At<'_>,
     ) -> Result<Value, ServiceError> {
         let MetricRequest { metric_name, namespace, statistic, dimensions, period, unit } = typed(input)?;
-        let metric = Metric { namespace: Some(namespace), metric_name: Some(metric_name), dimensions };
+        let metric = Metric { namespace: Some(namespace), name: Some(metric_name), dimensions };
         let key = metric.key();
         let fits = |alarm: &&Alarm| match &alarm.watched {
             Watched::Data { alarm, .. } => {
-                alarm.metric.metric_name.is_some()
+                alarm.metric.name.is_some()
                     && alarm.metric.key() == key
                     && statistic.is_none_or(|wanted| alarm.statistic == Some(wanted))
                     && period.is_none_or(|wanted| alarm.period == Some(wanted))

@@ -80,7 +80,7 @@ impl Live {
 
     /// Enters a value of a stream's metric.
     pub fn record(&self, scope: &Scope, metric: &str, stream: &str, value: f64) {
-        self.lock().cloudwatch.record(scope, metric, stream, value, now_ms());
+        self.lock().cloudwatch.record(scope, (metric, stream), value, now_ms());
     }
 
     /// What alarms have told.
@@ -106,10 +106,10 @@ impl Live {
             let scope = Scope::new(&*record.account, &*record.region);
             if connections > 0 {
                 let open = connections as f64;
-                inner.cloudwatch.record(&scope, names::PUT_CONNECTIONS, &record.name, open, now_ms);
+                inner.cloudwatch.record(&scope, (names::PUT_CONNECTIONS, &record.name), open, now_ms);
             }
             for (second, metric, sample) in counted {
-                inner.cloudwatch.record_sample(&scope, metric, &record.name, &sample, second * 1000);
+                inner.cloudwatch.record_sample(&scope, (metric, &record.name), &sample, second * 1000);
             }
         }
         inner.cloudwatch.tick(now_ms);

@@ -150,7 +150,7 @@ impl CloudWatch {
             }
             points.push(Value::Object(point));
         }
-        Ok(json!({"Label": request.metric.metric_name, "Datapoints": points}))
+        Ok(json!({"Label": request.metric.name, "Datapoints": points}))
     }
 
     pub(super) fn list_metrics(&mut self, input: Value, at: At<'_>) -> Result<Value, ServiceError> {

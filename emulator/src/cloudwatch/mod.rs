@@ -18,7 +18,7 @@
 //!     "TreatMissingData": "breaching",
 //! });
 //! cloudwatch.call(&scope, "PutMetricAlarm", &alarm, 0).unwrap();
-//! cloudwatch.record(&scope, "PutMedia.IncomingFragments", "cam", 1.0, 1_000);
+//! cloudwatch.record(&scope, ("PutMedia.IncomingFragments", "cam"), 1.0, 1_000);
 //! cloudwatch.tick(60_000);
 //! assert_eq!(cloudwatch.states(&scope)["silent"], State::Ok);
 //! cloudwatch.tick(240_000);
@@ -96,6 +96,7 @@ impl Default for Settings {
 
 impl Settings {
     /// The same, with the default quotas of the service.
+    #[must_use]
     pub fn with_quotas(self) -> Self {
         Self { rates: true, alarms_max: Some((ALARMS_MAX, QUERY_ALARMS_MAX)), ..self }
     }
@@ -226,13 +227,13 @@ impl CloudWatch {
         }
     }
 
-    /// Enters a value of one of the service's own metrics (dimension `StreamName`).
-    pub fn record(&mut self, scope: &Scope, metric: &str, stream: &str, value: f64, now_ms: u64) {
-        self.record_sample(scope, metric, stream, &Sample::of(value), now_ms);
+    /// Enters a value of one of the service's own metrics, e.g. `PutMedia.IncomingFragments`, of a stream.
+    pub fn record(&mut self, scope: &Scope, (metric, stream): (&str, &str), value: f64, now_ms: u64) {
+        self.record_sample(scope, (metric, stream), &Sample::of(value), now_ms);
     }
 
     /// Enters several values at once.
-    fn record_sample(&mut self, scope: &Scope, metric: &str, stream: &str, sample: &Sample, now_ms: u64) {
+    fn record_sample(&mut self, scope: &Scope, (metric, stream): (&str, &str), sample: &Sample, now_ms: u64) {
         let key = MetricKey::new(NAMESPACE, metric, vec![(STREAM_NAME.to_owned(), stream.to_owned())]);
         let entry = Entry { at_ms: now_ms, unit: Some(traffic::unit(metric)), by_second: false };
         self.place(At::of(scope, now_ms)).metrics.add(&key, sample, entry);

@@ -20,11 +20,11 @@ pub enum Rule {
     /// Whether an alarm is in a state: `ALARM(…)` and so on.
     Is(State, String),
     /// `NOT`.
-    Not(Box<Rule>),
+    Not(Box<Self>),
     /// `AND` of all of these.
-    All(Vec<Rule>),
+    All(Vec<Self>),
     /// `OR` of all of these.
-    Any(Vec<Rule>),
+    Any(Vec<Self>),
 }
 
 impl Rule {
@@ -263,7 +263,7 @@ fn invalid(why: &str) -> ServiceError {
 mod tests {
     use super::*;
 
-    /// Whether a rule holds when `a` is in ALARM, `b` OK and `c` in INSUFFICIENT_DATA.
+    /// Whether a rule holds when `a` is in ALARM, `b` OK and `c` not known.
     fn holds(text: &str) -> bool {
         let state = |name: &str| match name {
             "a" => Some(State::Alarm),

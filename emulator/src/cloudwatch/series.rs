@@ -220,6 +220,8 @@ impl Metrics {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::float_cmp, reason = "small whole numbers are exact")]
+
     use super::*;
 
     const MINUTE: u64 = 60_000;

@@ -1,5 +1,7 @@
 //! CloudWatch as its clients see it, in virtual time.
 
+#![allow(clippy::needless_pass_by_value, reason = "`json!` makes values")]
+
 use serde_json::{Value, json};
 
 use super::*;
@@ -44,7 +46,7 @@ impl Rig {
     /// A minute passes, in which each of these streams sends a fragment.
     fn minute(&mut self, streams: &[&str]) {
         for stream in streams {
-            self.cloudwatch.record(&self.scope, "PutMedia.IncomingFragments", stream, 1.0, self.now_ms);
+            self.cloudwatch.record(&self.scope, ("PutMedia.IncomingFragments", stream), 1.0, self.now_ms);
         }
         self.now_ms += MINUTE;
         self.cloudwatch.tick(self.now_ms);
@@ -148,7 +150,7 @@ fn a_scaled_minute_scales_all_periods() {
     let mut rig = Rig::with(Settings { minute_ms: 5000, ..Settings::default() });
     rig.put("minute", json!({"EvaluationPeriods": 1, "DatapointsToAlarm": 1}));
     rig.put("five", json!({"EvaluationPeriods": 1, "DatapointsToAlarm": 1, "Period": 300}));
-    rig.cloudwatch.record(&rig.scope, "PutMedia.IncomingFragments", "cam", 1.0, rig.now_ms);
+    rig.cloudwatch.record(&rig.scope, ("PutMedia.IncomingFragments", "cam"), 1.0, rig.now_ms);
     let mut rings = Vec::new();
     for second in 0..120 {
         rig.cloudwatch.tick(rig.now_ms + second * 1000);

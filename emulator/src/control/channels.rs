@@ -88,13 +88,13 @@ impl Control {
         Ok(json!({}))
     }
 
-    pub(super) fn channel_endpoint(&self, at: &At<'_>, request: GetChannelEndpoint) -> Answer {
+    pub(super) fn channel_endpoint(&self, at: &At<'_>, request: &GetChannelEndpoint) -> Answer {
         let record = self.find_channel(at, None, Some(&request.arn))?;
         check_active(&record.phases, &format!("channel {}", record.name), at.now)?;
         // What is answered to a request without either is an assumption.
         let default = || vec!["WSS".to_owned(), "HTTPS".to_owned()];
-        let protocols = request.configuration.protocols.unwrap_or_else(default);
-        let role = request.configuration.role.unwrap_or_else(|| "VIEWER".to_owned());
+        let protocols = request.configuration.protocols.clone().unwrap_or_else(default);
+        let role = request.configuration.role.as_deref().unwrap_or("VIEWER");
         if record.stored_in.is_none() && protocols.iter().any(|protocol| protocol == "WEBRTC") {
             return Err(ServiceError::invalid_argument("the channel is not configured for ingestion"));
         }
@@ -102,7 +102,7 @@ impl Control {
         let endpoints: Vec<Value> = protocols
             .iter()
             .map(|protocol| {
-                let endpoint = endpoint::of_channel(&self.options.advertise, &arn, protocol, &role);
+                let endpoint = endpoint::of_channel(&self.options.advertise, &arn, protocol, role);
                 json!({"Protocol": protocol, "ResourceEndpoint": endpoint})
             })
             .collect();

@@ -20,6 +20,7 @@
 pub mod arn;
 mod channels;
 mod edge;
+mod info;
 mod listing;
 pub mod model;
 mod options;
@@ -41,6 +42,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::{error::ServiceError, operation::Operation};
+use info::StreamPage;
 use listing::Listing;
 pub use options::ControlOptions;
 use quotas::Quotas;
@@ -48,6 +50,12 @@ pub use record::{ChannelRecord, EdgeRecord, Phases, ResourceKey, Scope, Status, 
 pub use requests::Selection;
 
 type Answer = Result<Value, ServiceError>;
+
+/// An answer that is not written yet.
+enum Answered {
+    Whole(Value),
+    Streams(StreamPage),
+}
 
 /// What a call, or the passing of time, has changed.
 #[derive(Clone, Debug, PartialEq)]
@@ -126,6 +134,33 @@ impl Control {
     /// Calls an operation by its name, e.g. `CreateStream`, with the JSON body of its request. `now_ms` are milliseconds
     /// since the epoch and do not go back. The answer is the JSON body of the service's, or its error.
     pub fn call(&mut self, scope: &Scope, operation: &str, request: &Value, now_ms: u64) -> Answer {
+        self.answer(scope, operation, request, now_ms).and_then(|answer| match answer {
+            Answered::Whole(value) => Ok(value),
+            Answered::Streams(page) => serde_json::to_value(page).map_err(unwritten),
+        })
+    }
+
+    /// As [`call`](Self::call); the answer is written already. A page of 10,000 streams is not held twice.
+    pub fn call_for_text(
+        &mut self,
+        scope: &Scope,
+        operation: &str,
+        request: &Value,
+        now_ms: u64,
+    ) -> Result<String, ServiceError> {
+        self.answer(scope, operation, request, now_ms).and_then(|answer| match answer {
+            Answered::Whole(value) => Ok(value.to_string()),
+            Answered::Streams(page) => serde_json::to_string(&page).map_err(unwritten),
+        })
+    }
+
+    fn answer(
+        &mut self,
+        scope: &Scope,
+        operation: &str,
+        request: &Value,
+        now_ms: u64,
+    ) -> Result<Answered, ServiceError> {
         self.changes.clear();
         self.pass(now_ms);
         let operation = Operation::by_name(operation).ok_or_else(ServiceError::unknown_operation)?;
@@ -134,7 +169,10 @@ impl Control {
         if self.options.quotas {
             self.quotas.take(at, &request)?;
         }
-        self.dispatch(&at, &request)
+        if at.operation == Operation::ListStreams {
+            return self.list_streams(&at, &read(&request)?).map(Answered::Streams);
+        }
+        self.dispatch(&at, &request).map(Answered::Whole)
     }
 
     /// Lets time pass: what was `DELETING` long enough is gone, lists catch up.
@@ -198,7 +236,6 @@ impl Control {
         match at.operation {
             Operation::CreateStream => self.create_stream(at, read(request)?),
             Operation::DescribeStream => self.describe_stream(at, &read(request)?),
-            Operation::ListStreams => self.list_streams(at, &read(request)?),
             Operation::DeleteStream => self.delete_stream(at, read(request)?),
             Operation::UpdateStream => self.update_stream(at, read(request)?),
             Operation::UpdateDataRetention => self.update_data_retention(at, &read(request)?),
@@ -230,7 +267,7 @@ impl Control {
             Operation::ListSignalingChannels => self.list_channels(at, &read(request)?),
             Operation::UpdateSignalingChannel => self.update_channel(at, read(request)?),
             Operation::DeleteSignalingChannel => self.delete_channel(at, read(request)?),
-            Operation::GetSignalingChannelEndpoint => self.channel_endpoint(at, read(request)?),
+            Operation::GetSignalingChannelEndpoint => self.channel_endpoint(at, &read(request)?),
             Operation::DescribeMediaStorageConfiguration => self.describe_media_storage(at, &read(request)?),
             Operation::UpdateMediaStorageConfiguration => self.update_media_storage(at, read(request)?),
             Operation::DescribeMappedResourceConfiguration => self.describe_mapped(at, &read(request)?),
@@ -287,6 +324,10 @@ impl Control {
         self.changes.push(Change::Channel(record.clone()));
         record
     }
+}
+
+fn unwritten(error: serde_json::Error) -> ServiceError {
+    ServiceError::internal(error.to_string())
 }
 
 /// Reads a request that the model has checked.

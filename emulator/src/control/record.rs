@@ -25,11 +25,16 @@ impl Scope {
 
     /// The partition of the region.
     pub fn partition(&self) -> &'static str {
-        match self.region.as_str() {
-            cn if cn.starts_with("cn-") => "aws-cn",
-            gov if gov.starts_with("us-gov-") => "aws-us-gov",
-            _ => "aws",
-        }
+        partition(&self.region)
+    }
+}
+
+/// The partition of a region.
+pub fn partition(region: &str) -> &'static str {
+    match region {
+        cn if cn.starts_with("cn-") => "aws-cn",
+        gov if gov.starts_with("us-gov-") => "aws-us-gov",
+        _ => "aws",
     }
 }
 
@@ -152,10 +157,8 @@ pub struct StreamRecord {
 impl StreamRecord {
     /// The ARN.
     pub fn arn(&self) -> String {
-        let Self { name, created_ms, .. } = self;
-        let scope = self.scope();
-        let Scope { account, region } = &scope;
-        format!("arn:{}:kinesisvideo:{region}:{account}:stream/{name}/{created_ms}", scope.partition())
+        let Self { account, region, name, created_ms, .. } = self;
+        format!("arn:{}:kinesisvideo:{region}:{account}:stream/{name}/{created_ms}", partition(region))
     }
 
     /// The status at a time; `None` when the stream is gone.
@@ -243,10 +246,8 @@ pub struct ChannelRecord {
 impl ChannelRecord {
     /// The ARN.
     pub fn arn(&self) -> String {
-        let Self { name, created_ms, .. } = self;
-        let scope = Scope::new(&*self.account, &*self.region);
-        let Scope { account, region } = &scope;
-        format!("arn:{}:kinesisvideo:{region}:{account}:channel/{name}/{created_ms}", scope.partition())
+        let Self { account, region, name, created_ms, .. } = self;
+        format!("arn:{}:kinesisvideo:{region}:{account}:channel/{name}/{created_ms}", partition(region))
     }
 
     /// The status at a time; `None` when the channel is gone.

@@ -83,7 +83,7 @@ fn check_images(at: &At<'_>, configuration: &Value) -> Result<(), ServiceError> 
 /// FIFO topics are not supported (the page on notifications); that they are refused here is an assumption.
 fn check_notification(configuration: &Value) -> Result<(), ServiceError> {
     match configuration["DestinationConfig"]["Uri"].as_str() {
-        Some(uri) if uri.ends_with(".fifo") => {
+        Some(uri) if uri.rsplit('.').next() == Some("fifo") => {
             Err(ServiceError::invalid_argument("the topic must be a standard one"))
         }
         _ => Ok(()),

@@ -2,10 +2,11 @@
 
 use std::{collections::BTreeMap, ops::Bound, sync::Arc};
 
-use serde_json::{Map, Value, json};
+use serde_json::json;
 
 use super::{
     Answer, At, Control, Phases, ResourceKey, Scope, Selection, Status, StreamRecord, Tier, arn,
+    info::{StreamInfo, StreamPage},
     model::model,
     name_from_token,
     requests::{
@@ -14,7 +15,7 @@ use super::{
     },
     tags,
 };
-use crate::{clock::seconds, endpoint, error::ServiceError};
+use crate::{endpoint, error::ServiceError};
 
 /// Longest retention: 10 years (`UpdateDataRetention`).
 const RETENTION_HOURS_MAX: u32 = 87_600;
@@ -90,29 +91,22 @@ impl Control {
     pub(super) fn describe_stream(&self, at: &At<'_>, request: &Selection) -> Answer {
         let record = self.find_stream(at, request)?;
         let status = record.status(at.now).ok_or_else(ServiceError::not_found)?;
-        Ok(json!({"StreamInfo": stream_info(&record, status)}))
+        Ok(json!({"StreamInfo": StreamInfo { record, status }}))
     }
 
-    pub(super) fn list_streams(&self, at: &At<'_>, request: &ListNames) -> Answer {
+    pub(super) fn list_streams(&self, at: &At<'_>, request: &ListNames) -> Result<StreamPage, ServiceError> {
         let after = request.next_token.as_deref().map(name_from_token).transpose()?;
         // The states too are those of then.
         let then = at.now.saturating_sub(self.options.list_lag_ms);
         let mut found = self
             .listing
             .after(at.scope, &request.condition.comparison_value, after.as_deref())
-            .filter_map(|record| Some((record, record.status(then)?)));
+            .filter_map(|record| Some(StreamInfo { status: record.status(then)?, record: record.clone() }));
         let limit = request.max_results.unwrap_or(LIST_STREAMS_DEFAULT);
-        let mut page = Vec::new();
-        let mut last = None;
-        for (record, status) in found.by_ref().take(limit) {
-            page.push(stream_info(record, status));
-            last = Some(record);
-        }
-        let mut answer = Map::from_iter([("StreamInfoList".to_owned(), Value::Array(page))]);
-        if let (Some(last), Some(_)) = (last, found.next()) {
-            answer.insert("NextToken".to_owned(), hex::encode(&last.name).into());
-        }
-        Ok(Value::Object(answer))
+        let streams: Vec<StreamInfo> = found.by_ref().take(limit).collect();
+        let next_token =
+            streams.last().filter(|_| found.next().is_some()).map(|last| hex::encode(&last.record.name));
+        Ok(StreamPage { streams, next_token })
     }
 
     pub(super) fn delete_stream(&mut self, at: &At<'_>, request: DeleteStream) -> Answer {
@@ -245,27 +239,4 @@ pub fn own_arn<'a>(at: &At<'_>, text: &'a str, kind: &str) -> Result<arn::Arn<'a
     } else {
         ServiceError::access_denied(message)
     })
-}
-
-fn stream_info(record: &StreamRecord, status: Status) -> Value {
-    let StreamRecord { region, account, .. } = record;
-    let default_key = || format!("arn:aws:kms:{region}:{account}:alias/aws/kinesisvideo");
-    let mut members = Map::new();
-    let mut put = |member: &str, value: Value| {
-        members.insert(member.to_owned(), value);
-    };
-    put("StreamName", record.name.as_str().into());
-    put("StreamARN", record.arn().into());
-    put("KmsKeyId", record.kms_key_id.clone().unwrap_or_else(default_key).into());
-    put("Version", record.version.as_str().into());
-    put("Status", json!(status));
-    put("CreationTime", seconds(record.created_ms).into());
-    put("DataRetentionInHours", record.retention_hours.into());
-    if let Some(device) = &record.device_name {
-        put("DeviceName", device.as_str().into());
-    }
-    if let Some(media_type) = &record.media_type {
-        put("MediaType", media_type.as_str().into());
-    }
-    Value::Object(members)
 }

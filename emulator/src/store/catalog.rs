@@ -105,7 +105,7 @@ impl Catalog {
         fs::create_dir_all(&streams_dir)?;
         sync_dir(data)?;
         let (journal, Held { streams, channels }) = Journal::open(data)?;
-        remove_strangers(&streams_dir, streams.keys().map(u64::to_string).collect())?;
+        remove_strangers(&streams_dir, &streams.keys().map(u64::to_string).collect())?;
         let mut control = Control::new(options);
         control.restore(streams.into_values().collect(), channels.into_values().collect());
         let mut open = BTreeMap::new();
@@ -115,10 +115,10 @@ impl Catalog {
         Ok(Self { streams_dir, streams: RwLock::new(open), plane: Mutex::new(Plane { control, journal }) })
     }
 
-    /// Calls an operation of the control plane. Blocks on the disk.
-    pub fn call(&self, scope: &Scope, operation: &str, request: &Value) -> Result<Value, ServiceError> {
+    /// Calls an operation of the control plane; the answer is JSON. Blocks on the disk.
+    pub fn call(&self, scope: &Scope, operation: &str, request: &Value) -> Result<String, ServiceError> {
         let mut plane = self.plane();
-        let answer = plane.control.call(scope, operation, request, now_ms());
+        let answer = plane.control.call_for_text(scope, operation, request, now_ms());
         self.settle(&mut plane)?;
         answer
     }
@@ -130,7 +130,7 @@ impl Catalog {
         self.settle(&mut plane)?;
         let Plane { control, journal } = &mut *plane;
         journal.compact(control.streams(), control.channels())?;
-        let unflushed = journal.to_flush();
+        let unflushed = journal.take_unflushed();
         drop(plane);
         unflushed.map_or(Ok(()), |file| file.sync_data())
     }
@@ -225,7 +225,7 @@ impl Catalog {
 }
 
 /// Removes folders of streams that are gone: the process ended before it could.
-fn remove_strangers(streams_dir: &Path, known: HashSet<String>) -> io::Result<()> {
+fn remove_strangers(streams_dir: &Path, known: &HashSet<String>) -> io::Result<()> {
     for entry in fs::read_dir(streams_dir)? {
         let entry = entry?;
         if !entry.file_name().to_str().is_some_and(|name| known.contains(name)) {

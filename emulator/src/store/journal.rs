@@ -123,7 +123,7 @@ impl Journal {
     }
 
     /// The file, if it has something that is not known to be on the disk; the caller flushes it, without a lock.
-    pub fn to_flush(&mut self) -> Option<Arc<File>> {
+    pub fn take_unflushed(&mut self) -> Option<Arc<File>> {
         (!std::mem::replace(&mut self.is_flushed, true)).then(|| self.file.clone())
     }
 

@@ -1,5 +1,6 @@
 //! The emulator as boto3 sees it: every operation, each answer against botocore's own model.
 
+#![allow(clippy::print_stdout, reason = "counts are shown")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail by panicking, as tests do")]
 
 use std::{

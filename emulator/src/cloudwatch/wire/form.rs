@@ -18,7 +18,7 @@ const DEPTH_MAX: usize = 32;
 #[derive(Debug, Default)]
 struct Node {
     value: Option<String>,
-    parts: BTreeMap<String, Node>,
+    parts: BTreeMap<String, Self>,
 }
 
 /// Reads a form into the members of a shape.

@@ -122,7 +122,7 @@ impl Asked {
     pub fn answer(&self, answer: &Value, request_id: &str) -> Response<Body> {
         let shape = MODEL.output(&self.operation);
         match self.protocol {
-            Protocol::Cbor => self.cbor(cbor::write(shape, answer)),
+            Protocol::Cbor => Self::cbor(cbor::write(shape, answer)),
             Protocol::Json(kind) => body::ok(kind, body::full(answer.to_string())),
             Protocol::Query => {
                 body::ok("text/xml", body::full(xml::answer(&self.operation, shape, answer, request_id)))
@@ -136,7 +136,7 @@ impl Asked {
         let side = if error.status.is_server_error() { "Receiver" } else { "Sender" };
         let named = json!({"__type": format!("com.amazonaws.cloudwatch#{}", shape_of(code)), "message": error.message});
         let mut response = match self.protocol {
-            Protocol::Cbor => self.cbor(cbor::write(None, &named)),
+            Protocol::Cbor => Self::cbor(cbor::write(None, &named)),
             Protocol::Json(kind) => body::ok(kind, body::full(named.to_string())),
             Protocol::Query => {
                 body::ok("text/xml", body::full(xml::refusal(code, side, &error.message, request_id)))
@@ -149,7 +149,7 @@ impl Asked {
         response
     }
 
-    fn cbor(&self, bytes: Vec<u8>) -> Response<Body> {
+    fn cbor(bytes: Vec<u8>) -> Response<Body> {
         let mut response = body::ok("application/cbor", body::full(bytes));
         response.headers_mut().insert(SMITHY_PROTOCOL, HeaderValue::from_static(CBOR));
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/cbor"));

@@ -42,7 +42,9 @@ fn put(out: &mut String, name: &str, shape: Option<&Shape>, value: &Value) {
         Value::Array(elements) => {
             let mut inside = String::new();
             let element = shape.and_then(|shape| MODEL.element(shape));
-            elements.iter().for_each(|value| put(&mut inside, "member", element, value));
+            for value in elements {
+                put(&mut inside, "member", element, value);
+            }
             inside
         }
         Value::Object(members) => {
