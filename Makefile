@@ -13,9 +13,11 @@ DEBUG := $(TARGET)/debug
 RELEASE := $(TARGET)/release
 INDEX ?= 1
 NODES ?= 2
+# The cluster of bench-operator: its own, since ten thousand objects are left on it.
+BENCH_INDEX ?= 8
 ONLY ?=
 
-.PHONY: help check demo demo-down test lint images cluster-up cluster-down build release bench-producer faults-producer soak
+.PHONY: help check demo demo-down test lint images cluster-up cluster-down build release bench-producer bench-operator faults-producer soak
 
 help: ## this list
 	@echo 'Streamfleet: from YAML about cameras to stored video.'
@@ -66,6 +68,14 @@ lint: ## rustfmt, clippy, docs, helm lint
 
 bench-producer: release ## what the producer costs, beside ffmpeg and GStreamer (15 minutes); target/bench/producer.json
 	@$(RELEASE)/streamfleet-bench producer
+
+bench-operator: release ## what the operator costs, and how soon it is done, with up to 10,000 streams (25 minutes, as root; STREAMS=1000); target/bench/operator.json
+	@$(RELEASE)/streamfleet-dev tools
+	trap '$(RELEASE)/streamfleet-dev cluster down --index $(BENCH_INDEX)' EXIT
+	$(RELEASE)/streamfleet-dev cluster down --index $(BENCH_INDEX)
+	$(RELEASE)/streamfleet-dev cluster up --index $(BENCH_INDEX) --nodes 1
+	export STREAMFLEET_CLUSTER=/var/lib/streamfleet/cluster-$(BENCH_INDEX)
+	$(RELEASE)/streamfleet-bench operator $(if $(STREAMS),--streams $(STREAMS))
 
 faults-producer: release ## what becomes of pictures when things break (12 minutes; ONLY=zero-window,cut-15); target/bench/faults-producer.json
 	@$(RELEASE)/streamfleet-bench faults-producer --only '$(ONLY)'

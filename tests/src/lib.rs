@@ -9,6 +9,7 @@ pub mod demo;
 pub mod e2e;
 pub mod faults;
 pub mod figures;
+pub mod fleet;
 pub mod foreign;
 pub mod foreign_camera;
 pub mod images;

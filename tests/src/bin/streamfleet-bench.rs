@@ -11,7 +11,7 @@ use clap::{Parser, Subcommand};
 use streamfleet_tests::figures::{self, Figure};
 use streamfleet_tests::soak::Soak;
 use streamfleet_tests::steps::Steps;
-use streamfleet_tests::{bench, faults};
+use streamfleet_tests::{bench, faults, fleet};
 
 /// Measures Streamfleet.
 #[derive(Debug, Parser)]
@@ -29,6 +29,12 @@ enum Subject {
         /// Only these scenarios, separated by commas.
         #[arg(long)]
         only: Option<String>,
+    },
+    /// What the operator costs with fleets of streams, on the cluster that `STREAMFLEET_CLUSTER` names.
+    Operator {
+        /// How many streams the largest fleet has.
+        #[arg(long, default_value_t = 10_000)]
+        streams: usize,
     },
     /// Half an hour of faults with fifty feeds.
     Soak {
@@ -81,7 +87,7 @@ fn run(command: Subject, steps: &Steps) -> Result<()> {
         Subject::Producer | Subject::Read { .. } | Subject::Run { .. } => {
             tokio::runtime::Builder::new_current_thread()
         }
-        Subject::FaultsProducer { .. } | Subject::Soak { .. } => tokio::runtime::Builder::new_multi_thread(),
+        Subject::FaultsProducer { .. } | Subject::Operator { .. } | Subject::Soak { .. } => tokio::runtime::Builder::new_multi_thread(),
     };
     runtime.enable_all().build()?.block_on(perform(command, steps))
 }
@@ -92,6 +98,9 @@ async fn perform(command: Subject, steps: &Steps) -> Result<()> {
         Subject::FaultsProducer { only } => {
             let figures = faults::producer(only.as_deref().filter(|only| !only.is_empty()), steps).await?;
             conclude("faults-producer", &figures, steps)
+        }
+        Subject::Operator { streams } => {
+            conclude("operator", &Box::pin(fleet::operator(streams, steps)).await?, steps)
         }
         Subject::Soak { seed, minutes } => {
             let soak = Soak::whole(seed.unwrap_or_else(|| fastrand::u64(..)));

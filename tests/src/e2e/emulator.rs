@@ -111,8 +111,8 @@ struct Addresses {
 }
 
 impl Emulator {
-    /// Starts one that pods reach by TLS at this address, with its state and log in `folder`.
-    pub async fn start(folder: &Path, address: Ipv4Addr) -> Result<Self> {
+    /// Starts one that pods reach by TLS at this address, with its state and log in `folder`, and with these flags besides.
+    pub async fn start(folder: &Path, address: Ipv4Addr, flags: &[&str]) -> Result<Self> {
         let (data, keys) = (folder.join("emulator"), Keys::unmistakable());
         fs::create_dir_all(&data)?;
         let known = folder.join("emulator-keys.json");
@@ -122,7 +122,7 @@ impl Emulator {
         fs::write(&known, serde_json::json!({ "keys": [key] }).to_string())?;
         let mut command = Command::new(own_folder()?.join("streamfleet-emulator"));
         command.args(["--listen", "127.0.0.1:0", "--listen-tls", &format!("{address}:0")]);
-        command.args(["--account", ACCOUNT]);
+        command.args(["--account", ACCOUNT]).args(flags);
         command.arg("--data").arg(&data).arg("--credentials").arg(&known);
         let mut process = Daemon::start("the emulator", &command, &folder.join("emulator.log"))?;
         let addresses = wait_ready(&mut process, &data.join("addresses.json")).await?;

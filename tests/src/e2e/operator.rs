@@ -27,6 +27,7 @@ pub struct Setup {
     credentials: PathBuf,
     installation: String,
     log: PathBuf,
+    variables: Vec<(&'static str, String)>,
 }
 
 impl Setup {
@@ -37,9 +38,15 @@ impl Setup {
             credentials: folder.join("operator-credentials"),
             installation: installation.to_owned(),
             log: folder.join("operator.log"),
+            variables: Vec::new(),
         };
         setup.use_keys(keys)?;
         Ok(setup)
+    }
+
+    /// Sets a variable of operators that are started from now on, in place of what they have else.
+    pub fn set(&mut self, name: &'static str, value: impl Into<String>) {
+        self.variables.push((name, value.into()));
     }
 
     /// Writes other AWS keys where operators read theirs.
@@ -63,7 +70,8 @@ impl Setup {
             .env("STREAMFLEET_INSTALLATION", &self.installation)
             .env("STREAMFLEET_PRODUCER_IMAGE", PRODUCER)
             .env("STREAMFLEET_ADMIN_LISTEN", admin.to_string())
-            .env("STREAMFLEET_LOG", "info,streamfleet_operator=debug");
+            .env("STREAMFLEET_LOG", "info,streamfleet_operator=debug")
+            .envs(self.variables.iter().map(|(name, value)| (name, value)));
         Ok(Operator { process: Daemon::start("the operator", &command, &self.log)?, admin })
     }
 }

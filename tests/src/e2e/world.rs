@@ -51,11 +51,16 @@ pub struct World {
 impl World {
     /// Starts everything but the operator.
     pub async fn without_operator(name: &str) -> Result<Self> {
+        Self::with_emulator(name, &[]).await
+    }
+
+    /// Starts everything but the operator, and the emulator with these flags.
+    pub async fn with_emulator(name: &str, flags: &[&str]) -> Result<Self> {
         let (cluster, client, lock) = claim_cluster().await?;
         let id = format!("{PREFIX}{name}-{:06x}", fastrand::u32(..1 << 24));
         let folder = std::env::temp_dir().join(format!("streamfleet-{id}"));
         fs::create_dir_all(&folder)?;
-        let emulator = Emulator::start(&folder, cluster.bridge_address()).await?;
+        let emulator = Emulator::start(&folder, cluster.bridge_address(), flags).await?;
         let setup = Setup::new(&cluster, &folder, &id, &emulator.keys)?;
         let (namespaces, classes) = (Vec::new(), Vec::new());
         let operator = None;
@@ -187,6 +192,16 @@ impl World {
         self.finished = true;
         fs::remove_dir_all(&self.folder)?;
         Ok(())
+    }
+
+    /// Ends everything at once, and leaves the objects to the next world, which takes our finalizers off. For fleets: to let
+    /// go of ten thousand alarms takes an operator that keeps the quotas a long time.
+    pub fn abandon(mut self) -> Result<()> {
+        if let Some(operator) = self.operator.take() {
+            operator.kill()?;
+        }
+        self.finished = true;
+        Ok(fs::remove_dir_all(&self.folder)?)
     }
 
     /// What of ours is left in a namespace.

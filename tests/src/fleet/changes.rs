@@ -1,0 +1,156 @@
+//! How soon the operator sees what happens in a large fleet: a restart, foreign changes, new objects.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use aws_sdk_kinesisvideo::types::UpdateDataRetentionOperation;
+use kube::api::{Patch, PatchParams};
+use serde_json::json;
+use streamfleet_crds::CHECK_REQUESTED;
+
+use super::site::{REPORTS_EVERY, Site};
+use crate::cluster::wait::{Look, until};
+use crate::e2e::http;
+use crate::figures::Figure;
+use crate::resources;
+use crate::steps::Steps;
+
+/// Foreign changes, one a second: as many as there are streams that report, at most three sweeps' time.
+const CHANGES_MAX: usize = 180;
+/// New objects, four a second.
+const NEW: usize = 100;
+/// Objects that are to be checked afresh meanwhile: a sweep that uses up the quotas, longer than the new objects take.
+const CHECKED: usize = 2_000;
+/// Nothing here takes longer.
+const LONGEST: Duration = Duration::from_mins(5);
+
+/// All figures.
+pub async fn figures(site: &mut Site, steps: &Steps) -> Result<Vec<Figure>> {
+    let mut figures = vec![restart(site, steps).await?];
+    figures.push(foreign_changes(site, steps).await?);
+    figures.push(new_objects(site, steps).await?);
+    Ok(figures)
+}
+
+/// From the start of the process until every object has been looked at.
+async fn restart(site: &mut Site, steps: &Steps) -> Result<Figure> {
+    site.world.take_operator()?.stop()?;
+    let started = Instant::now();
+    site.start_operator().await?;
+    let admin = site.world.operator()?.admin();
+    until(LONGEST, "every object has been looked at", async || {
+        let text = String::from_utf8(http::get(admin, "/metrics").await?)?;
+        let is_done = text.lines().any(|line| line.starts_with("streamfleet_operator_first_pass_seconds"));
+        Ok(if is_done { Look::Done(()) } else { Look::NotYet("not all".to_owned()) })
+    })
+    .await?;
+    let took = started.elapsed().as_secs_f64();
+    let anonymous = resources::memory(site.world.operator()?.pid())?.anonymous >> 20;
+    steps.done(format!("after a restart all are observed in {took:.1} s; {anonymous} MiB"));
+    Ok(Figure::new("restart_to_all_observed", took, "s").at_most(60.0).aim(15.0))
+}
+
+/// From the answer to somebody else's change of a retention until it is in status.
+async fn foreign_changes(site: &Site, steps: &Steps) -> Result<Figure> {
+    let names: Vec<&String> = site.names().iter().step_by(REPORTS_EVERY).take(CHANGES_MAX).collect();
+    let mut changed = Vec::new();
+    for name in names {
+        let next = tokio::time::Instant::now() + Duration::from_secs(1);
+        raise_retention(site, name).await?;
+        changed.push((name.clone(), Instant::now()));
+        tokio::time::sleep_until(next).await;
+    }
+    let mut latencies = Vec::new();
+    for (name, at) in &changed {
+        let drifted = until(LONGEST, &format!("the drift of {name} is in its status"), async || {
+            let drifted = site.seen().get(name).drifted;
+            Ok(drifted.map_or_else(|| Look::NotYet("none".to_owned()), Look::Done))
+        })
+        .await?;
+        latencies.push(drifted.saturating_duration_since(*at));
+    }
+    let p99 = percentile(&mut latencies, 99);
+    steps.done(format!(
+        "{} foreign changes are in status, the slowest after {:.1} s",
+        changed.len(),
+        p99.as_secs_f64()
+    ));
+    let note = format!("{} changes", changed.len());
+    Ok(Figure::new("foreign_change_to_drift_p99", p99.as_secs_f64(), "s").at_most(90.0).aim(65.0).note(note))
+}
+
+async fn raise_retention(site: &Site, name: &str) -> Result<()> {
+    let (client, stream) = (site.world.emulator.client(), site.stream_name(name));
+    let described = client.describe_stream().stream_name(&stream).send().await?;
+    let version = described.stream_info.and_then(|info| info.version).context("a stream has a version")?;
+    client
+        .update_data_retention()
+        .stream_name(&stream)
+        .current_version(version)
+        .operation(UpdateDataRetentionOperation::IncreaseDataRetention)
+        .data_retention_change_in_hours(1)
+        .send()
+        .await?;
+    Ok(())
+}
+
+/// From an object's creation until it was first taken up, while very many others are checked afresh.
+async fn new_objects(site: &Site, steps: &Steps) -> Result<Figure> {
+    let api = site.api();
+    let sweep = async {
+        for name in site.names().iter().rev().take(CHECKED) {
+            let patch = json!({ "metadata": { "annotations": { CHECK_REQUESTED: "1" } } });
+            api.patch(name, &PatchParams::default(), &Patch::Merge(&patch)).await?;
+        }
+        Ok::<(), anyhow::Error>(())
+    };
+    let creations = async {
+        let mut made = Vec::new();
+        // The sweep is to be under way.
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        for number in 0..NEW {
+            let name = format!("new{number:03}");
+            let next = tokio::time::Instant::now() + Duration::from_millis(250);
+            site.make(&name, false).await?;
+            made.push((name, Instant::now()));
+            tokio::time::sleep_until(next).await;
+        }
+        Ok::<_, anyhow::Error>(made)
+    };
+    let ((), made) = tokio::try_join!(sweep, creations)?;
+    let mut latencies = Vec::new();
+    for (name, at) in &made {
+        let taken_up = until(LONGEST, &format!("{name} is taken up"), async || {
+            let taken_up = site.seen().get(name).taken_up;
+            Ok(taken_up.map_or_else(|| Look::NotYet("not yet".to_owned()), Look::Done))
+        })
+        .await?;
+        latencies.push(taken_up.saturating_duration_since(*at));
+    }
+    let p99 = percentile(&mut latencies, 99);
+    steps.done(format!(
+        "{NEW} new objects during a sweep, the slowest taken up after {:.3} s",
+        p99.as_secs_f64()
+    ));
+    Ok(Figure::new("new_object_first_reconcile_p99", p99.as_secs_f64(), "s").at_most(1.0).aim(0.3))
+}
+
+/// The smallest value that so many percent do not exceed.
+fn percentile(values: &mut [Duration], percent: usize) -> Duration {
+    values.sort_unstable();
+    let place = (values.len() * percent).div_ceil(100).saturating_sub(1);
+    values.get(place).copied().unwrap_or(Duration::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_percentile_is_a_value_that_was_measured() {
+        let mut values: Vec<Duration> = (1..=200).rev().map(Duration::from_secs).collect();
+        assert_eq!(percentile(&mut values, 99), Duration::from_secs(198));
+        assert_eq!(percentile(&mut values, 100), Duration::from_secs(200));
+        assert_eq!(percentile(&mut [], 99), Duration::MAX, "nothing measured is no figure");
+    }
+}

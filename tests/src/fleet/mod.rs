@@ -1,0 +1,164 @@
+//! What the operator costs, and how soon it is done, with fleets of a hundred, a thousand and ten thousand streams: on a real
+//! apiserver and etcd, with the emulator keeping the service's quotas. `make bench-operator` calls it.
+//!
+//! Each fleet begins with nothing: an emulator, a namespace and a class of its own. Its alarms are there before it, one for each
+//! stream, since `PutMetricAlarm` alone would take an hour (3 a second). All that is measured from outside: objects by a watch,
+//! calls by the emulator's log, memory and processor time by the kernel.
+
+mod changes;
+mod site;
+mod steady;
+mod watched;
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+
+use crate::figures::Figure;
+use crate::steps::Steps;
+use site::{Site, Template};
+use steady::Steady;
+
+/// `CreateStream` calls in a second in an account and region (developer guide, service quotas).
+const CREATE_PER_SECOND: f64 = 50.0;
+/// The smaller fleets that growth is judged by.
+const SMALLER: [usize; 2] = [100, 1_000];
+/// A fleet is Ready after this many times the floor, or something is wrong.
+const READY_MAX: f64 = 4.0;
+/// What a fleet has beside its streams' own time: starting, the first lists.
+const START_MAX: Duration = Duration::from_mins(2);
+
+/// What was measured of one fleet.
+struct Measured {
+    streams: usize,
+    ready_after: Duration,
+    steady: Steady,
+}
+
+/// All figures, with the largest fleet of so many streams.
+pub async fn operator(streams: usize, steps: &Steps) -> Result<Vec<Figure>> {
+    ensure!(streams >= 100, "a fleet has at least 100 streams, for percentiles");
+    let mut template = None;
+    let mut fleets = Vec::new();
+    for size in SMALLER.into_iter().filter(|size| *size < streams) {
+        let mut site = Site::new(size, template.as_ref(), steps).await?;
+        fleets.push(measure(&mut site, steps).await?);
+        if template.is_none() {
+            template = Some(Template::learn(&site).await?);
+        }
+        site.leave()?;
+    }
+    let mut site = Site::new(streams, template.as_ref(), steps).await?;
+    let largest = measure(&mut site, steps).await?;
+    let mut figures = of_fleet(&largest);
+    figures.extend(changes::figures(&mut site, steps).await?);
+    fleets.push(largest);
+    figures.extend(growth(&fleets));
+    site.leave()?;
+    Ok(figures)
+}
+
+/// From empty to all Ready, and then steady.
+async fn measure(site: &mut Site, steps: &Steps) -> Result<Measured> {
+    let streams = site.names().len();
+    let floor = streams as f64 / CREATE_PER_SECOND;
+    let started = Instant::now();
+    site.start_operator().await?;
+    let limit = Duration::from_secs_f64(floor * READY_MAX) + START_MAX;
+    site.seen().until(limit, "all streams are Ready", |seen| seen.is_ready).await?;
+    let ready_after = started.elapsed();
+    steps.done(format!("{streams} streams are Ready after {:.1} s", ready_after.as_secs_f64()));
+    site.settle().await?;
+    steps.done("all alarms are told, nothing is written any more");
+    let steady = Steady::measure(site).await?;
+    steps.done(format!("steady: {steady}"));
+    Ok(Measured { streams, ready_after, steady })
+}
+
+fn of_fleet(fleet: &Measured) -> Vec<Figure> {
+    let floor = fleet.streams as f64 / CREATE_PER_SECOND;
+    let ready = fleet.ready_after.as_secs_f64();
+    let steady = &fleet.steady;
+    vec![
+        Figure::new("all_ready_over_create_floor", ready / floor, "ratio")
+            .at_most(1.25)
+            .aim(1.05)
+            .note(format!("{} streams, {ready:.1} s over {floor:.0} s", fleet.streams)),
+        Figure::new("anonymous_memory", mib(steady.anonymous), "MiB").at_most(150.0).aim(90.0),
+        Figure::new("aws_reads_steady", steady.reads_per_second, "1/s")
+            .at_most(3.5)
+            .aim(2.0)
+            .note(steady.calls.clone()),
+        Figure::new("aws_writes_steady", steady.mutating_calls as f64, "calls").at_most(0.0),
+        Figure::new("object_writes_steady", steady.object_writes as f64, "writes").at_most(0.0),
+        Figure::new("cpu_steady", steady.cpu_percent, "% of a core").at_most(3.0).aim(0.5),
+    ]
+}
+
+/// How each figure grows, with the exponent over the smallest and the largest fleet: 0 is flat, 1 is in proportion.
+fn growth(fleets: &[Measured]) -> Vec<Figure> {
+    type Read = fn(&Measured) -> f64;
+    let rows: [(&str, &str, Read); 5] = [
+        ("ready_after", "s", |fleet| fleet.ready_after.as_secs_f64()),
+        ("anonymous", "MiB", |fleet| mib(fleet.steady.anonymous)),
+        ("aws_reads", "1/s", |fleet| fleet.steady.reads_per_second),
+        ("list_reads", "1/s", |fleet| fleet.steady.list_reads_per_second),
+        ("cpu", "% of a core", |fleet| fleet.steady.cpu_percent),
+    ];
+    let mut figures = Vec::new();
+    let (Some(first), Some(last)) = (fleets.first(), fleets.last()) else { return figures };
+    for (name, unit, read) in rows {
+        for fleet in fleets {
+            figures.push(Figure::new(format!("growth.{name}.{}", fleet.streams), read(fleet), unit));
+        }
+        let decades = (last.streams as f64 / first.streams as f64).log10();
+        if decades > 0.0 && read(first) > 0.0 {
+            let exponent = (read(last) / read(first)).log10() / decades;
+            figures.push(Figure::new(format!("growth.{name}.exponent"), exponent, ""));
+        }
+    }
+    if last.streams > first.streams {
+        let more = last.steady.anonymous.saturating_sub(first.steady.anonymous) as f64;
+        let each = more / 1024.0 / (last.streams - first.streams) as f64;
+        figures.push(Figure::new("memory_per_further_stream", each, "KiB").aim(6.0));
+    }
+    figures
+}
+
+fn mib(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fleet(streams: usize, anonymous_mib: u64) -> Measured {
+        let steady = Steady {
+            anonymous: anonymous_mib << 20,
+            reads_per_second: streams as f64,
+            list_reads_per_second: 2.0,
+            ..Steady::default()
+        };
+        Measured { streams, ready_after: Duration::from_secs(streams as u64 / 50), steady }
+    }
+
+    #[test]
+    fn what_is_flat_has_the_exponent_0_and_what_is_in_proportion_1() {
+        let figures = growth(&[fleet(100, 10), fleet(1_000, 20), fleet(10_000, 100)]);
+        let value =
+            |metric: &str| figures.iter().find(|figure| figure.metric == metric).unwrap().value.unwrap();
+        assert!(value("growth.list_reads.exponent").abs() < 1e-9);
+        assert!((value("growth.aws_reads.exponent") - 1.0).abs() < 1e-9);
+        assert!((value("memory_per_further_stream") - 90.0 * 1024.0 / 9_900.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_fleet_that_takes_longer_than_the_quota_asks_for_is_missed() {
+        let mut late = fleet(10_000, 10);
+        late.ready_after = Duration::from_secs(251);
+        assert!(of_fleet(&late)[0].is_missed());
+        late.ready_after = Duration::from_secs(249);
+        assert!(!of_fleet(&late)[0].is_missed());
+    }
+}

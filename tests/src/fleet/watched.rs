@@ -1,0 +1,126 @@
+//! What a watch of the fleet's objects has shown.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use futures::StreamExt as _;
+use kube::runtime::watcher::{self, Event};
+use kube::{Api, ResourceExt as _};
+use streamfleet_crds::{AlarmState, VideoStream};
+
+use crate::cluster::wait::{Look, until};
+
+/// What is known of one object.
+#[derive(Debug, Clone, Default)]
+pub struct Seen {
+    /// `Ready` is True.
+    pub is_ready: bool,
+    /// It has alarms, and the state of each is settled: no media comes, so all are to be in ALARM.
+    pub is_alarmed: bool,
+    /// When it first had a finalizer: the first thing that a pass does.
+    pub taken_up: Option<Instant>,
+    /// When its retention first was in `status.drift`.
+    pub drifted: Option<Instant>,
+    version: String,
+}
+
+/// The objects of a namespace, and how often they were written.
+#[derive(Debug)]
+pub struct Watched {
+    state: Arc<Mutex<State>>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    objects: HashMap<String, Seen>,
+    writes: u64,
+    last_write: Option<Instant>,
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Watched {
+    /// Begins to watch.
+    pub fn new(api: Api<VideoStream>) -> Self {
+        let state = Arc::new(Mutex::new(State::default()));
+        let taking = state.clone();
+        let task = tokio::spawn(async move {
+            let mut events = std::pin::pin!(watcher::watcher(api, watcher::Config::default()));
+            while let Some(event) = events.next().await {
+                if let Ok(Event::Apply(object) | Event::InitApply(object)) = event {
+                    taking.lock().unwrap_or_else(PoisonError::into_inner).take(&object);
+                }
+            }
+        });
+        Self { state, task }
+    }
+
+    /// How often objects were written, their creation included.
+    pub fn writes(&self) -> u64 {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).writes
+    }
+
+    /// How long ago the last write was seen.
+    pub fn quiet(&self) -> Duration {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.last_write.map_or(Duration::ZERO, |at| at.elapsed())
+    }
+
+    /// What is known of an object.
+    pub fn get(&self, name: &str) -> Seen {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.objects.get(name).cloned().unwrap_or_default()
+    }
+
+    /// Waits until so many objects have been seen at all.
+    pub async fn count(&self, limit: Duration, count: usize) -> Result<()> {
+        until(limit, "the watch shows all objects", async || {
+            let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            let known = state.objects.len();
+            Ok(if known >= count { Look::Done(()) } else { Look::NotYet(format!("{known} of {count}")) })
+        })
+        .await
+    }
+
+    /// Waits until all objects are as asked for.
+    pub async fn until(&self, limit: Duration, what: &str, wanted: fn(&Seen) -> bool) -> Result<()> {
+        until(limit, what, async || {
+            let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            let all = state.objects.len();
+            let good = state.objects.values().filter(|seen| wanted(seen)).count();
+            Ok(if good == all { Look::Done(()) } else { Look::NotYet(format!("{good} of {all}")) })
+        })
+        .await
+    }
+}
+
+impl State {
+    fn take(&mut self, object: &VideoStream) {
+        let seen = self.objects.entry(object.name_any()).or_default();
+        let version = object.resource_version().unwrap_or_default();
+        if seen.version == version {
+            return;
+        }
+        seen.version = version;
+        self.writes += 1;
+        self.last_write = Some(Instant::now());
+        if !object.finalizers().is_empty() {
+            seen.taken_up.get_or_insert_with(Instant::now);
+        }
+        let Some(status) = &object.status else { return };
+        seen.is_ready =
+            status.conditions.iter().any(|found| found.type_ == "Ready" && found.status == "True");
+        seen.is_alarmed =
+            !status.alarms.is_empty() && status.alarms.iter().all(|alarm| alarm.state == AlarmState::Alarm);
+        if status.drift.iter().any(|drift| drift.field == "retentionHours") {
+            seen.drifted.get_or_insert_with(Instant::now);
+        }
+    }
+}
