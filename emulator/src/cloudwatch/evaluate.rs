@@ -58,6 +58,16 @@ impl Missing {
         }
     }
 
+    /// As the reason of a state has it.
+    pub fn in_reason(self) -> &'static str {
+        match self {
+            Self::Breaching => "Breaching",
+            Self::NotBreaching => "NonBreaching",
+            Self::Ignore => "Ignored",
+            Self::Missing => "Missing",
+        }
+    }
+
     /// The word of a request.
     pub fn by_name(name: &str) -> Option<Self> {
         [Self::Breaching, Self::NotBreaching, Self::Ignore, Self::Missing]

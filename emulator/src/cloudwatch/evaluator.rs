@@ -329,7 +329,7 @@ impl Judge<'_> {
         };
         if missing > 0 {
             let treated =
-                format!(" and {missing} missing datapoints were treated as [{}]", terms.missing.name());
+                format!(" and {missing} missing datapoints were treated as [{}]", terms.missing.in_reason());
             text.push_str(&treated);
         }
         let points: Vec<f64> = real.iter().rev().map(|(_, value)| *value).collect();

@@ -45,12 +45,13 @@ impl CloudWatch {
             items.reverse();
         }
         let limit = request.max_records.unwrap_or(PAGE);
-        let more = items.len() > skipped + limit;
+        let end = skipped.saturating_add(limit);
+        let more = items.len() > end;
         let page: Vec<Value> =
             items.into_iter().skip(skipped).take(limit).map(|(alarm, item)| told(alarm, item)).collect();
         let mut answer = json!({ "AlarmHistoryItems": page });
         if more {
-            answer["NextToken"] = token(&(skipped + limit).to_string()).into();
+            answer["NextToken"] = token(&end.to_string()).into();
         }
         Ok(answer)
     }

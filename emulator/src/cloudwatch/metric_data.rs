@@ -100,7 +100,7 @@ fn moment(datum: &Datum, now_ms: u64) -> Result<u64, ServiceError> {
         return Err(invalid_value("StorageResolution must be 1 or 60"));
     }
     let Some(time) = datum.timestamp.map(time::millis) else { return Ok(now_ms) };
-    if time + PAST_MS_MAX < now_ms || time > now_ms + FUTURE_MS_MAX {
+    if time < now_ms.saturating_sub(PAST_MS_MAX) || time > now_ms.saturating_add(FUTURE_MS_MAX) {
         return Err(invalid_value("Timestamp must be within two weeks past and two hours ahead"));
     }
     Ok(time)

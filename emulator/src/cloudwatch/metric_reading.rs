@@ -92,7 +92,7 @@ impl Range {
     fn read(self, series: &[&Series], statistic: Statistic) -> Vec<(u64, f64)> {
         let starts = (self.from..self.to).step_by(usize::try_from(self.period).unwrap_or(usize::MAX));
         let value = |start: u64| {
-            let end = (start + self.period).min(self.to);
+            let end = start.saturating_add(self.period).min(self.to);
             Some((start, insights::window(series, start, end)?.statistic(statistic)))
         };
         starts.filter_map(value).collect()
@@ -139,7 +139,11 @@ impl CloudWatch {
         let series: Vec<&Series> = series.filter(|_| fits).into_iter().collect();
         let mut points: Vec<Value> = Vec::new();
         for (start, _) in range.read(&series, Statistic::SampleCount) {
-            let step = Range { from: start, to: (start + range.period).min(range.to), period: range.period };
+            let step = Range {
+                from: start,
+                to: start.saturating_add(range.period).min(range.to),
+                period: range.period,
+            };
             let mut point = Map::from_iter([
                 ("Timestamp".to_owned(), time::seconds(start)),
                 ("Unit".to_owned(), json!(unit)),
@@ -186,7 +190,7 @@ impl CloudWatch {
         page.truncate(METRICS_PAGE);
         let mut answer = json!({ "Metrics": page });
         if more {
-            answer["NextToken"] = token(&(skipped + METRICS_PAGE).to_string()).into();
+            answer["NextToken"] = token(&skipped.saturating_add(METRICS_PAGE).to_string()).into();
         }
         Ok(answer)
     }

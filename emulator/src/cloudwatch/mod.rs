@@ -268,4 +268,6 @@ fn typed<T: serde::de::DeserializeOwned>(input: Value) -> Result<T, ServiceError
 }
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;

@@ -64,6 +64,16 @@ pub struct Shape {
     members: HashMap<String, String>,
 }
 
+#[cfg(test)]
+impl Shape {
+    /// The members of a structure, in order.
+    pub fn member_names(&self) -> Vec<&str> {
+        let mut names: Vec<&str> = self.members.keys().map(String::as_str).collect();
+        names.sort_unstable();
+        names
+    }
+}
+
 #[derive(Debug, Deserialize)]
 struct Sides {
     input: String,

@@ -36,6 +36,7 @@ const VERSION: &str = "2010-08-01";
 const SMITHY_PROTOCOL: HeaderName = HeaderName::from_static("smithy-protocol");
 const QUERY_ERROR: HeaderName = HeaderName::from_static("x-amzn-query-error");
 const CBOR: &str = "rpc-v2-cbor";
+const FORM: &str = "application/x-www-form-urlencoded";
 /// A body that is larger when it is unpacked is refused.
 const UNPACKED_BYTES_MAX: u64 = 8 << 20;
 
@@ -71,6 +72,9 @@ pub fn asked(parts: &Parts, bytes: &[u8]) -> Option<Asked> {
         let is_newer = text(&parts.headers, "content-type").is_some_and(|kind| kind.ends_with("1.1"));
         let kind = if is_newer { "application/x-amz-json-1.1" } else { "application/x-amz-json-1.0" };
         return Some(Asked { protocol: Protocol::Json(kind), operation });
+    }
+    if !text(&parts.headers, "content-type")?.starts_with(FORM) {
+        return None;
     }
     let (mut operation, mut is_ours) = (None, false);
     let unpacked = unpack(&parts.headers, bytes).ok()?;
