@@ -175,3 +175,89 @@ fn replay(bytes: &[u8]) -> Result<Held, serde_json::Error> {
 fn wrap(path: &Path, error: &serde_json::Error) -> io::Error {
     io::Error::other(format!("{}: {error}", path.display()))
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::control::{Control, ControlOptions, Scope};
+
+    struct Folder(PathBuf);
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn folder() -> Folder {
+        let path = std::env::temp_dir().join(format!("emulator-journal-{:016x}", fastrand::u64(..)));
+        fs::create_dir_all(&path).unwrap();
+        Folder(path)
+    }
+
+    /// A machine that has made some things, and its journal.
+    fn worked(folder: &Folder) -> (Control, Journal) {
+        let (mut journal, _) = Journal::open(&folder.0).unwrap();
+        let mut control = Control::new(ControlOptions::default());
+        let scope = Scope::new("123456789012", "eu-central-1");
+        let mut call = |operation: &str, request| {
+            let answer = control.call(&scope, operation, &request, 1_700_000_000_000).unwrap();
+            journal.append(control.changes()).unwrap();
+            answer
+        };
+        let gone = call("CreateStream", json!({"StreamName": "gone"}));
+        call("CreateStream", json!({"StreamName": "cam", "Tags": {"a": "1"}}));
+        call("TagStream", json!({"StreamName": "cam", "Tags": {"b": "2"}}));
+        call("CreateSignalingChannel", json!({"ChannelName": "ch"}));
+        call("DeleteStream", json!({"StreamARN": gone["StreamARN"]}));
+        (control, journal)
+    }
+
+    fn is_what_was(folder: &Folder, control: &Control) {
+        let (_, held) = Journal::open(&folder.0).unwrap();
+        let streams: Vec<_> = held.streams.values().collect();
+        let channels: Vec<_> = held.channels.values().collect();
+        assert_eq!(streams, control.streams().map(|record| &**record).collect::<Vec<_>>());
+        assert_eq!(channels, control.channels().map(|record| &**record).collect::<Vec<_>>());
+        assert_eq!((streams.len(), channels.len()), (1, 1));
+    }
+
+    #[test]
+    fn a_journal_gives_back_what_was_and_drops_a_torn_line() {
+        let folder = folder();
+        let (control, journal) = worked(&folder);
+        drop(journal);
+        let path = folder.0.join("control.jsonl");
+        let mut bytes = fs::read(&path).unwrap();
+        bytes.extend_from_slice(br#"{"stream":{"account":"12"#);
+        fs::write(&path, &bytes).unwrap();
+        is_what_was(&folder, &control);
+        // Opened, it holds nothing that is spent.
+        assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 2);
+    }
+
+    #[test]
+    fn a_journal_that_holds_much_that_is_spent_is_written_anew() {
+        let folder = folder();
+        let (control, mut journal) = worked(&folder);
+        let length = journal.length;
+        journal.compact(control.streams(), control.channels()).unwrap();
+        assert_eq!(journal.length, length);
+        journal.lines += SPENT_LINES_MAX;
+        journal.compact(control.streams(), control.channels()).unwrap();
+        assert!(journal.length < length && journal.lines == 2);
+        is_what_was(&folder, &control);
+    }
+
+    #[test]
+    fn a_journal_that_is_damaged_in_the_middle_is_refused() {
+        let folder = folder();
+        drop(worked(&folder));
+        let path = folder.0.join("control.jsonl");
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(&path, text.replacen("{\"stream\"", "{\"strea\"", 1)).unwrap();
+        assert!(Journal::open(&folder.0).is_err());
+    }
+}
