@@ -19,8 +19,9 @@ pub struct ServiceError {
 }
 
 /// Errors that the model of the control plane does not have, with their statuses: those of all services, of STS and of
-/// CloudWatch (their API references, "Common errors").
-const COMMON: [(&str, u16); 15] = [
+/// CloudWatch (their API references, "Common errors"), and one that services with encryption pass on from KMS.
+const COMMON: [(&str, u16); 16] = [
+    ("KMSDisabledException", 400),
     ("ThrottlingException", 400),
     ("Throttling", 400),
     ("RequestExpired", 400),
