@@ -104,7 +104,7 @@ pub trait Cloud: Send + Sync {
 pub trait Clouds: Send + Sync {
     /// The calls of this place; the same one for equal places.
     fn cloud<'a>(&'a self, place: &'a Place) -> BoxFuture<'a, Result<Arc<dyn Cloud>, AwsError>>;
-    /// Forgets what was made for this place, so that credentials are read anew.
+    /// Has credentials read anew for this place, before long: those that it has were refused.
     fn forget(&self, place: &Place);
     /// What every call to a service of this place comes to for now, where that is so.
     fn trouble(&self, place: &Place) -> Option<AwsError>;

@@ -4,12 +4,16 @@ mod check;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{Api, Resource, ResourceExt};
+use streamfleet_crds::types::find_condition;
 use streamfleet_crds::{ConditionType, FINALIZER, StreamClass, StreamClassReason, StreamClassStatus};
+use tokio::time::Instant;
 
+use crate::alarms::fleet::{FleetDone, converge_fleet, remove_fleet};
 use crate::aws::{AwsError, Caller, Clouds, Place};
 use crate::backoff::jittered;
 use crate::conditions::merge;
@@ -124,6 +128,10 @@ pub async fn reconcile(class: Arc<StreamClass>, ctx: Arc<Context>) -> Result<Act
             return Ok(Action::await_change());
         }
         if in_use == 0 {
+            let has_alarms = class.status.as_ref().and_then(alarms_ready).is_some();
+            if let Some(place) = verified_place(&class).filter(|_| has_alarms) {
+                remove_fleet(&ctx, &class, &place).await;
+            }
             apply::remove_finalizer(&api, &*class, FINALIZER).await.map_err(Error::RemoveFinalizer)?;
             return Ok(Action::await_change());
         }
@@ -147,9 +155,18 @@ pub async fn reconcile(class: Arc<StreamClass>, ctx: Arc<Context>) -> Result<Act
     let is_right = verdicts.iter().all(|verdict| verdict.status == conditions::Truth::True);
 
     let before = class.status.clone().unwrap_or_default();
+    let fleet = if is_right { converge_fleet(&ctx, &class, &place).await } else { FleetDone::default() };
+    let mut conditions = merge(&before.conditions, &verdicts, class.metadata.generation, Timestamp::now());
+    match &fleet.verdict {
+        Some(verdict) => {
+            let alarms = std::slice::from_ref(verdict);
+            conditions.extend(merge(&before.conditions, alarms, class.metadata.generation, Timestamp::now()));
+        }
+        None => conditions.extend(alarms_ready(&before).cloned()),
+    }
     let after = StreamClassStatus {
         observed_generation: class.metadata.generation,
-        conditions: merge(&before.conditions, &verdicts, class.metadata.generation, Timestamp::now()),
+        conditions,
         caller_arn: answer.ok().map(|caller| caller.arn),
         streams: i64::try_from(in_use).ok(),
     };
@@ -162,7 +179,13 @@ pub async fn reconcile(class: Arc<StreamClass>, ctx: Arc<Context>) -> Result<Act
         ctx.aws.checks.note_written(&name);
         tell(&ctx, &class, &before, &after).await;
     }
-    Ok(Action::requeue(jittered(if is_right { LOOK_EVERY } else { CHECK_AGAIN })))
+    ctx.cluster.events.publish(&class.object_ref(&()), &fleet.notes).await;
+    let look = jittered(if is_right { LOOK_EVERY } else { CHECK_AGAIN });
+    Ok(Action::requeue(fleet.again.map_or(look, |again| look.min(again))))
+}
+
+fn alarms_ready(status: &StreamClassStatus) -> Option<&Condition> {
+    find_condition(&status.conditions, ConditionType::AlarmsReady.as_str())
 }
 
 async fn tell(ctx: &Context, class: &StreamClass, before: &StreamClassStatus, after: &StreamClassStatus) {
@@ -178,4 +201,56 @@ async fn tell(ctx: &Context, class: &StreamClass, before: &StreamClassStatus, af
         text: condition.message.clone(),
     };
     ctx.cluster.events.publish(&class.object_ref(&()), &[note]).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::aws::fake::FakeCloud;
+
+    fn place() -> Place {
+        Place::new("eu-west-1", "123456789012")
+    }
+
+    async fn asked(checks: &Checks, cloud: &FakeCloud, place: &Place) -> (bool, usize) {
+        let answer = checks.caller(cloud, place).await;
+        (is_right(place, &answer), std::mem::take(&mut cloud.state().calls).len())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_passes_of_a_class_share_one_question_and_a_role_has_its_own() {
+        let (checks, cloud) = (Checks::default(), FakeCloud::default());
+        assert_eq!(asked(&checks, &cloud, &place()).await, (true, 1));
+        assert_eq!(asked(&checks, &cloud, &place()).await, (true, 0));
+        let role = Place { role_arn: Some("arn:aws:iam::123456789012:role/x".to_owned()), ..place() };
+        assert_eq!(asked(&checks, &cloud, &role).await, (true, 1));
+        tokio::time::advance(CHECK_EVERY.mul_f64(0.9)).await;
+        assert_eq!(asked(&checks, &cloud, &place()).await, (true, 1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wrong_account_and_a_doubted_one_are_asked_again_soon_and_not_at_once() {
+        let (checks, cloud) = (Checks::default(), FakeCloud::default());
+        let wrong = Place { account: "210987654321".to_owned(), ..place() };
+        assert_eq!(asked(&checks, &cloud, &wrong).await, (false, 1));
+        assert_eq!(asked(&checks, &cloud, &wrong).await, (false, 0));
+        asked(&checks, &cloud, &place()).await;
+        checks.doubt(&place());
+        assert_eq!(asked(&checks, &cloud, &place()).await, (true, 0), "it was asked a moment ago");
+        tokio::time::advance(CHECK_AGAIN).await;
+        assert_eq!(asked(&checks, &cloud, &wrong).await, (false, 1));
+        assert_eq!(asked(&checks, &cloud, &place()).await, (true, 0));
+        checks.doubt(&place());
+        assert_eq!(asked(&checks, &cloud, &place()).await, (true, 1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_count_of_streams_waits_a_moment_after_a_write_and_no_longer() {
+        let checks = Checks::default();
+        assert!(!checks.was_written_lately("a"));
+        checks.note_written("a");
+        assert!(checks.was_written_lately("a") && !checks.was_written_lately("b"));
+        tokio::time::advance(COUNT_EVERY).await;
+        assert!(!checks.was_written_lately("a"));
+    }
 }

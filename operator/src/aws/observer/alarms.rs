@@ -44,6 +44,13 @@ impl Alarms {
         self.by_stream.get(stream).into_iter().flatten().map(|kept| kept.to_info(stream)).collect()
     }
 
+    /// Every alarm that is no composite.
+    pub(super) fn all(&self) -> Vec<AlarmInfo> {
+        let on_streams =
+            self.by_stream.iter().flat_map(|(stream, kept)| kept.iter().map(|one| one.to_info(stream)));
+        on_streams.chain(self.apart.iter().cloned()).collect()
+    }
+
     /// The alarms that are about no stream.
     pub(super) fn apart(&self) -> &[AlarmInfo] {
         &self.apart
@@ -286,6 +293,6 @@ mod tests {
         let list = (0..500).map(|number| info(&format!("x/{number}"), &format!("stream-{number}"))).collect();
         alarms.described(list, Vec::new(), now);
         assert_eq!(alarms.shapes.len(), 1);
-        assert!(std::mem::size_of::<Kept>() <= 88, "{}", std::mem::size_of::<Kept>());
+        assert!(size_of::<Kept>() <= 88, "{}", size_of::<Kept>());
     }
 }

@@ -80,6 +80,8 @@ struct Known {
     streams: Streams,
     settings: SettingsKept,
     described: Option<Instant>,
+    /// Somebody has asked for alarms: before that they are not looked at, which the operator may not be allowed to.
+    alarms_wanted: bool,
     alarms: Alarms,
 }
 
@@ -183,6 +185,13 @@ impl Observer {
         Ok((known.alarms.apart().to_vec(), known.alarms.composites().to_vec()))
     }
 
+    /// Every alarm of the installation on a metric or a query.
+    pub async fn every_alarm(&self, place: &Place) -> Result<Vec<AlarmInfo>, AwsError> {
+        let view = self.with_alarms(place).await?;
+        let alarms = view.known().alarms.all();
+        Ok(alarms)
+    }
+
     /// Keeps an alarm that we have put ourselves.
     pub fn note_alarm(&self, place: &Place, alarm: &Alarm) {
         let arn = alarm_arn(place, &alarm.name);
@@ -207,9 +216,13 @@ impl Observer {
         self.list(place, &view).await
     }
 
-    /// Describes all alarms now. The answer names the streams whose alarms are not as they were.
+    /// Describes all alarms now, if anybody has ever asked for some. The answer names the streams whose alarms are not as they
+    /// were.
     pub async fn sweep_alarms(&self, place: &Place) -> Result<Vec<String>, AwsError> {
         let view = self.view(place);
+        if !view.known().alarms_wanted {
+            return Ok(Vec::new());
+        }
         let _describing = view.describing.lock().await;
         self.describe(place, &view).await
     }
@@ -266,6 +279,7 @@ impl Observer {
 
     async fn with_alarms(&self, place: &Place) -> Result<Arc<View>, AwsError> {
         let view = self.view(place);
+        view.known().alarms_wanted = true;
         if self.is_overdue(view.known().described, self.sweeps.alarms) {
             let _describing = view.describing.lock().await;
             // Somebody else may have made it meanwhile.

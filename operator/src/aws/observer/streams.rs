@@ -264,6 +264,6 @@ mod tests {
 
     #[test]
     fn a_stream_takes_little_memory() {
-        assert!(std::mem::size_of::<Kept>() <= 176, "{}", std::mem::size_of::<Kept>());
+        assert!(size_of::<Kept>() <= 176, "{}", size_of::<Kept>());
     }
 }

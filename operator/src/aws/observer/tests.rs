@@ -128,6 +128,8 @@ async fn alarms_are_read_by_one_sweep_and_ours_are_known_at_once() {
     let cloud = FakeCloud::default();
     let observer = observer(&cloud);
     let alarm = fake::alarm("streamfleet/x/a/NoIngest");
+    assert_eq!(observer.sweep_alarms(&place()).await.unwrap(), Vec::<String>::new());
+    assert_eq!(calls(&cloud), Vec::<String>::new(), "nobody has asked for alarms");
     assert_eq!(observer.alarms(&place(), "a").await.unwrap(), []);
     assert_eq!(calls(&cloud), ["DescribeAlarms", "DescribeAlarms"], "metric and composite ones");
     observer.note_alarm(&place(), &alarm);

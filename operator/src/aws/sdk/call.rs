@@ -2,8 +2,8 @@
 
 use std::future::Future;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use aws_sdk_kinesisvideo::error::{ProvideErrorMetadata, SdkError};
@@ -103,6 +103,10 @@ pub(super) struct Rules {
     pub(super) metrics: Arc<Metrics>,
     /// Calls were refused for their credentials: other ones may be there by now.
     pub(super) is_stale: AtomicBool,
+    /// When STS last did not confirm the account, and what it said.
+    pub(super) wrong: Mutex<Option<(Instant, AwsError)>>,
+    /// Held by whoever asks STS whether the account is right.
+    pub(super) asking: tokio::sync::Mutex<()>,
 }
 
 impl SdkCloud {
@@ -136,14 +140,22 @@ impl SdkCloud {
         if self.is_right.load(Ordering::Relaxed) {
             return Ok(());
         }
-        let mut wrong = self.wrong.lock().await;
+        if let Some(error) = self.wrong_since(WRONG_FOR) {
+            return Err(error);
+        }
+        let _asking = match self.rules.asking.try_lock() {
+            Ok(asking) => asking,
+            // Somebody asks already. Where that has failed before, nobody waits for it: it may take long.
+            Err(_) => match self.wrong_since(Duration::MAX) {
+                Some(error) => return Err(error),
+                None => self.rules.asking.lock().await,
+            },
+        };
         if self.is_right.load(Ordering::Relaxed) {
             return Ok(());
         }
-        if let Some((since, error)) = &*wrong
-            && since.elapsed() < WRONG_FOR
-        {
-            return Err(error.clone());
+        if let Some(error) = self.wrong_since(WRONG_FOR) {
+            return Err(error);
         }
         let error = match self.identity().await {
             Ok(caller) if caller.account == self.place.account => return Ok(()),
@@ -160,8 +172,15 @@ impl SdkCloud {
         if error.kind.is_about_credentials() {
             self.rules.is_stale.store(true, Ordering::Relaxed);
         }
-        *wrong = Some((Instant::now(), error.clone()));
+        *self.rules.wrong.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some((Instant::now(), error.clone()));
         Err(error)
+    }
+
+    /// What STS said when it did not confirm the account, if that is not longer ago.
+    fn wrong_since(&self, longest: Duration) -> Option<AwsError> {
+        let wrong = self.rules.wrong.lock().unwrap_or_else(PoisonError::into_inner);
+        wrong.as_ref().filter(|(at, _)| at.elapsed() < longest).map(|(_, error)| error.clone())
     }
 
     /// Makes a call when it is its turn, counted, and again where that is safe.

@@ -43,9 +43,13 @@ pub(super) fn http_client(ca_bundle: Option<&str>) -> Result<SharedHttpClient, A
     }))
 }
 
-/// Clients for a place. Nothing is sent yet, but files and variables with credentials are read.
-pub(super) async fn clients(place: &Place, http: SharedHttpClient) -> Clients {
-    let own = aws_config::defaults(BehaviorVersion::v2026_01_12())
+/// Clients for a place. Nothing is sent yet, but files and variables with credentials are read, unless some are given.
+pub(super) async fn clients(
+    place: &Place,
+    http: SharedHttpClient,
+    credentials: Option<SharedCredentialsProvider>,
+) -> Clients {
+    let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
         .region(Region::new(place.region.clone()))
         .http_client(http)
         // Ours: each attempt takes its place in the row.
@@ -55,9 +59,11 @@ pub(super) async fn clients(place: &Place, http: SharedHttpClient) -> Clients {
                 .connect_timeout(CONNECT_TIMEOUT)
                 .operation_attempt_timeout(ATTEMPT_TIMEOUT)
                 .build(),
-        )
-        .load()
-        .await;
+        );
+    if let Some(credentials) = credentials {
+        loader = loader.credentials_provider(credentials);
+    }
+    let own = loader.load().await;
     let shared = match &place.role_arn {
         Some(role) => as_role(role, place, &own).await,
         None => own,
@@ -125,5 +131,31 @@ mod tests {
             let error = tls_context(Some(bundle)).unwrap_err();
             assert_eq!(error.kind, ErrorKind::InvalidCaBundle, "{error}");
         }
+    }
+
+    #[test]
+    fn each_partition_has_endpoints_of_its_own_for_each_service_with_fips_and_without() {
+        use aws_sdk_kinesisvideo::config::endpoint::{DefaultResolver, Params, ResolveEndpoint as _};
+        let table = [
+            ("eu-west-1", false, "https://kinesisvideo.eu-west-1.amazonaws.com"),
+            ("cn-north-1", false, "https://kinesisvideo.cn-north-1.amazonaws.com.cn"),
+            ("us-gov-west-1", false, "https://kinesisvideo.us-gov-west-1.amazonaws.com"),
+            ("us-gov-west-1", true, "https://kinesisvideo-fips.us-gov-west-1.amazonaws.com"),
+        ];
+        for (region, fips, expected) in table {
+            let params = Params::builder().region(region).use_fips(fips).build().unwrap();
+            let endpoint =
+                futures::executor::block_on(DefaultResolver::new().resolve_endpoint(&params)).unwrap();
+            assert_eq!(endpoint.url(), expected);
+        }
+    }
+
+    #[test]
+    fn an_endpoint_of_ones_own_is_taken_as_it_is_though_fips_is_asked_for() {
+        let place = Place { fips: true, ..Place::new("us-gov-west-1", "123456789012") };
+        let config = SdkConfig::builder().build();
+        assert_eq!(at(&config, &place, None).use_fips(), Some(true));
+        let own = at(&config, &place, Some(&"https://kvs.example".to_owned()));
+        assert_eq!((own.use_fips(), own.endpoint_url()), (Some(false), Some("https://kvs.example")));
     }
 }

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use aws_sdk_kinesisvideo::config::SharedHttpClient;
+use aws_sdk_kinesisvideo::config::{ProvideCredentials, SharedCredentialsProvider, SharedHttpClient};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use streamfleet_crds::{ImageGeneration, Notification, StorageTier};
@@ -39,6 +39,7 @@ const KEPT_FOR: Duration = Duration::from_hours(1);
 pub struct SdkClouds {
     metrics: Arc<Metrics>,
     is_leader: Option<IsLeader>,
+    credentials: Option<SharedCredentialsProvider>,
     known: Mutex<Known>,
     making: tokio::sync::Mutex<()>,
 }
@@ -59,13 +60,25 @@ struct Made {
 impl SdkClouds {
     /// No client yet.
     pub fn new(metrics: Arc<Metrics>) -> Self {
-        Self { metrics, is_leader: None, known: Mutex::default(), making: tokio::sync::Mutex::default() }
+        Self {
+            metrics,
+            is_leader: None,
+            credentials: None,
+            known: Mutex::default(),
+            making: tokio::sync::Mutex::default(),
+        }
     }
 
     /// Each call that changes something is sent only while this says yes.
     #[must_use]
     pub fn guarded_by(self, is_leader: IsLeader) -> Self {
         Self { is_leader: Some(is_leader), ..self }
+    }
+
+    /// These are the operator's own credentials, in place of those that the environment names.
+    #[must_use]
+    pub fn with_credentials(self, credentials: impl ProvideCredentials + 'static) -> Self {
+        Self { credentials: Some(SharedCredentialsProvider::new(credentials)), ..self }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Known> {
@@ -84,14 +97,9 @@ impl SdkClouds {
     async fn make(&self, place: &Place) -> Result<Arc<SdkCloud>, AwsError> {
         let rules = self.rules(place);
         rules.is_stale.store(false, Ordering::Relaxed);
-        let clients = connect::clients(place, self.connections(place)?).await;
-        let cloud = Arc::new(SdkCloud {
-            place: place.clone(),
-            clients,
-            rules,
-            is_right: AtomicBool::new(false),
-            wrong: tokio::sync::Mutex::new(None),
-        });
+        let clients = connect::clients(place, self.connections(place)?, self.credentials.clone()).await;
+        let cloud =
+            Arc::new(SdkCloud { place: place.clone(), clients, rules, is_right: AtomicBool::new(false) });
         let now = Instant::now();
         let mut known = self.lock();
         known.places.retain(|_, made| made.used.elapsed() < KEPT_FOR);
@@ -111,6 +119,8 @@ impl SdkClouds {
             is_leader: self.is_leader.clone(),
             metrics: self.metrics.clone(),
             is_stale: AtomicBool::new(false),
+            wrong: Mutex::default(),
+            asking: tokio::sync::Mutex::default(),
         })
     }
 
@@ -161,8 +171,6 @@ struct SdkCloud {
     rules: Arc<Rules>,
     /// STS has confirmed the account.
     is_right: AtomicBool,
-    /// When STS last did not, and what it said.
-    wrong: tokio::sync::Mutex<Option<(Instant, AwsError)>>,
 }
 
 impl Cloud for SdkCloud {
