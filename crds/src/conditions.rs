@@ -36,7 +36,7 @@ names! {
         Synced,
         /// `VideoStream`: the KVS stream belongs to this object.
         Owned,
-        /// `VideoStream`: its alarms are as asked for. `Ready` does not wait for it.
+        /// `VideoStream` and `StreamClass`: the alarms are as asked for. `Ready` does not wait for it.
         AlarmsReady,
         /// `VideoStream`: changes are under way. There only while it is `True`.
         Reconciling,
@@ -78,6 +78,16 @@ names! {
         AwsError,
         /// The class is to be deleted, but `VideoStreams` still refer to it.
         StillReferenced,
+        /// The alarms of the class are as asked for.
+        AlarmsInSync,
+        /// No alarms are asked for.
+        NoAlarms,
+        /// Alarms of the class are being made or changed.
+        AlarmsPending,
+        /// The account has no room for more alarms.
+        AlarmsQuota,
+        /// An alarm of that name is there, and not ours.
+        NameTaken,
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use kube::Client;
 
+use crate::alarms::Desk;
 use crate::args::Settings;
 use crate::aws::Clouds;
 use crate::aws::observer::Observer;
@@ -53,6 +54,8 @@ pub struct AwsSide {
     pub observer: Arc<Observer>,
     /// Who the operator is, as STS said last.
     pub checks: Arc<Checks>,
+    /// Whose turn it is to write alarms.
+    pub alarms: Arc<Desk>,
 }
 
 impl Context {

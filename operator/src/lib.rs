@@ -10,6 +10,7 @@
 //! `customresourcedefinitions`, ours alone: get. `leases`, in the operator's own namespace: get, create, update. No Secrets.
 
 mod admin;
+mod alarms;
 mod apply;
 pub mod args;
 pub mod aws;

@@ -25,7 +25,7 @@ use crate::leader::{self, Candidate, Leadership};
 use crate::metrics::Metrics;
 use crate::pulse::{BEAT, Pulses};
 use crate::watch::{self, Caches, Triggers, Writers};
-use crate::{camera, definitions, stream_class, sweeps, video_stream};
+use crate::{alarms, camera, definitions, stream_class, sweeps, video_stream};
 
 pub use crate::controller::Classified;
 
@@ -355,13 +355,14 @@ fn context(around: &Surroundings, caches: &Caches, triggers: &Triggers, metrics:
         streams: settings.sweep,
         alarms: settings.alarms_sweep,
         settings: settings.settings_sweep,
-        ..Sweeps::default()
+        alarm_prefix: alarms::prefix(settings.installation.as_deref().unwrap_or_default()),
     };
     Context {
         aws: AwsSide {
             observer: Arc::new(Observer::new(clouds.clone(), sweeps)),
             clouds,
             checks: Arc::default(),
+            alarms: Arc::default(),
         },
         feeds: Arc::new(Feeds::new(caches.cameras.clone(), triggers.cameras.clone())),
         cluster: Cluster {

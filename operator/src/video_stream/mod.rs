@@ -13,7 +13,7 @@ mod pass;
 mod plan;
 mod status;
 #[cfg(test)]
-mod testing;
+pub mod testing;
 mod validate;
 mod writer;
 
@@ -22,10 +22,11 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use kube::ResourceExt;
+use streamfleet_crds::types::find_condition;
 use streamfleet_crds::{ConditionType, FINALIZER, VideoStream, VideoStreamReason, VideoStreamStatus};
 
 use crate::aws::{AwsError, ErrorKind, StreamState};
-use crate::backoff::{jittered, patient};
+use crate::backoff::jittered;
 use crate::conditions::Truth;
 use crate::context::Context;
 use crate::events::{Note, turned};
@@ -34,10 +35,10 @@ use crate::run;
 
 use execute::{Announce, Done};
 use observed::{Observed, View};
-use pass::Pass;
+use pass::{AlarmsLook, Pass};
 use plan::{Ownership, Plan, Recorded, fields, plan};
 use status::{Look, Outcome};
-pub use validate::{AlarmSettings, Desired};
+pub use validate::{AlarmSettings, Desired, alarm_settings};
 
 /// How often a stream that is as it should be is looked at, though no sweep has found a change.
 const LOOK_EVERY: Duration = Duration::from_mins(15);
@@ -45,6 +46,11 @@ const LOOK_EVERY: Duration = Duration::from_mins(15);
 const LOOK_SOON: Duration = Duration::from_millis(250);
 /// How often a stream is looked at while the service is working on it.
 const LOOK_WORKING: Duration = Duration::from_secs(1);
+/// How soon a stream is looked at that is being made, and then less often the longer that takes. Each look is a call, and with
+/// 50 streams made in a second the looks are to stay below the quota of `DescribeStream`.
+const LOOK_CREATING: Duration = Duration::from_millis(400);
+/// How soon it is looked at at the latest.
+const LOOK_CREATING_MAX: Duration = Duration::from_secs(10);
 /// How often an object is looked at that its class does not grant anything, or whose stream is not its own.
 const LOOK_LATER: Duration = Duration::from_mins(2);
 
@@ -204,10 +210,12 @@ async fn finish(
     check: Option<String>,
 ) -> Result<Action, Error> {
     let before = pass.before();
-    let (alarms, mut notes) = pass.alarms(desired, &done.plan).await;
+    let AlarmsLook { standing, mut notes, again } = pass.alarms(desired, &done.plan).await;
     let warnings = status::warnings(desired, pass.fragment_seconds());
     notes.extend(done.notes);
-    notes.extend(cost_notes(&before, &warnings));
+    if done.plan.changes.is_empty() {
+        notes.extend(cost_notes(&before, &warnings));
+    }
     let look = Look {
         desired,
         plan: &done.plan,
@@ -217,19 +225,15 @@ async fn finish(
         warnings: &warnings,
         check: check.as_deref().or(before.last_handled_check.as_deref()),
     };
-    pass.write(&Outcome::Planned(look), alarms, &notes).await?;
+    pass.write(&Outcome::Planned(look), standing, &notes).await?;
     if let Some(error) = done.failure {
         pass.doubt(&desired.place, &error);
         return Err(Error::Aws(error));
     }
-    let is_first = before.stream_arn.is_none() && done.plan.ownership == Ownership::Ours;
     let look = next_look(&done.plan, &done.view, Timestamp::now());
-    Ok(Action::requeue(match (is_first, done.is_busy) {
-        // Alarms follow once it is on record whose stream it is.
-        (true, _) => look.min(LOOK_SOON),
-        (false, true) => look.max(LOOK_WORKING),
-        (false, false) => look,
-    }))
+    let look = if done.is_busy { look.max(LOOK_WORKING) } else { look };
+    // Alarms follow when it is their turn.
+    Ok(Action::requeue(again.map_or(look, |again| look.min(again))))
 }
 
 /// Clears the record of a stream that has disappeared; the next pass makes another. In one pass with that, a crash between the
@@ -252,7 +256,8 @@ fn next_look(plan: &Plan, view: &View, now: Timestamp) -> Duration {
         (_, Some(StreamState::Updating | StreamState::Deleting)) => LOOK_WORKING,
         (_, Some(StreamState::Creating)) => {
             let created = view.stream().and_then(|observed| observed.info.created).unwrap_or(now);
-            patient(now.duration_since(created).unsigned_abs())
+            let elapsed = now.duration_since(created).unsigned_abs();
+            (elapsed / 2).clamp(LOOK_CREATING, LOOK_CREATING_MAX)
         }
         (_, _) if plan.has_work => LOOK_SOON,
         (Ownership::Ours, _) => jittered(LOOK_EVERY),
@@ -270,7 +275,10 @@ fn turn_notes(before: &VideoStreamStatus, after: &VideoStreamStatus) -> Vec<Note
         else {
             continue;
         };
-        // What is being made, changed or lost is told by a note of its own; what is not known is no news.
+        // What is being made, changed or lost is told by a note of its own; what is not known is no news, and that a stream is
+        // there that was being made is none either.
+        let old = find_condition(&before.conditions, type_.as_str());
+        let was_made = old.is_none_or(|old| old.reason == VideoStreamReason::Creating.as_str());
         let is_news = match reason {
             VideoStreamReason::Creating
             | VideoStreamReason::ChangePending
@@ -278,6 +286,7 @@ fn turn_notes(before: &VideoStreamStatus, after: &VideoStreamStatus) -> Vec<Note
             | VideoStreamReason::Deleting
             | VideoStreamReason::InSync
             | VideoStreamReason::Created => false,
+            VideoStreamReason::Active if was_made => false,
             _ => !notes.iter().any(|note| note.reason == reason.as_str()),
         };
         if is_news {
@@ -313,7 +322,7 @@ fn new_drift<'a>(
 
 /// Warnings of costs that the status did not have before.
 fn cost_notes(before: &VideoStreamStatus, warnings: &[String]) -> Vec<Note> {
-    let said = streamfleet_crds::types::find_condition(&before.conditions, ConditionType::Synced.as_str());
+    let said = find_condition(&before.conditions, ConditionType::Synced.as_str());
     let said = said.map_or("", |condition| condition.message.as_str());
     let news = warnings.iter().filter(|warning| !said.contains(warning.as_str()));
     news.map(|warning| Note::warning("StorageCost", "Reconcile", warning.clone())).collect()

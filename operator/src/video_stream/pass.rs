@@ -2,26 +2,39 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Api, Resource, ResourceExt};
 use streamfleet_crds::types::{find_condition, is_true};
 use streamfleet_crds::{
-    CHECK_REQUESTED, ConditionType, FINALIZER, StreamClass, VideoStream, VideoStreamReason, VideoStreamStatus,
+    CHECK_REQUESTED, ConditionType, FINALIZER, ManagementPolicy, StreamClass, VideoStream, VideoStreamReason,
+    VideoStreamStatus,
 };
 
 use super::plan::{Ownership, Plan, Recorded};
 use super::status::{self, Alarms, Outcome};
-use super::validate::{Desired, Refusal, validate};
+use super::validate::{Desired, Refusal, alarm_settings, owner, validate};
 use super::{Error, new_drift, turn_notes};
 use crate::aws::{AwsError, Place};
 use crate::context::Context;
 use crate::events::Note;
-use crate::{apply, stream_class};
+use crate::{alarms, apply, stream_class};
 
 /// The record of an object that has none.
 static NO_RECORD: BTreeMap<String, String> = BTreeMap::new();
+
+/// How the alarms stand after a pass.
+#[derive(Default)]
+pub struct AlarmsLook {
+    /// For the status; `None` where that stays as it was.
+    pub standing: Option<Alarms>,
+    /// What to tell.
+    pub notes: Vec<Note>,
+    /// When to come back for them.
+    pub again: Option<Duration>,
+}
 
 /// What every step of a pass needs.
 pub struct Pass<'a> {
@@ -144,17 +157,60 @@ impl<'a> Pass<'a> {
         removed.map_err(|error| changed_or(error, Error::RemoveFinalizer))
     }
 
-    /// The alarms of the stream, brought in line, once it is on record that the stream is this object's: otherwise nobody would
-    /// know that they are to go with it.
-    pub async fn alarms(&self, _desired: &Desired, plan: &Plan) -> (Option<Alarms>, Vec<Note>) {
-        if self.stream.stream_arn().is_none() || plan.is_lost || plan.ownership != Ownership::Ours {
-            return (None, Vec::new());
+    /// The alarms of the stream, brought in line as far as it is their turn. Nothing is written before it is on record that the
+    /// stream is this object's, or only looked at: otherwise nobody would know that they are to go with it.
+    pub async fn alarms(&self, desired: &Desired, plan: &Plan) -> AlarmsLook {
+        let is_observed = desired.management == ManagementPolicy::Observe
+            && matches!(plan.ownership, Ownership::Adoptable | Ownership::Refused(_));
+        let class = self.class.as_deref().filter(|_| is_observed || plan.ownership == Ownership::Ours);
+        let Some(class) = class.filter(|_| !plan.is_lost) else { return AlarmsLook::default() };
+        let before = self.before();
+        let wish = alarms::Wish {
+            desired,
+            class: &class.spec.alarms,
+            fragment_seconds: self.fragment_seconds(),
+            is_on_record: before.stream_arn.is_some() || is_observed,
+            before: &before,
+        };
+        let done = alarms::converge(&self.ctx.aws, &wish).await;
+        if let Some(error) = &done.failure {
+            self.doubt(&desired.place, error);
         }
-        (None, Vec::new())
+        if done.has_others {
+            self.touch_sites(class);
+        }
+        let standing = done.standing.map(|(verdict, statuses)| Alarms { verdict, statuses });
+        AlarmsLook { standing, notes: done.notes, again: done.again }
+    }
+
+    /// The alarms of sites name those of streams: they are looked at when these are others.
+    fn touch_sites(&self, class: &StreamClass) {
+        if class.spec.alarms.site_label.is_some() {
+            self.ctx.cluster.triggers.classes.sweep(ObjectRef::from_obj(class));
+        }
     }
 
     /// Takes the alarms away of a stream that is on record as this object's. That nobody answers does not keep the object.
-    pub async fn remove_alarms(&self) {}
+    pub async fn remove_alarms(&self) {
+        let (Some(class), Some(status)) = (self.class.as_deref(), self.stream.status.as_ref()) else {
+            return;
+        };
+        let (Some(place), Some(name)) = (stream_class::verified_place(class), status.stream_name.as_deref())
+        else {
+            return;
+        };
+        let leaving = alarms::Leaving {
+            place: &place,
+            owner: &owner(&self.stream, self.ctx.installation()),
+            stream: name,
+            known: &status.alarms,
+            asked: &alarm_settings(self.stream.spec.alarms.as_ref(), &class.spec.alarms),
+        };
+        if let Some(note) = alarms::remove(&self.ctx.aws, &leaving).await {
+            self.ctx.cluster.events.publish(&self.stream.object_ref(&()), &[note]).await;
+        }
+        self.touch_sites(class);
+    }
 
     /// Writes the status where it differs, and tells about what turned.
     pub async fn write(

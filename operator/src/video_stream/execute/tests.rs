@@ -78,6 +78,7 @@ fn aws(cloud: &FakeCloud) -> AwsSide {
         observer: Arc::new(Observer::new(clouds.clone(), Duration::from_mins(1))),
         clouds,
         checks: Arc::default(),
+        alarms: Arc::default(),
     }
 }
 

@@ -17,7 +17,7 @@ use streamfleet_crds::{
 use crate::aws::{Owner, Place};
 use crate::stream_class::verified_place;
 
-pub use alarms::AlarmSettings;
+pub use alarms::{AlarmSettings, alarms as alarm_settings};
 pub use limits::{admit_name, admit_namespace, deletion_policy, stream_name};
 
 /// What a `VideoStream` asks for, defaults filled in.

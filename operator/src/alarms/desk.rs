@@ -1,0 +1,147 @@
+//! What the passes of all streams share about alarms: whose turn it is to write, what is to be deleted together, and what was
+//! refused a moment ago.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use kube::ResourceExt as _;
+use streamfleet_crds::StreamClass;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::Instant;
+
+use super::orphans::Memory;
+use super::remove::Removals;
+use super::turns::{Later, Turns};
+use crate::aws::quotas::quota;
+use crate::aws::{AlarmInfo, AwsError, CompositeInfo, Fleet, Place};
+use crate::context::AwsSide;
+
+/// Our share of the quota: the bucket in front of the call has a little more, so that who comes in turn hardly waits there.
+const SHARE: f64 = 0.95;
+/// So many passes write at a time in an account and region: more would wait for the service, and nothing else would get done.
+const WRITERS: usize = 6;
+/// After a refusal nobody asks again for this time.
+const REFUSED: Duration = Duration::from_secs(30);
+
+/// How often the alarms of a class are looked at, at most.
+const CLASS_EVERY: Duration = Duration::from_secs(5);
+
+/// What is shared in all accounts and regions.
+#[derive(Default)]
+pub struct Desk {
+    fleets: Mutex<HashMap<Fleet, Arc<Counter>>>,
+    /// When the alarms of which class were looked at, and its generation then.
+    classes: Mutex<HashMap<String, (Instant, Option<i64>)>>,
+}
+
+/// What is shared in one account and region.
+pub struct Counter {
+    turns: Mutex<Turns>,
+    writers: Semaphore,
+    reading: tokio::sync::Mutex<()>,
+    refused: Mutex<Option<(Instant, AwsError)>>,
+    /// What is to be deleted.
+    pub removals: Removals,
+    /// What is known of alarms whose object is not in the cache.
+    pub orphans: Mutex<Memory>,
+}
+
+impl Desk {
+    /// The counter of a place.
+    pub fn counter(&self, place: &Place) -> Arc<Counter> {
+        lock(&self.fleets).entry(place.fleet()).or_insert_with(|| Arc::new(Counter::new())).clone()
+    }
+
+    /// Whether it is time to look at the alarms of a class, else how long it is until then: each new stream has its class looked at,
+    /// and there may be ten thousand.
+    pub fn look_at_class(&self, class: &StreamClass) -> Result<(), Duration> {
+        let now = Instant::now();
+        let mut classes = lock(&self.classes);
+        let generation = class.metadata.generation;
+        if let Some((at, seen)) = classes.get(&class.name_any())
+            && *seen == generation
+            && now < *at + CLASS_EVERY
+        {
+            return Err(*at + CLASS_EVERY - now);
+        }
+        classes.retain(|_, (at, _)| now < *at + CLASS_EVERY);
+        classes.insert(class.name_any(), (now, generation));
+        Ok(())
+    }
+}
+
+impl Counter {
+    fn new() -> Self {
+        let per_second = quota("PutMetricAlarm").map_or(1.0, |quota| quota.account) * SHARE;
+        Self {
+            turns: Mutex::new(Turns::new(per_second)),
+            writers: Semaphore::new(WRITERS),
+            reading: tokio::sync::Mutex::default(),
+            refused: Mutex::default(),
+            removals: Removals::default(),
+            orphans: Mutex::default(),
+        }
+    }
+
+    /// The leave to write so many alarms of this object now, or when to come back.
+    pub fn enter(&self, object: &str, calls: usize) -> Result<SemaphorePermit<'_>, Later> {
+        let now = Instant::now();
+        let mut turns = lock(&self.turns);
+        turns.take(object, calls, now)?;
+        self.writers.try_acquire().map_err(|_| {
+            let later = turns.reserve(object, calls, now);
+            Later { after: later.after.max(Duration::from_secs(1)) }
+        })
+    }
+
+    /// Has a turn later, for an object that may not write yet.
+    pub fn queue(&self, object: &str, calls: usize) -> Later {
+        lock(&self.turns).reserve(object, calls, Instant::now())
+    }
+
+    /// The alarms on a stream, as of the last sweep. Where that has to be made first and fails, all who wait for it are told.
+    pub async fn alarms(
+        &self,
+        aws: &AwsSide,
+        place: &Place,
+        stream: &str,
+    ) -> Result<Vec<AlarmInfo>, AwsError> {
+        self.check()?;
+        let _reading = self.reading.lock().await;
+        self.check()?;
+        let alarms = aws.observer.alarms(place, stream).await;
+        if let Err(error) = &alarms {
+            *lock(&self.refused) = Some((Instant::now(), error.clone()));
+        }
+        alarms
+    }
+
+    /// The alarms about no single stream, likewise.
+    pub async fn fleet_alarms(
+        &self,
+        aws: &AwsSide,
+        place: &Place,
+    ) -> Result<(Vec<AlarmInfo>, Vec<CompositeInfo>), AwsError> {
+        self.check()?;
+        let _reading = self.reading.lock().await;
+        self.check()?;
+        let alarms = aws.observer.fleet_alarms(place).await;
+        if let Err(error) = &alarms {
+            *lock(&self.refused) = Some((Instant::now(), error.clone()));
+        }
+        alarms
+    }
+
+    fn check(&self) -> Result<(), AwsError> {
+        match &*lock(&self.refused) {
+            Some((at, error)) if at.elapsed() < REFUSED => Err(error.clone()),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A lock whose holder never leaves it half done.
+pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,485 @@
+//! The alarms of a class: one for each site, which names those of its streams, and one for each kind over all streams of the account and
+//! region; and the search for alarms whose object is gone.
+//!
+//! An alarm that a composite names cannot be deleted ("Cannot delete … as there are composite alarm(s) depending on it"). So the alarms
+//! of a stream that goes wait for the class's next look, which takes them out of the rule and then deletes them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use kube::runtime::reflector::ObjectRef;
+use kube::{Api, ResourceExt};
+use streamfleet_crds::types::find_condition;
+use streamfleet_crds::{
+    AlarmKind, ClassAlarms, ConditionType, StreamClass, StreamClassReason as Reason, VideoStream,
+};
+use tokio::time::Instant;
+
+use super::cost::Count;
+use super::desired::{of_row, sign, site};
+use super::desk::lock;
+use super::kinds::{FRAGMENT_SECONDS_MAX, Row, rows, suffix};
+use super::names::{Object, object_of, read_mark};
+use super::sites::{self, site_alarms};
+use super::status::{is_passing, is_seen};
+use super::{SOON, remove};
+use crate::aws::{
+    Alarm, AlarmInfo, AlarmMetric, AlarmQuery, AwsError, Cloud, Comparison, CompositeAlarm, CompositeInfo,
+    ErrorKind, Place, Statistic,
+};
+use crate::backoff::jittered;
+use crate::conditions::{Truth, Verdict};
+use crate::context::{AwsSide, Context};
+use crate::events::Note;
+use crate::video_stream::alarm_settings;
+
+/// So many changes are made in one pass of a class: it has other things to do.
+const CHANGES_AT_ONCE: usize = 12;
+/// How soon the next of them follow.
+const NEXT: Duration = Duration::from_secs(5);
+/// How long the alarms of a class that goes may take to go.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// From this many alarms on, what they cost is an event too.
+const WORTH_TELLING: usize = 100;
+/// The series that a query answers with: the worst. As many may be told to have gone off ("Limits that apply to alarms based on Metrics
+/// Insights queries").
+const SERIES_MAX: usize = 100;
+
+/// The alarms of a class.
+#[derive(Debug, Default, PartialEq)]
+pub struct FleetAlarms {
+    /// On queries.
+    pub queries: Vec<Alarm>,
+    /// One for each site, those in between before.
+    pub sites: Vec<CompositeAlarm>,
+}
+
+/// A stream of a class, as far as its alarms go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// Its site.
+    pub site: Option<String>,
+    /// Its alarms that are there.
+    pub alarms: Vec<String>,
+}
+
+/// The alarms that a class is to have.
+pub fn fleet_desired(
+    installation: &str,
+    class: &str,
+    alarms: &ClassAlarms,
+    members: &[Member],
+) -> FleetAlarms {
+    let object = Object::Class(class.to_owned());
+    let actions = alarms.action_arns.clone().unwrap_or_default();
+    let mut kinds = alarms.fleet.clone();
+    kinds.sort();
+    let rows = kinds.iter().flat_map(|kind| rows(*kind));
+    let queries = rows.map(|row| {
+        let mut alarm = Alarm {
+            name: object.alarm_name(installation, &format!("fleet/{}", suffix(row))),
+            actions: actions.clone(),
+            ..of_row(row, AlarmMetric::Insights(query(row)), FRAGMENT_SECONDS_MAX)
+        };
+        let statement =
+            format!("At least one KVS stream of the account and region: {}. {}.", row.what, row.advice);
+        sign(&mut alarm, &statement, installation, &object);
+        alarm
+    });
+    let queries = queries.collect();
+    let mut by_site: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for member in members {
+        if let Some(site) = &member.site {
+            by_site.entry(site).or_default().extend(member.alarms.iter().cloned());
+        }
+    }
+    let owner = sites::Class { installation, object: &object, actions: &actions };
+    let sites = by_site.into_iter().flat_map(|(site, names)| site_alarms(owner, site, names)).collect();
+    FleetAlarms { queries, sites }
+}
+
+/// Each stream is a series of its own, so that the threshold is that of one stream; the worst come first.
+fn query(row: &Row) -> String {
+    let function = match row.statistic {
+        Statistic::Sum => "SUM",
+        Statistic::Average => "AVG",
+        Statistic::Maximum => "MAX",
+        Statistic::Minimum => "MIN",
+        Statistic::SampleCount => "COUNT",
+    };
+    let order = match row.comparison {
+        Comparison::LessThan | Comparison::LessThanOrEqual => "ASC",
+        Comparison::GreaterThan | Comparison::GreaterThanOrEqual => "DESC",
+    };
+    format!(
+        "SELECT {function}(\"{}\") FROM SCHEMA(\"AWS/KinesisVideo\", StreamName) GROUP BY StreamName ORDER BY {function}() \
+         {order} LIMIT {SERIES_MAX}",
+        row.metric
+    )
+}
+
+/// What came of the alarms of a class.
+#[derive(Default)]
+pub struct FleetDone {
+    /// `AlarmsReady`; `None` where it stays as it was.
+    pub verdict: Option<Verdict>,
+    /// What to tell.
+    pub notes: Vec<Note>,
+    /// When to come back.
+    pub again: Option<Duration>,
+}
+
+/// Brings the alarms of a class in line, as far as one pass may, and searches for alarms without an object where it is time.
+pub async fn converge_fleet(ctx: &Context, class: &StreamClass, place: &Place) -> FleetDone {
+    if let Err(after) = ctx.aws.alarms.look_at_class(class) {
+        return FleetDone { again: Some(after), ..FleetDone::default() };
+    }
+    let streams =
+        ctx.cluster.caches.streams.state_filter(|stream| stream.spec.stream_class_name == class.name_any());
+    let alarms = &class.spec.alarms;
+    let members: Vec<Member> = streams.iter().filter_map(|stream| member(stream, alarms)).collect();
+    let wanted = fleet_desired(ctx.installation(), &class.name_any(), alarms, &members);
+    let object = Object::Class(class.name_any());
+    let work = Work { aws: &ctx.aws, installation: ctx.installation(), place, object: &object };
+    let result = work.bring_in_line(&wanted).await;
+    if result.is_ok() {
+        search(ctx, place).await;
+    }
+    let count = count(class, streams.iter().map(AsRef::as_ref), &wanted);
+    let verdict = fleet_verdict(class, &wanted, &count, &result);
+    let notes = fleet_notes(class, &count, verdict.as_ref());
+    let again = match &result {
+        Ok(left) if *left > 0 => Some(NEXT),
+        Ok(_) => None,
+        Err(_) => Some(jittered(SOON)),
+    };
+    FleetDone { verdict, notes, again }
+}
+
+/// Takes the alarms of a class away that goes. What stays is found by the search for orphans of another class.
+pub async fn remove_fleet(ctx: &Context, class: &StreamClass, place: &Place) {
+    let object = Object::Class(class.name_any());
+    let work = Work { aws: &ctx.aws, installation: ctx.installation(), place, object: &object };
+    let all = async {
+        // Each round takes away what no other alarm names any more.
+        while let Ok(left @ 1..) = work.bring_in_line(&FleetAlarms::default()).await {
+            tracing::debug!(left, "Alarms of a class go");
+        }
+    };
+    let _ = tokio::time::timeout(PATIENCE, all).await;
+}
+
+/// A stream that is there to stay, with those of its alarms that are. What is suspended tells nobody, its site neither.
+fn member(stream: &VideoStream, class: &ClassAlarms) -> Option<Member> {
+    if stream.metadata.deletion_timestamp.is_some() || stream.spec.suspend {
+        return None;
+    }
+    let alarms = stream.status.as_ref().map(|status| status.alarms.as_slice()).unwrap_or_default();
+    let alarms = alarms.iter().filter(|alarm| is_seen(alarm)).map(|alarm| alarm.name.clone()).collect();
+    Some(Member { site: site(stream.labels(), class).map(ToOwned::to_owned), alarms })
+}
+
+/// What all alarms of a class and its streams come to.
+fn count<'a>(
+    class: &StreamClass,
+    streams: impl Iterator<Item = &'a VideoStream>,
+    wanted: &FleetAlarms,
+) -> Count {
+    let mut count =
+        Count { composite: wanted.sites.len(), queries: wanted.queries.len(), ..Count::default() };
+    for stream in streams {
+        count.analysed += wanted.queries.len();
+        let settings = alarm_settings(stream.spec.alarms.as_ref(), &class.spec.alarms);
+        for kind in settings.kinds {
+            let period =
+                if kind == AlarmKind::NoIngest { settings.no_ingest.period_seconds } else { i32::MAX };
+            count.add(rows(kind).count(), period);
+        }
+    }
+    count
+}
+
+fn fleet_verdict(
+    class: &StreamClass,
+    wanted: &FleetAlarms,
+    count: &Count,
+    result: &Result<usize, AwsError>,
+) -> Option<Verdict> {
+    let verdict = |truth, reason: Reason, message: String| {
+        Some(Verdict::new(ConditionType::AlarmsReady, truth, reason.as_str(), message))
+    };
+    let asks_for_none = wanted.queries.is_empty() && class.spec.alarms.site_label.is_none();
+    match result {
+        Err(error) if !asks_for_none && !is_passing(error.kind) => {
+            let message =
+                format!("The alarms of the class cannot be kept ({error}). Asked for: {}", count.describe());
+            let reason = match error.kind {
+                ErrorKind::LimitExceeded | ErrorKind::Quota => Reason::AlarmsQuota,
+                ErrorKind::InUse => Reason::NameTaken,
+                _ => Reason::AwsError,
+            };
+            verdict(Truth::False, reason, message)
+        }
+        Err(_) if !asks_for_none => {
+            let message = "CloudWatch does not answer; it is asked again";
+            verdict(Truth::Unknown, Reason::AwsError, message.to_owned())
+        }
+        _ if count.alarms() == 0 => {
+            verdict(Truth::True, Reason::NoAlarms, "No alarms are asked for".to_owned())
+        }
+        Ok(1..) => {
+            let message = format!("The alarms of the class are being made. Asked for: {}", count.describe());
+            verdict(Truth::False, Reason::AlarmsPending, message)
+        }
+        _ => {
+            let message = format!("The class and its streams ask for {}", count.describe());
+            verdict(Truth::True, Reason::AlarmsInSync, message)
+        }
+    }
+}
+
+/// What alarms cost is told when there are twice as many as when it was last said.
+fn fleet_notes(class: &StreamClass, count: &Count, verdict: Option<&Verdict>) -> Vec<Note> {
+    let conditions = class.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+    let before = find_condition(conditions, ConditionType::AlarmsReady.as_str());
+    let said = before.and_then(|before| said(&before.message)).unwrap_or_default();
+    let mut notes = Vec::new();
+    if count.alarms() >= WORTH_TELLING.max(said * 2) {
+        let text = format!("The class and its streams ask for {}", count.describe());
+        notes.push(Note::normal("AlarmsCost", "KeepAlarms", text));
+    }
+    let trouble = verdict.filter(|verdict| {
+        let is_trouble = verdict.status == Truth::False && verdict.reason != Reason::AlarmsPending.as_str();
+        is_trouble && before.is_none_or(|before| before.reason != verdict.reason)
+    });
+    notes.extend(trouble.map(|verdict| Note::warning(verdict.reason, "KeepAlarms", verdict.message.clone())));
+    notes
+}
+
+/// The number of alarms in a message.
+fn said(message: &str) -> Option<usize> {
+    let (_, rest) = message.split_once("about ")?;
+    rest.split(' ').next()?.parse().ok()
+}
+
+/// The alarms of one class.
+struct Work<'a> {
+    aws: &'a AwsSide,
+    installation: &'a str,
+    place: &'a Place,
+    object: &'a Object,
+}
+
+/// A change that is to be made.
+enum Change<'a> {
+    Query(&'a Alarm),
+    Site(&'a CompositeAlarm),
+    Delete(String),
+}
+
+impl Change<'_> {
+    fn name(&self) -> &str {
+        match self {
+            Self::Query(alarm) => &alarm.name,
+            Self::Site(alarm) => &alarm.name,
+            Self::Delete(name) => name,
+        }
+    }
+}
+
+impl Work<'_> {
+    /// Makes some of the changes that are needed; the answer is how many are left.
+    async fn bring_in_line(&self, wanted: &FleetAlarms) -> Result<usize, AwsError> {
+        let counter = self.aws.alarms.counter(self.place);
+        let (alarms, composites) = counter.fleet_alarms(self.aws, self.place).await?;
+        let changes = self.changes(wanted, &alarms, &composites)?;
+        if changes.is_empty() {
+            return Ok(0);
+        }
+        let cloud = self.aws.clouds.cloud(self.place).await?;
+        let now: Vec<&Change<'_>> = changes.iter().take(CHANGES_AT_ONCE).collect();
+        self.check(&*cloud, &now).await?;
+        for change in &now {
+            self.send(&*cloud, change).await?;
+        }
+        Ok(changes.len() - now.len())
+    }
+
+    /// Queries first, then composites, children before parents; then what is no longer wanted, parents before children.
+    fn changes<'b>(
+        &self,
+        wanted: &'b FleetAlarms,
+        alarms: &[AlarmInfo],
+        composites: &[CompositeInfo],
+    ) -> Result<Vec<Change<'b>>, AwsError> {
+        let mut changes = Vec::new();
+        for alarm in &wanted.queries {
+            match alarms.iter().find(|info| info.alarm.name == alarm.name) {
+                Some(info) if !self.is_ours(&info.alarm.name, &info.alarm.description) => {
+                    return Err(taken(&alarm.name));
+                }
+                Some(info)
+                    if same_topics(&info.alarm.actions, &alarm.actions)
+                        && Alarm { actions: alarm.actions.clone(), ..info.alarm.clone() } == *alarm => {}
+                _ => changes.push(Change::Query(alarm)),
+            }
+        }
+        for alarm in &wanted.sites {
+            match composites.iter().find(|info| info.alarm.name == alarm.name) {
+                Some(info) if !self.is_ours(&info.alarm.name, &info.alarm.description) => {
+                    return Err(taken(&alarm.name));
+                }
+                Some(info)
+                    if same_topics(&info.alarm.actions, &alarm.actions)
+                        && CompositeAlarm { actions: alarm.actions.clone(), ..info.alarm.clone() }
+                            == *alarm => {}
+                _ => changes.push(Change::Site(alarm)),
+            }
+        }
+        let is_wanted = |name: &str| {
+            wanted.queries.iter().any(|alarm| alarm.name == name)
+                || wanted.sites.iter().any(|alarm| alarm.name == name)
+        };
+        let of_no_use = |name: &str, description: &str| self.is_ours(name, description) && !is_wanted(name);
+        let queries = alarms.iter().filter(|info| of_no_use(&info.alarm.name, &info.alarm.description));
+        changes.extend(queries.map(|info| Change::Delete(info.alarm.name.clone())));
+        let old =
+            composites.iter().filter(|info| of_no_use(&info.alarm.name, &info.alarm.description)).collect();
+        changes.extend(parents_first(old).into_iter().map(Change::Delete));
+        Ok(changes)
+    }
+
+    fn is_ours(&self, name: &str, description: &str) -> bool {
+        let installation = self.installation;
+        read_mark(description, installation).and_then(|mark| object_of(name, &mark, installation)).as_ref()
+            == Some(self.object)
+    }
+
+    /// That what is to be overwritten or deleted is ours, as it is now.
+    async fn check(&self, cloud: &dyn Cloud, changes: &[&Change<'_>]) -> Result<(), AwsError> {
+        let names: Vec<String> = changes.iter().map(|change| change.name().to_owned()).collect();
+        let query = AlarmQuery::Names(names);
+        for info in cloud.describe_alarms(&query).await? {
+            if !self.is_ours(&info.alarm.name, &info.alarm.description) {
+                return Err(taken(&info.alarm.name));
+            }
+        }
+        for info in cloud.describe_composite_alarms(&query).await? {
+            if !self.is_ours(&info.alarm.name, &info.alarm.description) {
+                return Err(taken(&info.alarm.name));
+            }
+        }
+        Ok(())
+    }
+
+    async fn send(&self, cloud: &dyn Cloud, change: &Change<'_>) -> Result<(), AwsError> {
+        let observer = &self.aws.observer;
+        match change {
+            Change::Query(alarm) => {
+                cloud.put_alarm(alarm).await?;
+                observer.note_alarm(self.place, alarm);
+            }
+            Change::Site(alarm) => {
+                cloud.put_composite_alarm(alarm).await?;
+                observer.note_composite_alarm(self.place, alarm);
+            }
+            // The service takes one composite alarm a call.
+            Change::Delete(name) => {
+                let name = std::slice::from_ref(name);
+                cloud.delete_alarms(name).await?;
+                observer.forget_alarms(self.place, name);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn taken(name: &str) -> AwsError {
+    AwsError {
+        operation: "DescribeAlarms",
+        kind: ErrorKind::InUse,
+        message: format!("alarm {name} is not ours, for its description lacks our mark: delete or rename it"),
+    }
+}
+
+fn same_topics(one: &[String], other: &[String]) -> bool {
+    one.iter().collect::<BTreeSet<_>>() == other.iter().collect::<BTreeSet<_>>()
+}
+
+/// The names of these, those before that name others.
+fn parents_first(mut open: Vec<&CompositeInfo>) -> Vec<String> {
+    let mut order = Vec::new();
+    while !open.is_empty() {
+        let is_named =
+            |info: &CompositeInfo| open.iter().any(|other| sites::names(&other.alarm.rule, &info.alarm.name));
+        let (named, free): (Vec<&CompositeInfo>, Vec<&CompositeInfo>) =
+            open.iter().copied().partition(|info| is_named(info));
+        // In a circle nothing can be deleted before somebody breaks it.
+        if free.is_empty() {
+            break;
+        }
+        order.extend(free.iter().map(|info| info.alarm.name.clone()));
+        open = named;
+    }
+    order
+}
+
+/// Removes alarms whose object is gone, by a fresh read of the API server. What fails is tried again in the next search.
+async fn search(ctx: &Context, place: &Place) {
+    let counter = ctx.aws.alarms.counter(place);
+    if !lock(&counter.orphans).is_due(Instant::now()) {
+        return;
+    }
+    let Ok(alarms) = ctx.aws.observer.every_alarm(place).await else { return };
+    let Ok((_, composites)) = counter.fleet_alarms(&ctx.aws, place).await else { return };
+    let composites = composites.into_iter().map(|info| (info.alarm.name, info.alarm.description));
+    let alarms: Vec<(String, String)> =
+        alarms.into_iter().map(|info| (info.alarm.name, info.alarm.description)).chain(composites).collect();
+    let caches = &ctx.cluster.caches;
+    let is_cached = |object: &Object| match object {
+        Object::Stream { namespace, name } => {
+            caches.streams.get(&ObjectRef::new(name).within(namespace)).is_some()
+        }
+        Object::Class(name) => caches.classes.get(&ObjectRef::new(name)).is_some(),
+    };
+    let suspects = lock(&counter.orphans).suspects(&alarms, ctx.installation(), is_cached);
+    for (object, names) in suspects {
+        match is_gone(ctx, &object).await {
+            Ok(true) => {
+                tracing::info!(object = ?object, alarms = names.len(), "Alarms without an object are removed");
+                let result = match &object {
+                    Object::Stream { .. } => {
+                        remove::remove(&ctx.aws, place, ctx.installation(), &object, names).await
+                    }
+                    Object::Class(_) => {
+                        Work { aws: &ctx.aws, installation: ctx.installation(), place, object: &object }
+                            .bring_in_line(&FleetAlarms::default())
+                            .await
+                            .map(drop)
+                    }
+                };
+                if let Err(error) = result {
+                    tracing::warn!(%error, "Alarms without an object are not removed, it is tried again later");
+                    return;
+                }
+            }
+            Ok(false) => lock(&counter.orphans).note(object, Instant::now()),
+            Err(error) => tracing::debug!(%error, "It is not known whether an object is there"),
+        }
+    }
+}
+
+/// Whether the API server has no such object.
+async fn is_gone(ctx: &Context, object: &Object) -> Result<bool, kube::Error> {
+    let client = ctx.cluster.client.clone();
+    match object {
+        Object::Stream { namespace, name } => {
+            let streams: Api<VideoStream> = Api::namespaced(client, namespace);
+            Ok(streams.get_metadata_opt(name).await?.is_none())
+        }
+        Object::Class(name) => {
+            let classes: Api<StreamClass> = Api::all(client);
+            Ok(classes.get_metadata_opt(name).await?.is_none())
+        }
+    }
+}
