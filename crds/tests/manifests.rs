@@ -1,6 +1,6 @@
 //! The committed manifests are those of the types, and say what the API server needs.
 
-#![expect(clippy::panic, reason = "a test may fail anywhere")]
+#![expect(clippy::unwrap_used, reason = "a test may fail anywhere")]
 
 use std::path::Path;
 

@@ -75,7 +75,7 @@ pub struct ClassAlarms {
     #[x_kube(validation = Rule::new(KINDS_ONCE).message("alarms.fleet names a kind of alarm twice: write each once"))]
     pub fleet: Vec<AlarmKind>,
 
-    /// The key of a label of VideoStreams, for example `example.com/site`. There is then one more alarm for each value of the
+    /// The key of a label of each VideoStream, for example `example.com/site`. There is then one more alarm for each value of the
     /// label, which goes off when an alarm of its streams does, and the topics are told of that one alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]

@@ -9,6 +9,7 @@ use kube::{Api, Client};
 use serde_json::{Value, json};
 use streamfleet_crds::{Camera, StreamClass, VideoStream};
 use streamfleet_tests::e2e::world::claim_cluster;
+use streamfleet_tests::steps::Steps;
 
 use crate::constraints::{Constraint, constraints, place, schema};
 use crate::values::{Kind, Refused, accepted, refused, written};
@@ -118,17 +119,14 @@ async fn every_rule_bound_and_enum_refuses_with_its_message() -> Result<()> {
     let namespace = cluster.namespace("e2e-every-rule").await?;
     let server = Server { client, namespace: namespace.name.clone() };
     let (mut wrong, mut seen) = (Vec::new(), Vec::new());
-    let cases = refused();
+    let tried = refused();
     let schemas: BTreeMap<Kind, Value> =
         Kind::ALL.into_iter().map(|kind| Ok((kind, schema(kind)?))).collect::<Result<_>>()?;
-    for case in &cases {
+    for case in &tried {
         match server.refuses(case).await {
             Ok(causes) => {
-                seen.extend(
-                    causes
-                        .into_iter()
-                        .map(|cause| (case.kind, place(&schemas[&case.kind], &cause.field), cause)),
-                );
+                let schema = &schemas[&case.kind];
+                seen.extend(causes.into_iter().map(|cause| (case.kind, place(schema, &cause.field), cause)));
             }
             Err(error) => {
                 let Refused { kind, field, says, .. } = case;
@@ -146,14 +144,14 @@ async fn every_rule_bound_and_enum_refuses_with_its_message() -> Result<()> {
     let left = without_a_case(&seen)?;
     wrong.extend(left.iter().map(|one| format!("nothing is refused by this: {one:?}")));
     ensure!(wrong.is_empty(), "{} things are wrong:\n{}", wrong.len(), wrong.join("\n"));
-    ensure!(cases.len() >= REFUSED_LEAST, "only {} values", cases.len());
+    ensure!(tried.len() >= REFUSED_LEAST, "only {} values", tried.len());
     let all: usize = Kind::ALL.map(|kind| constraints(kind).map_or(0, |found| found.len())).iter().sum();
-    println!(
+    Steps::start().say(format!(
         "bad input: {} values refused, each with its message, by {all} rules, bounds and enums (none left out); {} at the \
          edge accepted",
-        cases.len(),
+        tried.len(),
         edges.len()
-    );
+    ));
     namespace.delete().await
 }
 
