@@ -80,8 +80,8 @@ impl Control {
         Ok(json!({}))
     }
 
-    pub(super) fn delete_channel(&mut self, at: &At<'_>, request: ChannelChange) -> Answer {
-        let mut record = self.changeable_channel(at, &request)?;
+    pub(super) fn delete_channel(&mut self, at: &At<'_>, request: &ChannelChange) -> Answer {
+        let mut record = self.changeable_channel(at, request)?;
         record.phases.gone_at_ms = Some(at.now + self.options.deleting_ms);
         self.put_channel(record);
         self.pass(at.now);

@@ -37,13 +37,11 @@ impl Serialize for StreamInfo {
         let mut info = serializer.serialize_struct("StreamInfo", MEMBERS)?;
         info.serialize_field("StreamName", &record.name)?;
         info.serialize_field("StreamARN", &record.arn())?;
-        match &record.kms_key_id {
-            Some(key) => info.serialize_field("KmsKeyId", key)?,
-            None => {
-                let partition = partition(region);
-                let key = format!("arn:{partition}:kms:{region}:{account}:alias/aws/kinesisvideo");
-                info.serialize_field("KmsKeyId", &key)?;
-            }
+        if let Some(key) = &record.kms_key_id {
+            info.serialize_field("KmsKeyId", key)?;
+        } else {
+            let key = format!("arn:{}:kms:{region}:{account}:alias/aws/kinesisvideo", partition(region));
+            info.serialize_field("KmsKeyId", &key)?;
         }
         info.serialize_field("Version", &record.version)?;
         info.serialize_field("Status", status)?;

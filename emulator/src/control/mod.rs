@@ -136,7 +136,7 @@ impl Control {
     pub fn call(&mut self, scope: &Scope, operation: &str, request: &Value, now_ms: u64) -> Answer {
         self.answer(scope, operation, request, now_ms).and_then(|answer| match answer {
             Answered::Whole(value) => Ok(value),
-            Answered::Streams(page) => serde_json::to_value(page).map_err(unwritten),
+            Answered::Streams(page) => serde_json::to_value(page).map_err(|error| unwritten(&error)),
         })
     }
 
@@ -150,7 +150,7 @@ impl Control {
     ) -> Result<String, ServiceError> {
         self.answer(scope, operation, request, now_ms).and_then(|answer| match answer {
             Answered::Whole(value) => Ok(value.to_string()),
-            Answered::Streams(page) => serde_json::to_string(&page).map_err(unwritten),
+            Answered::Streams(page) => serde_json::to_string(&page).map_err(|error| unwritten(&error)),
         })
     }
 
@@ -266,7 +266,7 @@ impl Control {
             Operation::DescribeSignalingChannel => self.describe_channel(at, &read(request)?),
             Operation::ListSignalingChannels => self.list_channels(at, &read(request)?),
             Operation::UpdateSignalingChannel => self.update_channel(at, read(request)?),
-            Operation::DeleteSignalingChannel => self.delete_channel(at, read(request)?),
+            Operation::DeleteSignalingChannel => self.delete_channel(at, &read(request)?),
             Operation::GetSignalingChannelEndpoint => self.channel_endpoint(at, &read(request)?),
             Operation::DescribeMediaStorageConfiguration => self.describe_media_storage(at, &read(request)?),
             Operation::UpdateMediaStorageConfiguration => self.update_media_storage(at, read(request)?),
@@ -326,7 +326,7 @@ impl Control {
     }
 }
 
-fn unwritten(error: serde_json::Error) -> ServiceError {
+fn unwritten(error: &serde_json::Error) -> ServiceError {
     ServiceError::internal(error.to_string())
 }
 
