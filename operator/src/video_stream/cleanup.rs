@@ -7,11 +7,13 @@ use jiff::Timestamp;
 use kube::ResourceExt;
 use streamfleet_crds::{
     DeletionPolicy, FINALIZER, StreamClass, VideoStream, VideoStreamReason as Reason, VideoStreamStatus,
+    ownership_tags,
 };
 
 use super::execute::nothing;
 use super::observed::{Fence, Observed};
 use super::pass::Pass;
+use super::plan::taken_over;
 use super::validate::{admit_name, admit_namespace, deletion_policy, owner, stream_name};
 use super::{Error, status, writer};
 use crate::aws::{AwsError, ErrorKind, Owner, Place, StreamState, describe_owner};
@@ -199,6 +201,12 @@ fn next(recorded: Option<&str>, owner: &Owner, observed: Option<&Observed>) -> S
         let text = format!("Stream {} is not deleted: {}", info.arn, describe_owner(observed.tags()));
         return Step::Finish(Some("StreamRetained"), text);
     }
+    // An old cluster that is taken down does not take the stream from the one that has it now.
+    let uid = observed.tags().get(ownership_tags::UID);
+    if let Some(uid) = uid.filter(|uid| **uid != owner.uid) {
+        let text = format!("Stream {} is not deleted: {}", info.arn, taken_over(observed.tags(), uid));
+        return Step::Finish(Some("StreamRetained"), text);
+    }
     if recorded.is_none() {
         return Step::Record(info.arn.clone());
     }
@@ -235,11 +243,9 @@ async fn say(pass: &mut Pass<'_>, reason: Reason, message: &str) -> Result<(), E
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-    use streamfleet_crds::ownership_tags;
-
     use super::super::testing::{ARN, desired, observed};
     use super::*;
+    use serde_json::json;
 
     #[test]
     fn a_policy_or_writer_that_was_changed_meanwhile_stops_a_deletion() {
@@ -286,7 +292,11 @@ mod tests {
             next(Some("arn:old"), &desired.owner, Some(&observed)),
             Step::Finish(Some("StreamRetained"), _)
         ));
-        for (key, value) in [(ownership_tags::INSTALLATION, "south"), (ownership_tags::NAME, "other")] {
+        for (key, value) in [
+            (ownership_tags::INSTALLATION, "south"),
+            (ownership_tags::NAME, "other"),
+            (ownership_tags::UID, "uid-2"),
+        ] {
             let mut foreign = observed.clone();
             foreign.settings.tags.insert(key.to_owned(), value.to_owned());
             for recorded in [None, Some(ARN)] {

@@ -252,8 +252,7 @@ fn next_look(plan: &Plan, view: &View, now: Timestamp) -> Duration {
     let state = view.stream().map(|observed| observed.info.state);
     match (&plan.ownership, state) {
         (Ownership::Other(_) | Ownership::Replaced { .. } | Ownership::Refused(_), _) => jittered(LOOK_LATER),
-        (Ownership::Leaving, _) => LOOK_WORKING,
-        (_, Some(StreamState::Updating | StreamState::Deleting)) => LOOK_WORKING,
+        (Ownership::Leaving, _) | (_, Some(StreamState::Updating | StreamState::Deleting)) => LOOK_WORKING,
         (_, Some(StreamState::Creating)) => {
             let created = view.stream().and_then(|observed| observed.info.created).unwrap_or(now);
             let elapsed = now.duration_since(created).unsigned_abs();

@@ -16,6 +16,10 @@ pub enum Freshness {
 
 /// What is seen under the name of a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one of them in a pass, and it is nearly always a stream"
+)]
 pub enum View {
     /// There is no stream.
     Absent(Freshness),

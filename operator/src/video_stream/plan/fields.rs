@@ -15,7 +15,7 @@ use streamfleet_crds::{ImageFormat, ImageGeneration, ownership_tags};
 use super::super::observed::Observed;
 use super::super::validate::Desired;
 use super::Recorded;
-use crate::aws::{Settings, StreamInfo};
+use crate::aws::{Owner, Settings, StreamInfo};
 use crate::labels::stable_hash;
 
 /// The key of the ownership tags in the record: one for all of them.
@@ -84,9 +84,14 @@ pub fn fields(desired: &Desired, recorded: &Recorded<'_>, observed: &Observed) -
     fields
 }
 
+/// A hash of all ownership tags of this very object.
+pub fn owner_print(owner: &Owner) -> String {
+    print(&owner.tags().into_values().collect::<Vec<_>>().join("\n"))
+}
+
 fn owner_fields(desired: &Desired, observed: &Observed) -> Vec<Field> {
     let tags = desired.owner.tags();
-    let whole = print(&tags.values().cloned().collect::<Vec<_>>().join("\n"));
+    let whole = owner_print(&desired.owner);
     tags.into_iter()
         .map(|(key, value)| Field {
             key: OWNER.to_owned(),

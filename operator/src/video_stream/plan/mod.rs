@@ -23,8 +23,8 @@ use super::observed::{Fence, Observed, View};
 use super::validate::Desired;
 use crate::aws::{NewStream, StreamState, StreamUpdate};
 use fields::{DEVICE_NAME, Field, IMAGES, KMS_KEY, MEDIA_TYPE, NOTIFICATION, OWNER, RETENTION, TIER};
-pub use ownership::Ownership;
 use ownership::ownership;
+pub use ownership::{Ownership, taken_over};
 use retention::{Guarded, guard};
 pub use step::{Call, Step};
 
@@ -234,7 +234,7 @@ fn change(desired: &Desired, recorded: &Recorded<'_>, field: &Field) -> Change {
     };
     match field.name.as_str() {
         RETENTION => {
-            let (from, to) = (hours(&field.found), desired.retention_hours);
+            let (from, to) = (hours(field.found.as_deref()), desired.retention_hours);
             change.is_destructive = to < from;
             change.needs_consent = guard(from, to, desired.decrease) == Guarded::Blocked;
             if change.needs_consent {
@@ -253,8 +253,8 @@ fn change(desired: &Desired, recorded: &Recorded<'_>, field: &Field) -> Change {
     change
 }
 
-fn hours(text: &Option<String>) -> i32 {
-    text.as_deref().and_then(|text| text.parse().ok()).unwrap_or_default()
+fn hours(text: Option<&str>) -> i32 {
+    text.and_then(|text| text.parse().ok()).unwrap_or_default()
 }
 
 fn operation(field: &Field) -> &'static str {
@@ -283,14 +283,14 @@ fn calls(desired: &Desired, observed: &Observed, fields: &[Field], changes: &[Ch
         .collect();
     let is_open = |name: &str| open.iter().any(|field| field.name == name);
     let owner: BTreeMap<String, String> =
-        open.iter().filter(|field| field.key == OWNER).filter_map(tag).collect();
+        open.iter().filter(|field| field.key == OWNER).filter_map(|field| tag(field)).collect();
     if !owner.is_empty() {
         return vec![Call::Tag(owner)];
     }
     let tags: Vec<&Field> = open.iter().copied().filter(|field| tag_key(field).is_some()).collect();
     let off: Vec<String> =
         tags.iter().filter(|field| field.wanted.is_none()).filter_map(|field| tag_key(field)).collect();
-    let on: BTreeMap<String, String> = tags.iter().filter_map(tag).collect();
+    let on: BTreeMap<String, String> = tags.iter().filter_map(|field| tag(field)).collect();
     let (images, notification) = (&desired.image_generation, &desired.notification);
     // Refused with `NoDataRetentionException` as long as the stream keeps nothing.
     let keeps = observed.info.retention_hours > 0;
@@ -334,6 +334,6 @@ fn tag_key(field: &Field) -> Option<String> {
     field.name.strip_prefix("tags[").and_then(|rest| rest.strip_suffix(']')).map(ToOwned::to_owned)
 }
 
-fn tag(field: &&Field) -> Option<(String, String)> {
+fn tag(field: &Field) -> Option<(String, String)> {
     Some((tag_key(field)?, field.wanted.clone()?))
 }

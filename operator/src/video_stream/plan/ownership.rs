@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use streamfleet_crds::{AdoptionPolicy, ownership_tags};
 
 use super::Recorded;
+use super::fields::{OWNER, owner_print};
 use crate::aws::{Owner, describe_owner};
 
 /// The tags that decide. The UID informs: an object that is applied again has another.
@@ -40,6 +41,7 @@ pub enum Ownership {
 /// | --- | --- | --- |
 /// | another | any | `Replaced` |
 /// | this one | of this object | `Ours` |
+/// | this one | of this object, but for a UID that it did not have | `Other`: its namesake in another cluster has taken it over |
 /// | this one, once tagged | taken away, all or some | `Ours`: they are put back |
 /// | none | of this object | `Ours`; under `Never` only where the UID says that this very object made it |
 /// | none | none | `Adoptable` under `IfUnowned`, else `Refused` |
@@ -59,7 +61,13 @@ pub fn ownership(
         None => false,
     };
     if owner.owns(tags) {
-        let made_it = tags.get(ownership_tags::UID).is_some_and(|uid| *uid == owner.uid);
+        let uid = tags.get(ownership_tags::UID);
+        let made_it = uid == Some(&owner.uid);
+        // Under the record of this very object, and not of one that was restored with another UID.
+        let was_ours = is_recorded && recorded.synced.get(OWNER) == Some(&owner_print(owner));
+        if let Some(uid) = uid.filter(|_| was_ours && !made_it) {
+            return Ownership::Other(taken_over(tags, uid));
+        }
         return match adoption {
             AdoptionPolicy::Never if !is_recorded && !made_it => Ownership::Refused(describe_owner(tags)),
             AdoptionPolicy::Never | AdoptionPolicy::IfOwned | AdoptionPolicy::IfUnowned => Ownership::Ours,
@@ -77,6 +85,14 @@ pub fn ownership(
     }
 }
 
+/// That another object of the same installation, namespace and name has the stream now.
+pub fn taken_over(tags: &BTreeMap<String, String>, uid: &str) -> String {
+    format!(
+        "{} with the UID {uid}, which is not this one: another cluster with the same installation has taken it over",
+        describe_owner(tags)
+    )
+}
+
 /// Whether a tag that is there names another owner.
 fn contradicts(owner: &Owner, tags: &BTreeMap<String, String>) -> bool {
     let ours = owner.tags();
@@ -87,7 +103,10 @@ fn contradicts(owner: &Owner, tags: &BTreeMap<String, String>) -> bool {
 mod tests {
     use serde_json::json;
 
-    use super::super::super::testing::{ARN, desired};
+    use streamfleet_crds::VideoStreamStatus;
+
+    use super::super::super::status::recorded;
+    use super::super::super::testing::{ARN, desired, in_order};
     use super::*;
 
     /// How a row of the table is named in a test: what is recorded, which tags there are.
@@ -98,11 +117,8 @@ mod tests {
         tags: &[(&str, &str)],
     ) -> Ownership {
         let owner = desired(json!({})).owner;
-        let synced = if was_owned {
-            BTreeMap::from([(super::super::fields::OWNER.to_owned(), String::new())])
-        } else {
-            BTreeMap::new()
-        };
+        let synced =
+            if was_owned { BTreeMap::from([(OWNER.to_owned(), String::new())]) } else { BTreeMap::new() };
         let recorded = Recorded { arn, managed_tags: &[], synced: &synced };
         let tags = tags.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
         ownership(&owner, adoption, &recorded, ARN, &tags)
@@ -139,6 +155,24 @@ mod tests {
         assert_eq!(decide(IfOwned, None, false, &OURS), Ownership::Ours);
         assert!(matches!(decide(IfOwned, None, false, &[("team", "x")]), Ownership::Refused(_)));
         assert_eq!(decide(IfUnowned, None, false, &[("team", "x")]), Ownership::Adoptable);
+    }
+
+    #[test]
+    fn of_two_clusters_of_one_installation_the_one_that_took_the_stream_last_has_it() {
+        let wish = desired(json!({}));
+        let record = in_order(&wish);
+        let mut tags = wish.owner.tags();
+        tags.insert(ownership_tags::UID.to_owned(), "uid-2".to_owned());
+        let of = |owner: &Owner, record: &Recorded<'_>| {
+            ownership(owner, AdoptionPolicy::IfOwned, record, ARN, &tags)
+        };
+        assert!(
+            matches!(of(&wish.owner, &recorded(&record)), Ownership::Other(whose) if whose.contains("uid-2"))
+        );
+        // The one that came with a new UID, with its status or without, takes it.
+        let restored = Owner { uid: "uid-3".to_owned(), ..wish.owner };
+        assert_eq!(of(&restored, &recorded(&record)), Ownership::Ours);
+        assert_eq!(of(&restored, &recorded(&VideoStreamStatus::default())), Ownership::Ours);
     }
 
     #[test]

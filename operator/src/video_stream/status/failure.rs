@@ -25,11 +25,6 @@ pub const fn reason(kind: ErrorKind) -> (Reason, &'static str) {
             Reason::AwsAccessDenied,
             "AWS does not let the operator assume the class's spec.aws.roleARN: correct its trust policy, or the class",
         ),
-        ErrorKind::RoleRefused => (
-            Reason::AwsAccessDenied,
-            "AWS does not let the operator assume the class's role: correct its trust policy, or the class's \
-             spec.aws.externalID",
-        ),
         ErrorKind::WrongAccount => (
             Reason::AwsAccessDenied,
             "The operator's credentials are of another account than the class names, and nothing was sent: correct the \

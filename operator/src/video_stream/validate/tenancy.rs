@@ -2,6 +2,8 @@
 //! deletion policy, stream name, management), what the class grants (limits), whose tags the stream has, and what is on
 //! record is tried, and judged by rules that are written here apart from the code.
 
+#![allow(clippy::print_stdout, reason = "counts are shown")]
+
 use std::collections::BTreeMap;
 
 use serde_json::json;
