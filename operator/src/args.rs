@@ -72,6 +72,18 @@ pub struct Args {
     /// Which log lines are written, such as `info` or `info,streamfleet_operator=debug`.
     #[arg(long, env = "STREAMFLEET_LOG", default_value = "info")]
     log: String,
+
+    /// Where traces are sent by OTLP over HTTP, such as `http://collector.example:4318` [default: nowhere].
+    #[arg(long, env = "STREAMFLEET_OTLP_ENDPOINT", value_parser = collector)]
+    otlp_endpoint: Option<String>,
+}
+
+/// An address without TLS, as of a collector in the cluster, or nothing.
+fn collector(text: &str) -> Result<String, &'static str> {
+    if text.is_empty() || text.strip_prefix("http://").is_some_and(|rest| !rest.is_empty()) {
+        return Ok(text.to_owned());
+    }
+    Err("it has to begin with http://")
 }
 
 /// How log lines are written.
@@ -110,6 +122,8 @@ pub struct Settings {
     pub log_format: LogFormat,
     /// Which log lines are written.
     pub log: String,
+    /// Where traces are sent, if anywhere.
+    pub otlp_endpoint: Option<String>,
 }
 
 impl From<Args> for Settings {
@@ -128,6 +142,7 @@ impl From<Args> for Settings {
             settings_sweep: Duration::from_hours(args.settings_sweep_hours),
             log_format: args.log_format,
             log: args.log,
+            otlp_endpoint: present(args.otlp_endpoint),
         }
     }
 }
@@ -147,5 +162,7 @@ mod tests {
         assert!(!settings(&["--leader-election=false"]).leader_election);
         assert_eq!(settings(&["--classes=a,b"]).classes, "a,b".parse().unwrap());
         assert!(Args::try_parse_from(["streamfleet-operator", "--classes=a,,b"]).is_err());
+        assert_eq!(settings(&["--otlp-endpoint="]).otlp_endpoint, None);
+        assert!(Args::try_parse_from(["streamfleet-operator", "--otlp-endpoint=collector:4318"]).is_err());
     }
 }

@@ -6,7 +6,6 @@ use streamfleet_operator::{args, run, telemetry};
 
 fn main() -> anyhow::Result<()> {
     let settings = args::Settings::from(args::Args::parse());
-    telemetry::start(&settings).context("failed to start logging")?;
     rustls::crypto::ring::default_provider()
         .install_default()
         .map_err(|_| anyhow::anyhow!("another TLS provider is installed already"))?;
@@ -17,5 +16,8 @@ fn main() -> anyhow::Result<()> {
         .enable_all()
         .build()
         .context("failed to start the runtime")?;
+    let _inside = runtime.enter();
+    // Ends before the runtime does, which sends what is left.
+    let _telemetry = telemetry::start(&settings).context("failed to start logging")?;
     runtime.block_on(run::run(settings)).context("the operator failed")
 }
