@@ -31,7 +31,11 @@ mod turns;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use streamfleet_crds::{AlarmStatus, ClassAlarms, DriftPolicy, VideoStreamStatus};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use streamfleet_crds::types::find_condition;
+use streamfleet_crds::{
+    AlarmStatus, ClassAlarms, ConditionType, DriftPolicy, VideoStreamReason, VideoStreamStatus,
+};
 
 use crate::aws::{Alarm, AlarmInfo, AlarmQuery, AwsError, Cloud, ErrorKind, Owner, Place};
 use crate::backoff::jittered;
@@ -88,10 +92,16 @@ pub async fn converge(aws: &AwsSide, wish: &Wish<'_>) -> AlarmsDone {
     let wanted = desired(asked, class, *fragment_seconds);
     let object = object(&asked.owner);
     let known: BTreeSet<String> = before.alarms.iter().map(|alarm| alarm.name.clone()).collect();
+    let has_none = known.is_empty() && never_had(&before.conditions);
     let scope =
         Scope { installation: &asked.owner.installation, object: &object, mode: mode(asked), known: &known };
     let mut pass = Work { aws, place: &asked.place, wanted: &wanted, scope, told: Vec::new() };
-    let (there, failure, wait) = pass.work(asked, wish.is_on_record).await;
+    let (there, failure, wait) = if wanted.is_empty() && has_none {
+        // Who wants no alarms need not be let see any.
+        (Vec::new(), None, None)
+    } else {
+        pass.work(asked, wish.is_on_record).await
+    };
     let left = plan(&wanted, &there, &pass.scope);
     let look = Look {
         before,
@@ -103,15 +113,6 @@ pub async fn converge(aws: &AwsSide, wish: &Wish<'_>) -> AlarmsDone {
         wait,
     };
     let mut told = std::mem::take(&mut pass.told);
-    if failure
-        .as_ref()
-        .is_some_and(|error| wanted.is_empty() && known.is_empty() && error.operation == "DescribeAlarms")
-    {
-        // Who wants no alarms need not be let see any.
-        let look = Look { failure: None, ..look };
-        let standing = verdict(&look).map(|verdict| (verdict, Vec::new()));
-        return AlarmsDone { standing, notes: told, again: None, failure: None, has_others: false };
-    }
     let verdict = verdict(&look);
     // What could not be read is not known to have changed.
     let is_seen = failure.is_none() || !there.is_empty();
@@ -120,6 +121,12 @@ pub async fn converge(aws: &AwsSide, wish: &Wish<'_>) -> AlarmsDone {
     let has_others = names_of(&after) != names_of(&before.alarms);
     let again = again(failure.as_ref(), wait, &left);
     AlarmsDone { standing: verdict.map(|verdict| (verdict, after)), notes: told, again, failure, has_others }
+}
+
+/// Whether the object never asked for alarms, or those that it had are known to have gone.
+fn never_had(conditions: &[Condition]) -> bool {
+    find_condition(conditions, ConditionType::AlarmsReady.as_str())
+        .is_none_or(|condition| condition.reason == VideoStreamReason::NoAlarms.as_str())
 }
 
 fn names_of(alarms: &[AlarmStatus]) -> BTreeSet<&str> {

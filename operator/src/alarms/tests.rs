@@ -292,6 +292,7 @@ async fn who_wants_no_alarms_need_not_be_let_see_any() {
     world.cloud.state().fail = Some(("DescribeAlarms", ErrorKind::Denied, false));
     let done = world.pass(kinds(&[])).await;
     assert_eq!((world.reason().as_str(), done.failure.is_none(), done.again), ("NoAlarms", true, None));
+    assert_eq!(world.cloud.state().calls, Vec::<String>::new());
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,34 +4,32 @@
 //! An alarm that a composite names cannot be deleted ("Cannot delete … as there are composite alarm(s) depending on it"). So the alarms
 //! of a stream that goes wait for the class's next look, which takes them out of the rule and then deletes them.
 
+mod say;
+mod search;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use kube::runtime::reflector::ObjectRef;
-use kube::{Api, ResourceExt};
-use streamfleet_crds::types::find_condition;
-use streamfleet_crds::{
-    AlarmKind, ClassAlarms, ConditionType, StreamClass, StreamClassReason as Reason, VideoStream,
-};
-use tokio::time::Instant;
+use kube::ResourceExt;
+use streamfleet_crds::{ClassAlarms, StreamClass, VideoStream};
 
-use super::cost::Count;
 use super::desired::{of_row, sign, site};
-use super::desk::lock;
 use super::kinds::{FRAGMENT_SECONDS_MAX, Row, rows, suffix};
 use super::names::{Object, object_of, read_mark};
 use super::sites::{self, site_alarms};
-use super::status::{is_passing, is_seen};
-use super::{SOON, remove};
+use super::status::is_seen;
+use super::{SOON, never_had};
 use crate::aws::{
     Alarm, AlarmInfo, AlarmMetric, AlarmQuery, AwsError, Cloud, Comparison, CompositeAlarm, CompositeInfo,
     ErrorKind, Place, Statistic,
 };
 use crate::backoff::jittered;
-use crate::conditions::{Truth, Verdict};
+use crate::conditions::Verdict;
 use crate::context::{AwsSide, Context};
 use crate::events::Note;
-use crate::video_stream::alarm_settings;
+
+use say::{count, fleet_notes, fleet_verdict};
+use search::search;
 
 /// So many changes are made in one pass of a class: it has other things to do.
 const CHANGES_AT_ONCE: usize = 12;
@@ -39,8 +37,6 @@ const CHANGES_AT_ONCE: usize = 12;
 const NEXT: Duration = Duration::from_secs(5);
 /// How long the alarms of a class that goes may take to go.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// From this many alarms on, what they cost is an event too.
-const WORTH_TELLING: usize = 100;
 /// The series that a query answers with: the worst. As many may be told to have gone off ("Limits that apply to alarms based on Metrics
 /// Insights queries").
 const SERIES_MAX: usize = 100;
@@ -140,12 +136,19 @@ pub async fn converge_fleet(ctx: &Context, class: &StreamClass, place: &Place) -
     let members: Vec<Member> = streams.iter().filter_map(|stream| member(stream, alarms)).collect();
     let wanted = fleet_desired(ctx.installation(), &class.name_any(), alarms, &members);
     let object = Object::Class(class.name_any());
-    let work = Work { aws: &ctx.aws, installation: ctx.installation(), place, object: &object };
-    let result = work.bring_in_line(&wanted).await;
-    if result.is_ok() {
-        search(ctx, place).await;
-    }
     let count = count(class, streams.iter().map(AsRef::as_ref), &wanted);
+    let conditions = class.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+    let result = if count.alarms() == 0 && never_had(conditions) {
+        // Who wants no alarms need not be let see any.
+        Ok(0)
+    } else {
+        let work = Work { aws: &ctx.aws, installation: ctx.installation(), place, object: &object };
+        let result = work.bring_in_line(&wanted).await;
+        if result.is_ok() {
+            search(ctx, place).await;
+        }
+        result
+    };
     let verdict = fleet_verdict(class, &wanted, &count, &result);
     let notes = fleet_notes(class, &count, verdict.as_ref());
     let again = match &result {
@@ -177,89 +180,6 @@ fn member(stream: &VideoStream, class: &ClassAlarms) -> Option<Member> {
     let alarms = stream.status.as_ref().map(|status| status.alarms.as_slice()).unwrap_or_default();
     let alarms = alarms.iter().filter(|alarm| is_seen(alarm)).map(|alarm| alarm.name.clone()).collect();
     Some(Member { site: site(stream.labels(), class).map(ToOwned::to_owned), alarms })
-}
-
-/// What all alarms of a class and its streams come to.
-fn count<'a>(
-    class: &StreamClass,
-    streams: impl Iterator<Item = &'a VideoStream>,
-    wanted: &FleetAlarms,
-) -> Count {
-    let mut count =
-        Count { composite: wanted.sites.len(), queries: wanted.queries.len(), ..Count::default() };
-    for stream in streams {
-        count.analysed += wanted.queries.len();
-        let settings = alarm_settings(stream.spec.alarms.as_ref(), &class.spec.alarms);
-        for kind in settings.kinds {
-            let period =
-                if kind == AlarmKind::NoIngest { settings.no_ingest.period_seconds } else { i32::MAX };
-            count.add(rows(kind).count(), period);
-        }
-    }
-    count
-}
-
-fn fleet_verdict(
-    class: &StreamClass,
-    wanted: &FleetAlarms,
-    count: &Count,
-    result: &Result<usize, AwsError>,
-) -> Option<Verdict> {
-    let verdict = |truth, reason: Reason, message: String| {
-        Some(Verdict::new(ConditionType::AlarmsReady, truth, reason.as_str(), message))
-    };
-    let asks_for_none = wanted.queries.is_empty() && class.spec.alarms.site_label.is_none();
-    match result {
-        Err(error) if !asks_for_none && !is_passing(error.kind) => {
-            let message =
-                format!("The alarms of the class cannot be kept ({error}). Asked for: {}", count.describe());
-            let reason = match error.kind {
-                ErrorKind::LimitExceeded | ErrorKind::Quota => Reason::AlarmsQuota,
-                ErrorKind::InUse => Reason::NameTaken,
-                _ => Reason::AwsError,
-            };
-            verdict(Truth::False, reason, message)
-        }
-        Err(_) if !asks_for_none => {
-            let message = "CloudWatch does not answer; it is asked again";
-            verdict(Truth::Unknown, Reason::AwsError, message.to_owned())
-        }
-        _ if count.alarms() == 0 => {
-            verdict(Truth::True, Reason::NoAlarms, "No alarms are asked for".to_owned())
-        }
-        Ok(1..) => {
-            let message = format!("The alarms of the class are being made. Asked for: {}", count.describe());
-            verdict(Truth::False, Reason::AlarmsPending, message)
-        }
-        _ => {
-            let message = format!("The class and its streams ask for {}", count.describe());
-            verdict(Truth::True, Reason::AlarmsInSync, message)
-        }
-    }
-}
-
-/// What alarms cost is told when there are twice as many as when it was last said.
-fn fleet_notes(class: &StreamClass, count: &Count, verdict: Option<&Verdict>) -> Vec<Note> {
-    let conditions = class.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
-    let before = find_condition(conditions, ConditionType::AlarmsReady.as_str());
-    let said = before.and_then(|before| said(&before.message)).unwrap_or_default();
-    let mut notes = Vec::new();
-    if count.alarms() >= WORTH_TELLING.max(said * 2) {
-        let text = format!("The class and its streams ask for {}", count.describe());
-        notes.push(Note::normal("AlarmsCost", "KeepAlarms", text));
-    }
-    let trouble = verdict.filter(|verdict| {
-        let is_trouble = verdict.status == Truth::False && verdict.reason != Reason::AlarmsPending.as_str();
-        is_trouble && before.is_none_or(|before| before.reason != verdict.reason)
-    });
-    notes.extend(trouble.map(|verdict| Note::warning(verdict.reason, "KeepAlarms", verdict.message.clone())));
-    notes
-}
-
-/// The number of alarms in a message.
-fn said(message: &str) -> Option<usize> {
-    let (_, rest) = message.split_once("about ")?;
-    rest.split(' ').next()?.parse().ok()
 }
 
 /// The alarms of one class.
@@ -424,62 +344,5 @@ fn parents_first(mut open: Vec<&CompositeInfo>) -> Vec<String> {
     order
 }
 
-/// Removes alarms whose object is gone, by a fresh read of the API server. What fails is tried again in the next search.
-async fn search(ctx: &Context, place: &Place) {
-    let counter = ctx.aws.alarms.counter(place);
-    if !lock(&counter.orphans).is_due(Instant::now()) {
-        return;
-    }
-    let Ok(alarms) = ctx.aws.observer.every_alarm(place).await else { return };
-    let Ok((_, composites)) = counter.fleet_alarms(&ctx.aws, place).await else { return };
-    let composites = composites.into_iter().map(|info| (info.alarm.name, info.alarm.description));
-    let alarms: Vec<(String, String)> =
-        alarms.into_iter().map(|info| (info.alarm.name, info.alarm.description)).chain(composites).collect();
-    let caches = &ctx.cluster.caches;
-    let is_cached = |object: &Object| match object {
-        Object::Stream { namespace, name } => {
-            caches.streams.get(&ObjectRef::new(name).within(namespace)).is_some()
-        }
-        Object::Class(name) => caches.classes.get(&ObjectRef::new(name)).is_some(),
-    };
-    let suspects = lock(&counter.orphans).suspects(&alarms, ctx.installation(), is_cached);
-    for (object, names) in suspects {
-        match is_gone(ctx, &object).await {
-            Ok(true) => {
-                tracing::info!(object = ?object, alarms = names.len(), "Alarms without an object are removed");
-                let result = match &object {
-                    Object::Stream { .. } => {
-                        remove::remove(&ctx.aws, place, ctx.installation(), &object, names).await
-                    }
-                    Object::Class(_) => {
-                        Work { aws: &ctx.aws, installation: ctx.installation(), place, object: &object }
-                            .bring_in_line(&FleetAlarms::default())
-                            .await
-                            .map(drop)
-                    }
-                };
-                if let Err(error) = result {
-                    tracing::warn!(%error, "Alarms without an object are not removed, it is tried again later");
-                    return;
-                }
-            }
-            Ok(false) => lock(&counter.orphans).note(object, Instant::now()),
-            Err(error) => tracing::debug!(%error, "It is not known whether an object is there"),
-        }
-    }
-}
-
-/// Whether the API server has no such object.
-async fn is_gone(ctx: &Context, object: &Object) -> Result<bool, kube::Error> {
-    let client = ctx.cluster.client.clone();
-    match object {
-        Object::Stream { namespace, name } => {
-            let streams: Api<VideoStream> = Api::namespaced(client, namespace);
-            Ok(streams.get_metadata_opt(name).await?.is_none())
-        }
-        Object::Class(name) => {
-            let classes: Api<StreamClass> = Api::all(client);
-            Ok(classes.get_metadata_opt(name).await?.is_none())
-        }
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,199 @@
+//! The alarms of a class against a cloud in memory.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use tokio::time::Instant;
+
+use super::*;
+use crate::aws::fake::FakeCloud;
+use crate::aws::observer::Observer;
+use crate::video_stream::testing;
+
+const TOPIC: &str = "arn:aws:sns:eu-west-1:123456789012:a";
+const SITE: &str = "streamfleet/north/~class/standard/site/4";
+const QUERY: &str = "streamfleet/north/~class/standard/fleet/ErrorAcks";
+
+fn alarms(value: Value) -> ClassAlarms {
+    serde_json::from_value(value).unwrap()
+}
+
+fn members(count: usize, site: Option<&str>) -> Vec<Member> {
+    let one = |number| Member {
+        site: site.map(ToOwned::to_owned),
+        alarms: vec![format!("streamfleet/north/shop/camera-{number}/NoIngest")],
+    };
+    (0..count).map(one).collect()
+}
+
+fn wanted(spec: Value, members: &[Member]) -> FleetAlarms {
+    fleet_desired("north", "standard", &alarms(spec), members)
+}
+
+struct World {
+    cloud: FakeCloud,
+    aws: AwsSide,
+}
+
+impl World {
+    fn new() -> Self {
+        let cloud = FakeCloud::default();
+        let clouds = Arc::new(cloud.clone());
+        let aws = AwsSide {
+            observer: Arc::new(Observer::new(clouds.clone(), Duration::from_mins(1))),
+            clouds,
+            checks: Arc::default(),
+            alarms: Arc::default(),
+        };
+        Self { cloud, aws }
+    }
+
+    async fn pass(&self, wanted: &FleetAlarms) -> Result<usize, AwsError> {
+        let object = Object::Class("standard".to_owned());
+        let place = testing::desired(json!({})).place;
+        let work = Work { aws: &self.aws, installation: "north", place: &place, object: &object };
+        work.bring_in_line(wanted).await
+    }
+
+    fn there(&self) -> Vec<String> {
+        let state = self.cloud.state();
+        state.alarms.keys().chain(state.composites.keys()).cloned().collect()
+    }
+}
+
+#[test]
+fn a_query_has_the_threshold_of_one_stream_and_shows_the_worst_first() {
+    let all = wanted(json!({ "fleet": ["FragmentSuccess", "ErrorAcks", "ConnectionChurn"] }), &[]);
+    let queries: Vec<&AlarmMetric> = all.queries.iter().map(|alarm| &alarm.metric).collect();
+    assert_eq!(queries.len(), 4, "churn is two alarms");
+    let text = |metric: &AlarmMetric| match metric {
+        AlarmMetric::Insights(query) => query.clone(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(
+        text(queries[0]),
+        "SELECT SUM(\"PutMedia.ErrorAckCount\") FROM SCHEMA(\"AWS/KinesisVideo\", StreamName) GROUP BY StreamName ORDER BY \
+         SUM() DESC LIMIT 100"
+    );
+    assert!(text(queries[1]).ends_with("ORDER BY AVG() ASC LIMIT 100"), "{:?}", queries[1]);
+    assert!(all.queries.iter().all(|alarm| alarm.missing_data == crate::aws::MissingData::NotBreaching));
+}
+
+#[tokio::test(start_paused = true)]
+async fn sites_and_queries_are_made_once_and_go_when_nobody_asks() {
+    let world = World::new();
+    let spec = json!({ "fleet": ["ErrorAcks"], "siteLabel": "site", "actionARNs": [TOPIC] });
+    let all = wanted(spec, &members(3, Some("4")));
+    assert_eq!(world.pass(&all).await, Ok(0));
+    assert_eq!(world.there(), [QUERY, SITE]);
+    let site = world.cloud.state().composites[SITE].alarm.clone();
+    assert_eq!(
+        (site.rule.matches("ALARM(").count(), site.actions.as_slice()),
+        (3, [TOPIC.to_owned()].as_slice())
+    );
+    world.cloud.changes();
+    assert_eq!((world.pass(&all).await, world.cloud.changes()), (Ok(0), Vec::new()));
+    assert_eq!(world.pass(&FleetAlarms::default()).await, Ok(0));
+    assert_eq!(world.there(), Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_large_site_is_made_bit_by_bit_and_goes_from_the_top() {
+    let world = World::new();
+    let all = wanted(json!({ "siteLabel": "site" }), &members(1_500, Some("4")));
+    let mut passes = 1;
+    while world.pass(&all).await.unwrap() > 0 {
+        passes += 1;
+    }
+    assert_eq!(passes, all.sites.len().div_ceil(CHANGES_AT_ONCE));
+    assert_eq!(world.there().len(), all.sites.len());
+    world.cloud.changes();
+    while world.pass(&FleetAlarms::default()).await.unwrap() > 0 {}
+    assert_eq!(
+        world.cloud.changes()[0],
+        format!("DeleteAlarms {SITE}"),
+        "the service deletes no alarm that another names"
+    );
+    assert_eq!(world.there(), Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn somebody_elses_alarm_stops_the_class_and_is_named() {
+    let world = World::new();
+    let foreign = crate::aws::fake::composite(SITE);
+    world
+        .aws
+        .clouds
+        .cloud(&testing::desired(json!({})).place)
+        .await
+        .unwrap()
+        .put_composite_alarm(&foreign)
+        .await
+        .unwrap();
+    world.cloud.changes();
+    let error =
+        world.pass(&wanted(json!({ "siteLabel": "site" }), &members(1, Some("4")))).await.unwrap_err();
+    assert!(error.kind == ErrorKind::InUse && error.to_string().contains(SITE), "{error}");
+    assert_eq!(world.cloud.changes(), Vec::<String>::new());
+}
+
+fn stream(spec: Value, status: Value) -> VideoStream {
+    let mut stream = testing::stream(spec);
+    stream.metadata.labels = Some(BTreeMap::from([("site".to_owned(), "4".to_owned())]));
+    stream.status = serde_json::from_value(status).unwrap();
+    stream
+}
+
+#[test]
+fn a_site_hears_of_alarms_that_are_there_of_streams_that_are_to_tell() {
+    let class = alarms(json!({ "siteLabel": "site" }));
+    let status = json!({ "alarms": [
+        { "name": "seen", "state": "OK", "reason": "", "since": "2026-01-01T00:00:00Z" },
+        { "name": "just-made", "state": "INSUFFICIENT_DATA", "reason": "" },
+    ]});
+    let one = member(&stream(json!({}), status.clone()), &class).unwrap();
+    assert_eq!((one.site.as_deref(), one.alarms.as_slice()), (Some("4"), ["seen".to_owned()].as_slice()));
+    assert_eq!(member(&stream(json!({ "suspend": true }), status.clone()), &class), None);
+    let mut leaving = stream(json!({}), status);
+    leaving.metadata.deletion_timestamp =
+        Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(jiff::Timestamp::UNIX_EPOCH));
+    assert_eq!(member(&leaving, &class), None);
+}
+
+#[test]
+fn a_class_says_what_its_alarms_cost_and_tells_it_when_they_double() {
+    let mut class = testing::class(
+        json!({ "alarms": { "perStream": ["NoIngest", "ErrorAcks"], "fleet": ["Bandwidth"] } }),
+    );
+    let streams: Vec<VideoStream> = (0..100).map(|_| testing::stream(json!({}))).collect();
+    let all = wanted(json!({ "fleet": ["Bandwidth"] }), &[]);
+    let count = count(&class, streams.iter(), &all);
+    assert_eq!((count.standard, count.queries, count.analysed), (200, 1, 100));
+    let verdict = fleet_verdict(&class, &all, &count, &Ok(0)).unwrap();
+    assert!(verdict.message.contains("about 200 alarms: about 30 USD a month"), "{}", verdict.message);
+    let notes = fleet_notes(&class, &count, Some(&verdict));
+    assert_eq!((notes.len(), notes[0].reason), (1, "AlarmsCost"));
+    let conditions = crate::conditions::merge(&[], &[verdict.clone()], None, jiff::Timestamp::UNIX_EPOCH);
+    class.status = Some(streamfleet_crds::StreamClassStatus { conditions, ..Default::default() });
+    assert_eq!(fleet_notes(&class, &count, Some(&verdict)), []);
+    let twice = super::super::cost::Count { standard: 400, ..count };
+    assert_eq!(fleet_notes(&class, &twice, Some(&verdict)).len(), 1);
+}
+
+#[test]
+fn an_alarm_is_suspected_only_where_it_is_ours_and_its_object_is_not_known() {
+    let one = |namespace: &str| {
+        let mut desired = testing::desired(json!({}));
+        desired.owner.namespace = namespace.to_owned();
+        let alarm = super::super::desired::desired(&desired, &ClassAlarms::default(), None).remove(0);
+        (alarm.name, alarm.description)
+    };
+    let alarms = [one("cached"), one("known"), one("gone"), (one("foreign").0, "By hand".to_owned())];
+    let object =
+        |namespace: &str| Object::Stream { namespace: namespace.to_owned(), name: "door".to_owned() };
+    let mut memory = super::super::orphans::Memory::default();
+    memory.note(object("known"), Instant::now());
+    let suspects = memory.suspects(&alarms, "north", |other| *other == object("cached"));
+    assert_eq!(suspects.into_keys().collect::<Vec<_>>(), [object("gone")]);
+}
