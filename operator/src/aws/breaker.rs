@@ -32,8 +32,7 @@ enum Reach {
 
 fn reach(kind: ErrorKind) -> Reach {
     match kind {
-        kind if kind.is_about_credentials() => Reach::Service,
-        ErrorKind::Unreachable => Reach::Service,
+        kind if kind.is_about_credentials() || kind == ErrorKind::Unreachable => Reach::Service,
         ErrorKind::Denied => Reach::Operation,
         _ => Reach::Call,
     }

@@ -18,26 +18,26 @@ pub(super) const STREAM_DIMENSION: &str = "StreamName";
 /// The ID of the one query of an alarm on a query.
 pub(super) const QUERY_ID: &str = "q1";
 
-/// A stream as the service describes it; `None` where it leaves out what every stream has.
-pub(super) fn stream_info(info: &kv::StreamInfo) -> Option<StreamInfo> {
-    let state = match info.status()? {
+/// A stream as the service describes it; `None` where it leaves out what every stream has. The texts are moved: lists are long.
+pub(super) fn stream_info(info: kv::StreamInfo) -> Option<StreamInfo> {
+    let state = match info.status? {
         kv::Status::Creating => StreamState::Creating,
         kv::Status::Active => StreamState::Active,
         kv::Status::Deleting => StreamState::Deleting,
         // A state of a later service is one in which nothing should be changed.
         _ => StreamState::Updating,
     };
-    let text = |value: Option<&str>| value.filter(|value| !value.is_empty()).map(ToOwned::to_owned);
+    let text = |value: Option<String>| value.filter(|value| !value.is_empty());
     Some(StreamInfo {
-        name: info.stream_name()?.to_owned(),
-        arn: info.stream_arn()?.to_owned(),
-        version: info.version()?.to_owned(),
+        name: info.stream_name?,
+        arn: info.stream_arn?,
+        version: info.version?,
         state,
-        retention_hours: info.data_retention_in_hours().unwrap_or(0),
-        created: info.creation_time().and_then(|time| Timestamp::from_second(time.secs()).ok()),
-        kms_key_id: text(info.kms_key_id()),
-        media_type: text(info.media_type()),
-        device_name: text(info.device_name()),
+        retention_hours: info.data_retention_in_hours.unwrap_or(0),
+        created: info.creation_time.and_then(|time| Timestamp::from_second(time.secs()).ok()),
+        kms_key_id: text(info.kms_key_id),
+        media_type: text(info.media_type),
+        device_name: text(info.device_name),
     })
 }
 

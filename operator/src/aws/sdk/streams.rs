@@ -44,7 +44,7 @@ impl SdkCloud {
         };
         let spec = Request::read("DescribeStream").of(stream);
         match self.call(spec, || request.clone().send()).await {
-            Ok(answer) => Ok(answer.stream_info.as_ref().and_then(convert::stream_info)),
+            Ok(answer) => Ok(answer.stream_info.and_then(convert::stream_info)),
             Err(error) if error.kind == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
@@ -57,7 +57,9 @@ impl SdkCloud {
             let request =
                 self.clients.kinesis_video.list_streams().max_results(LIST_PAGE).set_next_token(token);
             let page = self.call(Request::read("ListStreams"), || request.clone().send()).await?;
-            streams.extend(page.stream_info_list().iter().filter_map(convert::stream_info));
+            streams.extend(
+                page.stream_info_list.unwrap_or_default().into_iter().filter_map(convert::stream_info),
+            );
             token = page.next_token.filter(|token| !token.is_empty());
             if token.is_none() {
                 return Ok(streams);
