@@ -17,7 +17,9 @@ pub fn class(name: &str, emulator: &Emulator) -> anyhow::Result<Value> {
             "aws": {
                 "region": REGION,
                 "accountID": ACCOUNT,
-                "endpoints": { "kinesisVideo": emulator.url(), "sts": emulator.url() },
+                "endpoints": {
+                    "kinesisVideo": emulator.url(), "sts": emulator.url(), "cloudWatch": emulator.url(),
+                },
                 "caBundle": emulator.authority()?,
             },
             "allowedNamespaces": { "from": "All" },
