@@ -220,6 +220,7 @@ pub enum RtspTransport {
 /// By what the camera of an `rtsps` URL is trusted: by default by the system's certificate authorities.
 #[derive(KubeSchema, Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.caBundle) || !has(self.insecureSkipVerify) || !self.insecureSkipVerify").message("spec.source.rtsp.tls.caBundle says whom to trust, insecureSkipVerify trusts anybody: set one of them"))]
 pub struct RtspTls {
     /// Certificate authorities in PEM that are trusted beside the system's.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -61,7 +61,9 @@ fn rtsp() -> Vec<Row> {
     let (one, form) = ("must name exactly one kind of source", "must be of the form rtsp://HOST[:PORT]/PATH");
     let (good, secure) = ("rtsp://door.example/live", "rtsps://door.example/live");
     let bundle = json!({ "tls": { "caBundle": long(65_537) } });
+    let both = json!({ "tls": { "caBundle": "PEM", "insecureSkipVerify": true } });
     vec![
+        (camera(secure, &both), "spec.source.rtsp.tls", "set one of them"),
         (json!({ "source": { "testPattern": null } }), source, one),
         (json!({ "source": { "rtsp": { "url": good } } }), source, one),
         (camera(good, &json!({ "url": null })), url, "Required value"),
