@@ -195,7 +195,7 @@ impl Metrics {
         );
         registry.register(
             "time_to_ready_seconds",
-            "From creation to Ready, of objects that became so within their first hour",
+            "From creation to Ready, of objects that became so for the first time",
             self.time_to_ready.clone(),
         );
         registry.register(

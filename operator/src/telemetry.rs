@@ -126,7 +126,8 @@ impl HttpClient for Collector {
             let body = Limited::new(body, ANSWER_MAX).collect().await?.to_bytes();
             Ok::<_, HttpError>(Response::from_parts(parts, body))
         };
-        self.runtime.spawn(tokio::time::timeout(COLLECTOR_WITHIN, exchange)).await??
+        // The timer too has to be made inside the runtime.
+        self.runtime.spawn(async { tokio::time::timeout(COLLECTOR_WITHIN, exchange).await }).await??
     }
 }
 
@@ -154,11 +155,8 @@ mod tests {
 
         let provider = provider(&format!("http://{address}/"), "pod-1").unwrap();
         tracing::subscriber::with_default(Registry::default().with(layer(&provider)), || {
-            let span = tracing::info_span!("pass", kind = "VideoStream", name = "front-door");
-            assert!(!span.is_disabled());
-            span.in_scope(|| ());
+            tracing::info_span!("pass", kind = "VideoStream", name = "front-door").in_scope(|| ());
         });
-        eprintln!("flush {:?}", provider.force_flush());
         let telemetry = Telemetry { traces: Some(provider) };
         tokio::task::spawn_blocking(move || drop(telemetry)).await.unwrap();
 

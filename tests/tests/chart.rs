@@ -197,6 +197,7 @@ fn every_argument_is_one_that_the_operator_takes() {
         "logging.level=info\\,streamfleet_operator=debug",
         "classes=a\\,b",
         "observer.settingsSweepHours=24",
+        "tracing.endpoint=http://collector:4318",
     ]);
     let args = args(&objects);
     assert!(args.contains(&"--classes=a,b") && args.contains(&"--settings-sweep-hours=24"), "{args:?}");

@@ -8,8 +8,8 @@ mod reasons;
 mod status;
 #[cfg(test)]
 mod tests;
+mod turns;
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,14 +23,12 @@ use serde_json::json;
 use streamfleet_contract::{Feed, StoredAt};
 use streamfleet_crds::types::{find_condition, is_true};
 use streamfleet_crds::{
-    Camera, CameraReason as Reason, CameraStatus, ConditionType, StreamClass, StreamTemplate, VideoStream,
+    Camera, CameraReason as Reason, ConditionType, StreamClass, StreamTemplate, VideoStream,
 };
 use tokio::time::Instant;
 
 use crate::backoff::jittered;
-use crate::conditions::Truth;
 use crate::context::Context;
-use crate::events::{Note, turned};
 use crate::feeds::{Report, Target};
 use crate::labels::{self, REVISION_ANNOTATION};
 use crate::queue::Action;
@@ -470,7 +468,10 @@ impl<'a> Pass<'a> {
         if status::is_worth_writing(&before, &decision.status) {
             let api: Api<Camera> = Api::namespaced(self.ctx.cluster.client.clone(), &self.namespace);
             apply::status(&api, &self.name, &decision.status).await.map_err(Error::WriteStatus)?;
-            let notes = notes(&before, &decision.status);
+            if let Some(took) = turns::first_ready(self.camera, &before, &decision.status, now) {
+                self.ctx.metrics.became_ready("Camera", took);
+            }
+            let notes = turns::notes(&before, &decision.status);
             self.ctx.cluster.events.publish(&self.camera.object_ref(&()), &notes).await;
         }
         let soon = decision.ready_until.map(|until| {
@@ -479,35 +480,4 @@ impl<'a> Pass<'a> {
         });
         Ok(Action::requeue(soon.map_or_else(|| jittered(LOOK_EVERY), |soon| soon.min(LOOK_EVERY))))
     }
-}
-
-/// What to tell about conditions that have turned: `Ready`, and `Reachable`, which turns earlier.
-fn notes(before: &CameraStatus, after: &CameraStatus) -> Vec<Note> {
-    let mut told = HashSet::new();
-    let mut notes = Vec::new();
-    for type_ in [ConditionType::Ready, ConditionType::Reachable] {
-        let Some(condition) = turned(&before.conditions, &after.conditions, type_.as_str()) else { continue };
-        let Some(reason) = Reason::ALL.iter().find(|reason| reason.as_str() == condition.reason) else {
-            continue;
-        };
-        let is_back = find_condition(&before.conditions, type_.as_str())
-            .is_some_and(|before| before.status == Truth::False.as_str());
-        let is_news = match reason {
-            // Being on the way to something is no news, nor is it that a stream has to be made first.
-            Reason::Connecting | Reason::ProducerStarting | Reason::NoMedia | Reason::Opening => false,
-            Reason::VideoStreamNotReady => !before.conditions.is_empty(),
-            Reason::Connected => is_back,
-            _ => condition.status != Truth::Unknown.as_str(),
-        };
-        if is_news && told.insert(*reason) {
-            let warning = condition.status != Truth::True.as_str();
-            notes.push(Note {
-                warning,
-                reason: reason.as_str(),
-                action: "Observe",
-                text: condition.message.clone(),
-            });
-        }
-    }
-    notes
 }

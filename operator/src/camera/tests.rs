@@ -502,7 +502,7 @@ fn times_and_counts_alone_are_written_only_every_ten_minutes() {
 }
 
 fn reasons_told(before: &CameraStatus, after: &CameraStatus) -> Vec<(bool, &'static str)> {
-    super::notes(before, after).into_iter().map(|note| (note.warning, note.reason)).collect()
+    super::turns::notes(before, after).into_iter().map(|note| (note.warning, note.reason)).collect()
 }
 
 #[test]
