@@ -32,6 +32,7 @@ const START_MAX: Duration = Duration::from_mins(2);
 struct Measured {
     streams: usize,
     ready_after: Duration,
+    observed_after: Duration,
     steady: Steady,
 }
 
@@ -51,7 +52,7 @@ pub async fn operator(streams: usize, steps: &Steps) -> Result<Vec<Figure>> {
     let mut site = Site::new(streams, template.as_ref(), steps).await?;
     let largest = measure(&mut site, steps).await?;
     let mut figures = of_fleet(&largest);
-    figures.extend(changes::figures(&mut site, steps).await?);
+    figures.extend(changes::figures(&site, steps).await?);
     fleets.push(largest);
     figures.extend(growth(&fleets));
     site.leave()?;
@@ -70,9 +71,12 @@ async fn measure(site: &mut Site, steps: &Steps) -> Result<Measured> {
     steps.done(format!("{streams} streams are Ready after {:.1} s", ready_after.as_secs_f64()));
     site.settle().await?;
     steps.done("all alarms are told, nothing is written any more");
+    // What a process has just made it need not read for hours: only one that has begun anew reads as it does all year.
+    let observed_after = changes::restart(site).await?;
+    steps.done(format!("after a restart all are observed in {:.1} s", observed_after.as_secs_f64()));
     let steady = Steady::measure(site).await?;
     steps.done(format!("steady: {steady}"));
-    Ok(Measured { streams, ready_after, steady })
+    Ok(Measured { streams, ready_after, observed_after, steady })
 }
 
 fn of_fleet(fleet: &Measured) -> Vec<Figure> {
@@ -84,6 +88,9 @@ fn of_fleet(fleet: &Measured) -> Vec<Figure> {
             .at_most(1.25)
             .aim(1.05)
             .note(format!("{} streams, {ready:.1} s over {floor:.0} s", fleet.streams)),
+        Figure::new("restart_to_all_observed", fleet.observed_after.as_secs_f64(), "s")
+            .at_most(60.0)
+            .aim(15.0),
         Figure::new("anonymous_memory", mib(steady.anonymous), "MiB").at_most(150.0).aim(90.0),
         Figure::new("aws_reads_steady", steady.reads_per_second, "1/s")
             .at_most(3.5)
@@ -98,8 +105,9 @@ fn of_fleet(fleet: &Measured) -> Vec<Figure> {
 /// How each figure grows, with the exponent over the smallest and the largest fleet: 0 is flat, 1 is in proportion.
 fn growth(fleets: &[Measured]) -> Vec<Figure> {
     type Read = fn(&Measured) -> f64;
-    let rows: [(&str, &str, Read); 5] = [
+    let rows: [(&str, &str, Read); 6] = [
         ("ready_after", "s", |fleet| fleet.ready_after.as_secs_f64()),
+        ("observed_after", "s", |fleet| fleet.observed_after.as_secs_f64()),
         ("anonymous", "MiB", |fleet| mib(fleet.steady.anonymous)),
         ("aws_reads", "1/s", |fleet| fleet.steady.reads_per_second),
         ("list_reads", "1/s", |fleet| fleet.steady.list_reads_per_second),
@@ -140,7 +148,8 @@ mod tests {
             list_reads_per_second: 2.0,
             ..Steady::default()
         };
-        Measured { streams, ready_after: Duration::from_secs(streams as u64 / 50), steady }
+        let ready_after = Duration::from_secs(streams as u64 / 50);
+        Measured { streams, ready_after, observed_after: Duration::from_secs(1), steady }
     }
 
     #[test]
