@@ -127,6 +127,7 @@ mod tests {
 
     #[test]
     fn a_shrunk_deployment_still_tells_whether_it_was_changed() {
+        type Change = fn(&mut Value);
         let whole = deployment_with(|_| ());
         let digest = live_digest(&whole);
         let mut shrunk = whole;
@@ -136,7 +137,6 @@ mod tests {
         let conditions = shrunk.status.unwrap().conditions.unwrap();
         assert_eq!(conditions.len(), 1);
 
-        type Change = fn(&mut Value);
         let same: [Change; 3] = [
             |value| value["metadata"]["resourceVersion"] = "2".into(),
             |value| value["status"]["replicas"] = 2.into(),

@@ -174,7 +174,7 @@ fn a_class_says_what_its_alarms_cost_and_tells_it_when_they_double() {
     assert!(verdict.message.contains("about 200 alarms: about 30 USD a month"), "{}", verdict.message);
     let notes = fleet_notes(&class, &count, Some(&verdict));
     assert_eq!((notes.len(), notes[0].reason), (1, "AlarmsCost"));
-    let conditions = crate::conditions::merge(&[], &[verdict.clone()], None, jiff::Timestamp::UNIX_EPOCH);
+    let conditions = crate::conditions::merge(&[], std::slice::from_ref(&verdict), None, jiff::Timestamp::UNIX_EPOCH);
     class.status = Some(streamfleet_crds::StreamClassStatus { conditions, ..Default::default() });
     assert_eq!(fleet_notes(&class, &count, Some(&verdict)), []);
     let twice = super::super::cost::Count { standard: 400, ..count };
