@@ -250,7 +250,7 @@ impl FirstPasses {
         for object in wiring.store.state() {
             let is_settled = object.meta().deletion_timestamp.is_none() && (wiring.is_settled)(&object);
             let lane = if is_settled { Lane::Sweep } else { Lane::Fresh };
-            wiring.trigger.push(ObjectRef::from_obj(&*object), lane);
+            wiring.trigger.push_unseen(ObjectRef::from_obj(&*object), lane);
         }
         Self { began: Instant::now(), is_done: false }
     }
@@ -260,7 +260,7 @@ impl FirstPasses {
         K: Lookup<DynamicType = ()> + Clone + 'static,
         ObjectRef<K>: Hash + Eq,
     {
-        if self.is_done || !wiring.trigger.queue().is_drained() {
+        if self.is_done || !wiring.trigger.queue().is_all_seen() {
             return;
         }
         self.is_done = true;

@@ -71,6 +71,7 @@ pub struct Queue<K> {
     ready: [Ready<K>; 2],
     later: BTreeMap<(Instant, u64), K>,
     running: [usize; 2],
+    unseen: usize,
     sequence: u64,
 }
 
@@ -91,6 +92,8 @@ impl<K> Default for Ready<K> {
 struct Entry {
     place: Place,
     failures: u32,
+    /// Whether it has had no pass yet since the queue was filled.
+    is_unseen: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -120,6 +123,7 @@ impl<K: Clone + Eq + Hash> Queue<K> {
             ready: [Ready::default(), Ready::default()],
             later: BTreeMap::new(),
             running: [0; 2],
+            unseen: 0,
             sequence: 0,
         }
     }
@@ -158,6 +162,20 @@ impl<K: Clone + Eq + Hash> Queue<K> {
         }
     }
 
+    /// The same for an object that was there when the queue was opened: it is known when all of them have had a pass.
+    pub fn push_unseen(&mut self, key: K, lane: Lane) {
+        self.push(key.clone(), lane);
+        if let Some(entry) = self.entries.get_mut(&key).filter(|entry| !entry.is_unseen) {
+            entry.is_unseen = true;
+            self.unseen += 1;
+        }
+    }
+
+    /// Whether every object that was there when the queue was opened has had a pass.
+    pub const fn is_all_seen(&self) -> bool {
+        self.unseen == 0
+    }
+
     /// The object to be worked on now, if there is one for which there is room.
     pub fn pop(&mut self, now: Instant) -> Option<(K, Lane)> {
         self.wake(now);
@@ -183,11 +201,13 @@ impl<K: Clone + Eq + Hash> Queue<K> {
 
     /// Takes note of what a pass came to. The answer is how long a failed object waits.
     pub fn done(&mut self, key: &K, outcome: Outcome, now: Instant) -> Option<Duration> {
-        let Some(Entry { place: Place::Running { lane, again, .. }, failures }) = self.entries.get(key)
+        let Some(Entry { place: Place::Running { lane, again, .. }, failures, is_unseen }) =
+            self.entries.get(key)
         else {
             return None;
         };
         let (lane, again, failures) = (*lane, *again, *failures);
+        self.unseen -= usize::from(*is_unseen);
         self.running[index(lane)] -= 1;
         let failures = if outcome == Outcome::Failed { failures.saturating_add(1) } else { 0 };
         let delay = match outcome {
@@ -207,8 +227,10 @@ impl<K: Clone + Eq + Hash> Queue<K> {
             Some((at, lane)) => {
                 let number = self.number();
                 self.later.insert((at, number), key.clone());
-                self.entries
-                    .insert(key.clone(), Entry { place: Place::Later { at, number, lane }, failures });
+                self.entries.insert(
+                    key.clone(),
+                    Entry { place: Place::Later { at, number, lane }, failures, is_unseen: false },
+                );
             }
             None => drop(self.entries.remove(key)),
         }
@@ -223,11 +245,6 @@ impl<K: Clone + Eq + Hash> Queue<K> {
     /// How many objects wait for their turn in a lane.
     pub const fn depth(&self, lane: Lane) -> usize {
         self.ready[index(lane)].count
-    }
-
-    /// Whether nobody waits for a turn, and nobody has one.
-    pub const fn is_drained(&self) -> bool {
-        self.ready[0].count + self.ready[1].count + self.running[0] + self.running[1] == 0
     }
 
     /// Since when the pass runs that runs longest.
@@ -276,7 +293,7 @@ impl<K: Clone + Eq + Hash> Queue<K> {
     fn put(&mut self, key: &K, place: Place) {
         match self.entries.get_mut(key) {
             Some(entry) => entry.place = place,
-            None => drop(self.entries.insert(key.clone(), Entry { place, failures: 0 })),
+            None => drop(self.entries.insert(key.clone(), Entry { place, failures: 0, is_unseen: false })),
         }
     }
 

@@ -32,7 +32,7 @@ fn what_is_new_goes_ahead_of_a_sweep_that_is_under_way() {
     queue.push("new", Lane::Fresh);
     assert_eq!((queue.depth(Lane::Fresh), queue.depth(Lane::Sweep)), (1, 2));
     assert_eq!(drain(&mut queue, now), ["new", "a", "b"]);
-    assert!(queue.is_drained());
+    assert!(queue.entries.is_empty());
 }
 
 #[test]
@@ -160,7 +160,7 @@ fn ten_thousand_that_fail_together_do_not_come_back_together() {
         }
         most = most.max(count);
     }
-    assert!(most < 400 && queue.is_drained(), "{most} of them in the same hundredth of a second");
+    assert!(most < 400 && queue.entries.is_empty(), "{most} of them in the same hundredth of a second");
 }
 
 #[test]
@@ -174,7 +174,7 @@ fn who_does_not_lead_hears_nothing_and_forgets_everything() {
     queue.push("b", Lane::Fresh);
     queue.pop(now);
     queue.close();
-    assert!(queue.is_drained() && queue.next_due().is_none() && queue.oldest_pass().is_none());
+    assert!(queue.entries.is_empty() && queue.next_due().is_none() && queue.oldest_pass().is_none());
     assert_eq!(queue.done(&"a", Outcome::Failed, now), None, "a pass of an earlier term");
     queue.open();
     assert_eq!(queue.pop(now), None);
@@ -198,4 +198,21 @@ fn what_is_gone_leaves_nothing_behind() {
     queue.push("a", Lane::Fresh);
     assert_eq!(drain(&mut queue, now), ["a"]);
     assert!(queue.entries.is_empty() && queue.later.is_empty());
+}
+
+#[test]
+fn it_is_known_when_all_that_was_there_has_had_a_pass_though_some_are_not_finished() {
+    let (mut queue, now) = open();
+    for key in ["a", "b"] {
+        queue.push_unseen(key, Lane::Sweep);
+    }
+    queue.push_unseen("a", Lane::Fresh);
+    queue.push("new", Lane::Fresh);
+    for (key, is_all_seen) in [("a", false), ("new", false), ("b", true)] {
+        assert!(!queue.is_all_seen());
+        assert_eq!(queue.pop(now).unwrap().0, key);
+        queue.done(&key, Outcome::Done(Action::requeue(seconds(1))), now);
+        assert_eq!(queue.is_all_seen(), is_all_seen, "{key}");
+    }
+    assert!(queue.pop(now + seconds(1)).is_some(), "there is more to do");
 }

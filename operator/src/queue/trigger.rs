@@ -51,14 +51,13 @@ where
 
     /// The object is to be looked at.
     pub fn push(&self, object: ObjectRef<K>, lane: Lane) {
-        // Nothing but the name counts, and the rest takes room.
-        let ObjectRef { name, namespace, .. } = object;
-        let key = match namespace {
-            Some(namespace) => ObjectRef::new(&name).within(&namespace),
-            None => ObjectRef::new(&name),
-        };
-        self.queue().push(Arc::new(key), lane);
+        self.queue().push(key(object), lane);
         self.shared.wake.notify_one();
+    }
+
+    /// The object was there when the queue was opened.
+    pub(crate) fn push_unseen(&self, object: ObjectRef<K>, lane: Lane) {
+        self.queue().push_unseen(key(object), lane);
     }
 
     /// Whether what is said is heard.
@@ -80,4 +79,13 @@ where
     pub(crate) fn pushed(&self) -> Notified<'_> {
         self.shared.wake.notified()
     }
+}
+
+/// An object by its name: the rest of a reference does not count, and takes room.
+fn key<K: Lookup<DynamicType = ()>>(object: ObjectRef<K>) -> Arc<ObjectRef<K>> {
+    let ObjectRef { name, namespace, .. } = object;
+    Arc::new(match namespace {
+        Some(namespace) => ObjectRef::new(&name).within(&namespace),
+        None => ObjectRef::new(&name),
+    })
 }
