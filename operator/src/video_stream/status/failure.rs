@@ -70,18 +70,19 @@ pub const fn reason(kind: ErrorKind) -> (Reason, &'static str) {
     }
 }
 
-/// The verdicts where nothing could be learned.
-pub fn failed(before: &VideoStreamStatus, error: &AwsError) -> Vec<Verdict> {
+/// The verdicts where nothing could be learned about the object in this generation.
+pub fn failed(before: &VideoStreamStatus, error: &AwsError, generation: Option<i64>) -> Vec<Verdict> {
     let (reason, advice) = reason(error.kind);
     let message = format!("{advice} ({error})");
     let synced = Verdict::new(ConditionType::Synced, Truth::Unknown, reason.as_str(), message.clone());
     let owned = kept(before, ConditionType::Owned);
-    // That we are to ask less often says nothing about the stream.
-    if error.kind == ErrorKind::Throttled && is_true(&before.conditions, ConditionType::Ready.as_str()) {
+    // That we are to ask less often says nothing about the stream; but what is asked for now was never compared with it.
+    let was_ready = is_true(&before.conditions, ConditionType::Ready.as_str());
+    if error.kind == ErrorKind::Throttled && was_ready && before.observed_generation == generation {
         return vec![kept(before, ConditionType::Ready), synced, owned];
     }
     // A stream that was there is not gone because nobody answers.
-    let ready = if before.stream_arn.is_some() { Truth::Unknown } else { Truth::False };
+    let ready = if before.stream_arn.is_some() || was_ready { Truth::Unknown } else { Truth::False };
     vec![Verdict::new(ConditionType::Ready, ready, reason.as_str(), message), synced, owned]
 }
 

@@ -86,7 +86,7 @@ pub fn status(
         }
         Outcome::Failed(desired, error) => {
             locate(&mut after, desired);
-            failure::failed(before, error)
+            failure::failed(before, error, generation)
         }
     };
     verdicts.extend(alarms_verdict(before, alarms.as_ref()));

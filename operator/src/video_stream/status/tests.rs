@@ -216,6 +216,19 @@ fn every_error_has_a_reason_and_keeps_what_is_known() {
 }
 
 #[test]
+fn what_was_never_looked_at_is_not_ready_because_aws_asks_for_fewer_calls() {
+    let desired = desired(json!({}));
+    let error =
+        AwsError { operation: "DescribeStream", kind: ErrorKind::Throttled, message: "text".to_owned() };
+    let before = in_order(&desired);
+    for (generation, expected) in [(1, pair("True", "Active")), (2, pair("Unknown", "AwsThrottled"))] {
+        let after = status(&before, &Outcome::Failed(&desired, &error), None, Some(generation), at(2));
+        assert_eq!(verdict(&after, ConditionType::Ready), expected);
+        assert_eq!(after.observed_generation, Some(generation));
+    }
+}
+
+#[test]
 fn one_refused_call_is_named_and_what_it_was_to_change_stays_pending() {
     let desired = desired(json!({ "tags": { "site": "x" } }));
     let mut seen = observed(&desired);
