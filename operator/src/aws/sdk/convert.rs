@@ -33,7 +33,8 @@ pub(super) fn stream_info(info: kv::StreamInfo) -> Option<StreamInfo> {
         arn: info.stream_arn?,
         version: info.version?,
         state,
-        retention_hours: info.data_retention_in_hours.unwrap_or(0),
+        // Changes are sent as differences from it: one that is not said is not taken for 0.
+        retention_hours: info.data_retention_in_hours?,
         created: info.creation_time.and_then(|time| Timestamp::from_second(time.secs()).ok()),
         kms_key_id: text(info.kms_key_id),
         media_type: text(info.media_type),
@@ -293,4 +294,19 @@ pub(super) fn composite_info(alarm: &cw::CompositeAlarm) -> Option<CompositeInfo
         reason: owned(alarm.state_reason()),
         since: since(alarm.state_transitioned_timestamp(), alarm.state_updated_timestamp()),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_without_a_retention_is_not_one_that_keeps_nothing() {
+        let stream = |retention: Option<i32>| {
+            let info = kv::StreamInfo::builder().stream_name("a").stream_arn("arn").version("v");
+            let info = info.status(kv::Status::Active).set_data_retention_in_hours(retention).build();
+            stream_info(info).map(|info| info.retention_hours)
+        };
+        assert_eq!([stream(None), stream(Some(0)), stream(Some(24))], [None, Some(0), Some(24)]);
+    }
 }

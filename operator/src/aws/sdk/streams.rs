@@ -44,7 +44,15 @@ impl SdkCloud {
         };
         let spec = Request::read("DescribeStream").of(stream);
         match self.call(spec, || request.clone().send()).await {
-            Ok(answer) => Ok(answer.stream_info.and_then(convert::stream_info)),
+            // What cannot be read is not what is not there.
+            Ok(answer) => match answer.stream_info.and_then(convert::stream_info) {
+                Some(info) => Ok(Some(info)),
+                None => Err(AwsError {
+                    operation: "DescribeStream",
+                    kind: ErrorKind::Other,
+                    message: "the answer lacks what every stream has".to_owned(),
+                }),
+            },
             Err(error) if error.kind == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
