@@ -11,7 +11,7 @@
 //! those that it had, with their actions off.
 //!
 //! Alarms without an object, left by a crash or by credentials that were gone when the object went, are found by the prefix of
-//! the installation and removed once a fresh read says that the object is not there: see [`fleet`].
+//! the installation and removed once fresh reads say that neither the object nor its stream is there: see [`fleet`].
 
 mod cost;
 mod desired;
@@ -45,6 +45,7 @@ use crate::events::Note;
 use crate::video_stream::{AlarmSettings, Desired};
 
 use desired::{desired, object};
+use desk::lock;
 use plan::{AlarmPlan, Mode, Scope, is_ours, plan};
 use status::{Look, is_passing, is_seen, notes, statuses, verdict};
 
@@ -283,11 +284,14 @@ pub async fn remove(aws: &AwsSide, leaving: &Leaving<'_>) -> Option<Note> {
         }
         Err(error) if names.is_empty() => {
             tracing::debug!(%error, "Alarms cannot be read of an object that goes");
+            lock(&aws.alarms.counter(leaving.place).orphans).note_left(object, &leaving.owner.uid);
             return None;
         }
         Err(error) => Err(error),
     };
     let error = result.err()?;
+    // Under Retain its stream stays, so that nobody else would know that they are nobody's.
+    lock(&aws.alarms.counter(leaving.place).orphans).note_left(object, &leaving.owner.uid);
     let text =
         format!("Alarms could not be deleted, and stay until they are found without an object: {error}");
     Some(Note::warning("AlarmsLeft", "Delete", text))

@@ -1,26 +1,36 @@
 //! Alarms of ours whose object is gone: a crash came between, or credentials were lost when the object went. Pure.
 //!
 //! An alarm that no object in the cache has is no orphan yet: the cache may be behind, or the object may belong to another shard. Its
-//! object is asked for at the API server, by name; only where that says that there is none is the alarm removed.
+//! object is asked for at the API server, by name; only where that says that there is none is the alarm looked at further.
+//!
+//! An installation may have several clusters, between which objects move: what this API server lacks may live in another. So an alarm
+//! goes only where its stream is gone too, or where this process let its object go and could not take the alarm along.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
+use streamfleet_crds::ownership_tags;
 use tokio::time::Instant;
 
 use super::names::{Object, object_of, read_mark};
+use crate::aws::Owner;
+
 /// How often alarms are searched for ones without an object.
 const SEARCH_EVERY: Duration = Duration::from_mins(5);
 /// How long it is believed that an object is there which this process does not look after.
 const BELIEVED: Duration = Duration::from_hours(6);
 /// So many objects are asked for in one search.
 const ASKED_AT_ONCE: usize = 100;
+/// So many objects are remembered whose alarms were left: twice the largest fleet.
+const LEFT_MAX: usize = 20_000;
 
 /// What is known of objects that are not in the cache.
 #[derive(Debug, Default)]
 pub struct Memory {
     searched: Option<Instant>,
     there: HashMap<Object, Instant>,
+    /// Objects that this process let go without all of their alarms, with their UIDs.
+    left: HashMap<Object, String>,
 }
 
 impl Memory {
@@ -37,6 +47,24 @@ impl Memory {
     /// The object is there, though not in the cache.
     pub fn note(&mut self, object: Object, now: Instant) {
         self.there.insert(object, now);
+    }
+
+    /// An object of this cluster went, and alarms of it stayed.
+    pub fn note_left(&mut self, object: Object, uid: &str) {
+        self.there.remove(&object);
+        if self.left.len() < LEFT_MAX {
+            self.left.insert(object, uid.to_owned());
+        }
+    }
+
+    /// The alarms of the object have gone too.
+    pub fn forget_left(&mut self, object: &Object) {
+        self.left.remove(object);
+    }
+
+    /// The UID of an object that this process let go without all of its alarms.
+    pub fn left(&self, object: &Object) -> Option<String> {
+        self.left.get(object).cloned()
     }
 
     /// The objects to ask for, with their alarms: those of our alarms that are neither in the cache nor known to be there.
@@ -58,5 +86,33 @@ impl Memory {
             }
         }
         suspects
+    }
+}
+
+/// Whether the alarms of an object that this API server does not have are nobody's. `left` is the UID of the one that this process let
+/// go; `streams` are the tags of those of its streams that are there. Another cluster may keep alarms of a stream that it only looks at,
+/// so that foreign tags prove nothing.
+pub fn is_nobodys(
+    object: &Object,
+    installation: &str,
+    left: Option<&str>,
+    streams: &[BTreeMap<String, String>],
+) -> bool {
+    match (object, left) {
+        // No stream tells of a class.
+        (Object::Class(_), left) => left.is_some(),
+        (Object::Stream { .. }, None) => streams.is_empty(),
+        (Object::Stream { namespace, name }, Some(uid)) => {
+            let owner = Owner {
+                installation: installation.to_owned(),
+                namespace: namespace.clone(),
+                name: name.clone(),
+                uid: uid.to_owned(),
+            };
+            let was_taken_over = |tags: &BTreeMap<String, String>| {
+                owner.owns(tags) && tags.get(ownership_tags::UID) != Some(&owner.uid)
+            };
+            !streams.iter().any(was_taken_over)
+        }
     }
 }

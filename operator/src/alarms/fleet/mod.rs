@@ -14,6 +14,7 @@ use kube::ResourceExt;
 use streamfleet_crds::{ClassAlarms, StreamClass, VideoStream};
 
 use super::desired::{of_row, sign, site};
+use super::desk::lock;
 use super::kinds::{FRAGMENT_SECONDS_MAX, Row, rows, suffix};
 use super::names::{Object, object_of, read_mark};
 use super::sites::{self, site_alarms};
@@ -159,17 +160,31 @@ pub async fn converge_fleet(ctx: &Context, class: &StreamClass, place: &Place) -
     FleetDone { verdict, notes, again }
 }
 
-/// Takes the alarms of a class away that goes. What stays is found by the search for orphans of another class.
+/// Takes the alarms of a class away that goes. What stays is remembered, for the search for orphans of another class.
 pub async fn remove_fleet(ctx: &Context, class: &StreamClass, place: &Place) {
     let object = Object::Class(class.name_any());
     let work = Work { aws: &ctx.aws, installation: ctx.installation(), place, object: &object };
     let all = async {
         // Each round takes away what no other alarm names any more.
-        while let Ok(left @ 1..) = work.bring_in_line(&FleetAlarms::default()).await {
-            tracing::debug!(left, "Alarms of a class go");
+        loop {
+            match work.bring_in_line(&FleetAlarms::default()).await {
+                Ok(0) => return true,
+                Ok(left) => tracing::debug!(left, "Alarms of a class go"),
+                Err(error) => {
+                    tracing::warn!(%error, "Alarms of a class stay that goes");
+                    return false;
+                }
+            }
         }
     };
-    let _ = tokio::time::timeout(PATIENCE, all).await;
+    let is_done = tokio::time::timeout(PATIENCE, all).await.unwrap_or(false);
+    let counter = ctx.aws.alarms.counter(place);
+    let mut orphans = lock(&counter.orphans);
+    if is_done {
+        orphans.forget_left(&object);
+    } else {
+        orphans.note_left(object, &class.uid().unwrap_or_default());
+    }
 }
 
 /// A stream that is there to stay, with those of its alarms that are. What is suspended tells nobody, its site neither.

@@ -1,5 +1,7 @@
 //! The search for alarms whose object is gone.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use kube::Api;
 use kube::runtime::reflector::ObjectRef;
 use streamfleet_crds::{StreamClass, VideoStream};
@@ -7,12 +9,13 @@ use tokio::time::Instant;
 
 use super::super::desk::lock;
 use super::super::names::Object;
+use super::super::orphans::is_nobodys;
 use super::super::remove;
 use super::{FleetAlarms, Work};
-use crate::aws::{ErrorKind, Place};
-use crate::context::Context;
+use crate::aws::{AwsError, ErrorKind, Place};
+use crate::context::{AwsSide, Context};
 
-/// Removes alarms whose object is gone, by a fresh read of the API server. What fails is tried again in the next search.
+/// Removes alarms whose object is gone, by a fresh read of the API server and of the stream. What fails is tried again in the next search.
 pub async fn search(ctx: &Context, place: &Place) {
     let counter = ctx.aws.alarms.counter(place);
     if !lock(&counter.orphans).is_due(Instant::now()) {
@@ -20,6 +23,10 @@ pub async fn search(ctx: &Context, place: &Place) {
     }
     let Ok(alarms) = ctx.aws.observer.every_alarm(place).await else { return };
     let Ok((_, composites)) = counter.fleet_alarms(&ctx.aws, place).await else { return };
+    let about: BTreeMap<String, String> = alarms
+        .iter()
+        .filter_map(|info| Some((info.alarm.name.clone(), info.alarm.stream_name()?.to_owned())))
+        .collect();
     let composites = composites.into_iter().map(|info| (info.alarm.name, info.alarm.description));
     let alarms: Vec<(String, String)> =
         alarms.into_iter().map(|info| (info.alarm.name, info.alarm.description)).chain(composites).collect();
@@ -33,34 +40,88 @@ pub async fn search(ctx: &Context, place: &Place) {
     let suspects = lock(&counter.orphans).suspects(&alarms, ctx.installation(), is_cached);
     for (object, names) in suspects {
         match is_gone(ctx, &object).await {
-            Ok(true) => {
-                tracing::info!(object = ?object, alarms = names.len(), "Alarms without an object are removed");
-                let result = match &object {
-                    Object::Stream { .. } => {
-                        remove::remove(&ctx.aws, place, ctx.installation(), &object, names).await
-                    }
-                    Object::Class(_) => {
-                        Work { aws: &ctx.aws, installation: ctx.installation(), place, object: &object }
-                            .bring_in_line(&FleetAlarms::default())
-                            .await
-                            .map(drop)
-                    }
-                };
-                match result {
-                    Ok(()) => {}
-                    // A composite alarm still names one of them.
-                    Err(error) if error.kind == ErrorKind::InvalidArgument => {
-                        tracing::debug!(%error, "Alarms without an object cannot go yet");
-                    }
-                    Err(error) => {
-                        tracing::warn!(%error, "Alarms without an object stay, it is tried again later");
-                        return;
-                    }
-                }
+            Ok(true) => {}
+            Ok(false) => {
+                let mut orphans = lock(&counter.orphans);
+                orphans.forget_left(&object);
+                orphans.note(object, Instant::now());
+                continue;
             }
-            Ok(false) => lock(&counter.orphans).note(object, Instant::now()),
-            Err(error) => tracing::debug!(%error, "It is not known whether an object is there"),
+            Err(error) => {
+                tracing::debug!(%error, "It is not known whether an object is there");
+                continue;
+            }
         }
+        // One that is about no stream any more cannot be asked after.
+        let streams: Option<BTreeSet<&str>> =
+            names.iter().map(|name| about.get(name).map(String::as_str)).collect();
+        let suspect = Suspect { object: &object, streams };
+        match suspect.is_orphan(&ctx.aws, place, ctx.installation()).await {
+            Ok(true) if !take_away(ctx, place, &object, names).await => return,
+            Ok(true) => {}
+            Ok(false) => lock(&counter.orphans).note(object, Instant::now()),
+            Err(error) => tracing::debug!(%error, "It is not known whether a stream is there"),
+        }
+    }
+}
+
+/// Removes the alarms of an object that is gone. False where the service refuses for now.
+async fn take_away(ctx: &Context, place: &Place, object: &Object, names: Vec<String>) -> bool {
+    tracing::info!(object = ?object, alarms = names.len(), "Alarms without an object are removed");
+    let result = match object {
+        Object::Stream { .. } => {
+            remove::remove(&ctx.aws, place, ctx.installation(), object, names).await.map(|()| 0)
+        }
+        Object::Class(_) => {
+            let work = Work { aws: &ctx.aws, installation: ctx.installation(), place, object };
+            work.bring_in_line(&FleetAlarms::default()).await
+        }
+    };
+    match result {
+        Ok(0) => lock(&ctx.aws.alarms.counter(place).orphans).forget_left(object),
+        Ok(_) => {}
+        // A composite alarm still names one of them.
+        Err(error) if error.kind == ErrorKind::InvalidArgument => {
+            tracing::debug!(%error, "Alarms without an object cannot go yet");
+        }
+        Err(error) => {
+            tracing::warn!(%error, "Alarms without an object stay, it is tried again later");
+            return false;
+        }
+    }
+    true
+}
+
+/// An object that this API server does not have, though alarms of it are there.
+pub(super) struct Suspect<'a> {
+    pub(super) object: &'a Object,
+    /// The names of the streams that the alarms are about; `None` where one is about none.
+    pub(super) streams: Option<BTreeSet<&'a str>>,
+}
+
+impl Suspect<'_> {
+    /// Whether its alarms are nobody's, by a fresh read of the streams.
+    pub(super) async fn is_orphan(
+        &self,
+        aws: &AwsSide,
+        place: &Place,
+        installation: &str,
+    ) -> Result<bool, AwsError> {
+        let left = lock(&aws.alarms.counter(place).orphans).left(self.object);
+        let Some(streams) = self.streams.as_ref().filter(|_| matches!(self.object, Object::Stream { .. }))
+        else {
+            return Ok(left.is_some());
+        };
+        let mut there = Vec::new();
+        for name in streams {
+            let Some(info) = aws.observer.fresh(place, name, None).await? else { continue };
+            match aws.observer.fresh_tags(place, &info.arn).await {
+                Ok(tags) => there.push(tags),
+                Err(error) if error.kind == ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(is_nobodys(self.object, installation, left.as_deref(), &there))
     }
 }
 

@@ -174,7 +174,8 @@ fn a_class_says_what_its_alarms_cost_and_tells_it_when_they_double() {
     assert!(verdict.message.contains("about 200 alarms: about 30 USD a month"), "{}", verdict.message);
     let notes = fleet_notes(&class, &count, Some(&verdict));
     assert_eq!((notes.len(), notes[0].reason), (1, "AlarmsCost"));
-    let conditions = crate::conditions::merge(&[], std::slice::from_ref(&verdict), None, jiff::Timestamp::UNIX_EPOCH);
+    let conditions =
+        crate::conditions::merge(&[], std::slice::from_ref(&verdict), None, jiff::Timestamp::UNIX_EPOCH);
     class.status = Some(streamfleet_crds::StreamClassStatus { conditions, ..Default::default() });
     assert_eq!(fleet_notes(&class, &count, Some(&verdict)), []);
     let twice = super::super::cost::Count { standard: 400, ..count };
@@ -196,4 +197,42 @@ fn an_alarm_is_suspected_only_where_it_is_ours_and_its_object_is_not_known() {
     memory.note(object("known"), Instant::now());
     let suspects = memory.suspects(&alarms, "north", |other| *other == object("cached"));
     assert_eq!(suspects.into_keys().collect::<Vec<_>>(), [object("gone")]);
+}
+
+/// Whether the alarms of `shop/door` are taken for orphans, whose object is not at this API server.
+async fn is_orphan(world: &World, desired: &crate::video_stream::Desired) -> bool {
+    let object = super::super::desired::object(&desired.owner);
+    let suspect = search::Suspect { object: &object, streams: Some([desired.name.as_str()].into()) };
+    suspect.is_orphan(&world.aws, &desired.place, testing::INSTALLATION).await.unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_object_of_another_cluster_keeps_its_alarms_while_its_stream_is_there() {
+    let world = World::new();
+    let mut desired = testing::desired(json!({}));
+    assert!(is_orphan(&world, &desired).await, "neither object nor stream");
+    for tags in [desired.owner.tags(), BTreeMap::new()] {
+        world.cloud.state().put(&desired.name, 24, tags);
+        assert!(!is_orphan(&world, &desired).await, "another cluster has it, or looks at it");
+    }
+    // Under Retain the stream stays, and still names the object that this process let go.
+    let object = super::super::desired::object(&desired.owner);
+    let counter = world.aws.alarms.counter(&desired.place);
+    lock(&counter.orphans).note_left(object, &desired.owner.uid);
+    world.cloud.state().put(&desired.name, 24, desired.owner.tags());
+    assert!(is_orphan(&world, &desired).await);
+    desired.owner.uid = "uid-of-another-cluster".to_owned();
+    world.cloud.state().put(&desired.name, 24, desired.owner.tags());
+    assert!(!is_orphan(&world, &desired).await, "another cluster has taken it over since");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_alarms_of_a_class_are_orphans_only_where_this_process_left_them() {
+    let world = World::new();
+    let place = testing::desired(json!({})).place;
+    let object = Object::Class("standard".to_owned());
+    let suspect = search::Suspect { object: &object, streams: None };
+    assert_eq!(suspect.is_orphan(&world.aws, &place, "north").await, Ok(false));
+    lock(&world.aws.alarms.counter(&place).orphans).note_left(object.clone(), "uid-1");
+    assert_eq!(suspect.is_orphan(&world.aws, &place, "north").await, Ok(true));
 }
