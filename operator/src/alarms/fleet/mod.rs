@@ -34,6 +34,8 @@ use search::search;
 
 /// So many changes are made in one pass of a class: it has other things to do.
 const CHANGES_AT_ONCE: usize = 12;
+/// So many of somebody else's alarms are named in a message.
+const NAMED_AT_ONCE: usize = 3;
 /// How soon the next of them follow.
 const NEXT: Duration = Duration::from_secs(5);
 /// How long the alarms of a class that goes may take to go.
@@ -145,7 +147,7 @@ pub async fn converge_fleet(ctx: &Context, class: &StreamClass, place: &Place) -
     } else {
         let work = Work { aws: &ctx.aws, installation: ctx.installation(), place, object: &object };
         let result = work.bring_in_line(&wanted).await;
-        if result.is_ok() {
+        if result.as_ref().err().is_none_or(|error| error.kind == ErrorKind::InUse) {
             search(ctx, place).await;
         }
         result
@@ -169,6 +171,8 @@ pub async fn remove_fleet(ctx: &Context, class: &StreamClass, place: &Place) {
         loop {
             match work.bring_in_line(&FleetAlarms::default()).await {
                 Ok(0) => return true,
+                // Somebody else's alarm is no business of ours.
+                Err(error) if error.kind == ErrorKind::InUse => return true,
                 Ok(left) => tracing::debug!(left, "Alarms of a class go"),
                 Err(error) => {
                     tracing::warn!(%error, "Alarms of a class stay that goes");
@@ -212,6 +216,13 @@ enum Change<'a> {
     Delete(String),
 }
 
+/// The changes that are to be made, and what keeps others from it.
+struct Changes<'a> {
+    changes: Vec<Change<'a>>,
+    /// Names that are to be ours, and are somebody else's.
+    foreign: BTreeSet<String>,
+}
+
 impl Change<'_> {
     fn name(&self) -> &str {
         match self {
@@ -223,21 +234,29 @@ impl Change<'_> {
 }
 
 impl Work<'_> {
-    /// Makes some of the changes that are needed; the answer is how many are left.
+    /// Makes some of the changes that are needed; the answer is how many are left. What somebody else's alarm keeps from being made
+    /// keeps nothing else from it, and is told once the rest is done.
     async fn bring_in_line(&self, wanted: &FleetAlarms) -> Result<usize, AwsError> {
         let counter = self.aws.alarms.counter(self.place);
         let (alarms, composites) = counter.fleet_alarms(self.aws, self.place).await?;
-        let changes = self.changes(wanted, &alarms, &composites)?;
-        if changes.is_empty() {
-            return Ok(0);
+        let Changes { changes, mut foreign } = self.changes(wanted, &alarms, &composites);
+        let left = changes.len().saturating_sub(CHANGES_AT_ONCE);
+        if !changes.is_empty() {
+            let cloud = self.aws.clouds.cloud(self.place).await?;
+            let now: Vec<&Change<'_>> = changes.iter().take(CHANGES_AT_ONCE).collect();
+            let others = self.others(&*cloud, &now).await?;
+            for change in now {
+                if others.contains(change.name()) {
+                    foreign.insert(change.name().to_owned());
+                } else {
+                    self.send(&*cloud, change).await?;
+                }
+            }
         }
-        let cloud = self.aws.clouds.cloud(self.place).await?;
-        let now: Vec<&Change<'_>> = changes.iter().take(CHANGES_AT_ONCE).collect();
-        self.check(&*cloud, &now).await?;
-        for change in &now {
-            self.send(&*cloud, change).await?;
+        if left == 0 && !foreign.is_empty() {
+            return Err(taken(&foreign));
         }
-        Ok(changes.len() - now.len())
+        Ok(left)
     }
 
     /// Queries first, then composites, children before parents; then what is no longer wanted, parents before children.
@@ -246,12 +265,12 @@ impl Work<'_> {
         wanted: &'b FleetAlarms,
         alarms: &[AlarmInfo],
         composites: &[CompositeInfo],
-    ) -> Result<Vec<Change<'b>>, AwsError> {
-        let mut changes = Vec::new();
+    ) -> Changes<'b> {
+        let (mut changes, mut foreign) = (Vec::new(), BTreeSet::new());
         for alarm in &wanted.queries {
             match alarms.iter().find(|info| info.alarm.name == alarm.name) {
                 Some(info) if !self.is_ours(&info.alarm.name, &info.alarm.description) => {
-                    return Err(taken(&alarm.name));
+                    foreign.insert(alarm.name.clone());
                 }
                 Some(info)
                     if same_topics(&info.alarm.actions, &alarm.actions)
@@ -262,7 +281,7 @@ impl Work<'_> {
         for alarm in &wanted.sites {
             match composites.iter().find(|info| info.alarm.name == alarm.name) {
                 Some(info) if !self.is_ours(&info.alarm.name, &info.alarm.description) => {
-                    return Err(taken(&alarm.name));
+                    foreign.insert(alarm.name.clone());
                 }
                 Some(info)
                     if same_topics(&info.alarm.actions, &alarm.actions)
@@ -281,7 +300,7 @@ impl Work<'_> {
         let old =
             composites.iter().filter(|info| of_no_use(&info.alarm.name, &info.alarm.description)).collect();
         changes.extend(parents_first(old).into_iter().map(Change::Delete));
-        Ok(changes)
+        Changes { changes, foreign }
     }
 
     fn is_ours(&self, name: &str, description: &str) -> bool {
@@ -290,21 +309,16 @@ impl Work<'_> {
             == Some(self.object)
     }
 
-    /// That what is to be overwritten or deleted is ours, as it is now.
-    async fn check(&self, cloud: &dyn Cloud, changes: &[&Change<'_>]) -> Result<(), AwsError> {
+    /// The names of those that are somebody else's, as they are now.
+    async fn others(&self, cloud: &dyn Cloud, changes: &[&Change<'_>]) -> Result<BTreeSet<String>, AwsError> {
         let names: Vec<String> = changes.iter().map(|change| change.name().to_owned()).collect();
         let query = AlarmQuery::Names(names);
-        for info in cloud.describe_alarms(&query).await? {
-            if !self.is_ours(&info.alarm.name, &info.alarm.description) {
-                return Err(taken(&info.alarm.name));
-            }
-        }
-        for info in cloud.describe_composite_alarms(&query).await? {
-            if !self.is_ours(&info.alarm.name, &info.alarm.description) {
-                return Err(taken(&info.alarm.name));
-            }
-        }
-        Ok(())
+        let alarms = cloud.describe_alarms(&query).await?;
+        let composites = cloud.describe_composite_alarms(&query).await?;
+        let alarms = alarms.into_iter().map(|info| (info.alarm.name, info.alarm.description));
+        let composites = composites.into_iter().map(|info| (info.alarm.name, info.alarm.description));
+        let others = alarms.chain(composites).filter(|(name, text)| !self.is_ours(name, text));
+        Ok(others.map(|(name, _)| name).collect())
     }
 
     async fn send(&self, cloud: &dyn Cloud, change: &Change<'_>) -> Result<(), AwsError> {
@@ -329,11 +343,18 @@ impl Work<'_> {
     }
 }
 
-fn taken(name: &str) -> AwsError {
+fn taken(names: &BTreeSet<String>) -> AwsError {
+    let list = names.iter().take(NAMED_AT_ONCE).map(String::as_str).collect::<Vec<_>>().join(", ");
+    let more = match names.len().saturating_sub(NAMED_AT_ONCE) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
     AwsError {
         operation: "DescribeAlarms",
         kind: ErrorKind::InUse,
-        message: format!("alarm {name} is not ours, for its description lacks our mark: delete or rename it"),
+        message: format!(
+            "not ours, for their descriptions lack our mark, are the alarms {list}{more}: delete or rename them"
+        ),
     }
 }
 

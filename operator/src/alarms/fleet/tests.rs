@@ -119,18 +119,28 @@ async fn a_large_site_is_made_bit_by_bit_and_goes_from_the_top() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn somebody_elses_alarm_stops_the_class_and_is_named() {
+async fn somebody_elses_alarm_is_named_and_stops_nothing_but_itself() {
     let world = World::new();
-    let foreign = crate::aws::fake::composite(SITE);
-    world
-        .aws
-        .clouds
-        .cloud(&testing::desired(json!({})).place)
-        .await
-        .unwrap()
-        .put_composite_alarm(&foreign)
-        .await
-        .unwrap();
+    let place = testing::desired(json!({})).place;
+    let cloud = world.aws.clouds.cloud(&place).await.unwrap();
+    cloud.put_composite_alarm(&crate::aws::fake::composite(SITE)).await.unwrap();
+    world.cloud.changes();
+    let spec = json!({ "siteLabel": "site", "fleet": ["ErrorAcks"] });
+    let all = wanted(spec, &members(1, Some("4")));
+    for expected in [vec![format!("PutMetricAlarm {QUERY}")], Vec::new()] {
+        let error = world.pass(&all).await.unwrap_err();
+        assert!(error.kind == ErrorKind::InUse && error.to_string().contains(SITE), "{error}");
+        assert_eq!(world.cloud.changes(), expected);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_alarm_that_somebody_made_since_the_sweep_is_not_overwritten() {
+    let world = World::new();
+    let place = testing::desired(json!({})).place;
+    world.aws.observer.sweep_alarms(&place).await.unwrap();
+    let cloud = world.aws.clouds.cloud(&place).await.unwrap();
+    cloud.put_composite_alarm(&crate::aws::fake::composite(SITE)).await.unwrap();
     world.cloud.changes();
     let error =
         world.pass(&wanted(json!({ "siteLabel": "site" }), &members(1, Some("4")))).await.unwrap_err();
