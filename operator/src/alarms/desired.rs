@@ -18,12 +18,18 @@ pub fn object(owner: &Owner) -> Object {
     Object::Stream { namespace: owner.namespace.clone(), name: owner.name.clone() }
 }
 
-/// The alarms of a stream, by name. `fragment_seconds` is what the Camera asks for that writes it.
-pub fn desired(desired: &Desired, class: &ClassAlarms, fragment_seconds: Option<i32>) -> Vec<Alarm> {
+/// The alarms of a stream, by name. `fragment_seconds` is what the Camera asks for that writes it; `is_site_there` says that the alarm of
+/// its site has been seen at the service.
+pub fn desired(
+    desired: &Desired,
+    class: &ClassAlarms,
+    fragment_seconds: Option<i32>,
+    is_site_there: bool,
+) -> Vec<Alarm> {
     let object = object(&desired.owner);
     let fragment_seconds = fragment_seconds.unwrap_or(FRAGMENT_SECONDS_DEFAULT);
     let settings = &desired.alarms;
-    let actions = actions(desired, class);
+    let actions = actions(desired, class, is_site_there);
     let rows = settings.kinds.iter().flat_map(|kind| rows(*kind));
     let mut alarms: Vec<Alarm> = rows
         .map(|row| {
@@ -68,12 +74,17 @@ pub fn of_row(row: &Row, metric: AlarmMetric, fragment_seconds: i32) -> Alarm {
     }
 }
 
-/// Who is told. Where the class has an alarm for each site, that one tells the class's topics, and the stream's own only such as
-/// the stream names itself.
-fn actions(desired: &Desired, class: &ClassAlarms) -> Vec<String> {
-    let is_class_told = site(&desired.labels, class).is_some()
-        && desired.alarms.actions == *class.action_arns.as_deref().unwrap_or_default();
-    if is_class_told { Vec::new() } else { desired.alarms.actions.clone() }
+/// Who is told. Where the class has an alarm for each site, that one tells the class's topics once it is there, and the stream's own only
+/// such as the stream names itself. Before, somebody has to hear of a dead camera.
+fn actions(desired: &Desired, class: &ClassAlarms, is_site_there: bool) -> Vec<String> {
+    if is_site_there && is_for_site(desired, class) { Vec::new() } else { desired.alarms.actions.clone() }
+}
+
+/// Whether the alarm of a site is to tell in place of the stream's own.
+pub fn is_for_site(desired: &Desired, class: &ClassAlarms) -> bool {
+    site(&desired.labels, class).is_some()
+        && !desired.alarms.kinds.is_empty()
+        && desired.alarms.actions == *class.action_arns.as_deref().unwrap_or_default()
 }
 
 /// The site of an object with these labels; `None` where the class has no sites, or the object no label.

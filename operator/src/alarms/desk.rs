@@ -133,6 +133,23 @@ impl Counter {
         alarms
     }
 
+    /// The composite alarm of this name, likewise.
+    pub async fn composite_alarm(
+        &self,
+        aws: &AwsSide,
+        place: &Place,
+        name: &str,
+    ) -> Result<Option<CompositeInfo>, AwsError> {
+        self.check()?;
+        let _reading = self.reading.lock().await;
+        self.check()?;
+        let alarm = aws.observer.composite_alarm(place, name).await;
+        if let Err(error) = &alarm {
+            *lock(&self.refused) = Some((Instant::now(), error.clone()));
+        }
+        alarm
+    }
+
     fn check(&self) -> Result<(), AwsError> {
         match &*lock(&self.refused) {
             Some((at, error)) if at.elapsed() < REFUSED => Err(error.clone()),

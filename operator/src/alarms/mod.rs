@@ -44,8 +44,9 @@ use crate::context::AwsSide;
 use crate::events::Note;
 use crate::video_stream::{AlarmSettings, Desired};
 
-use desired::{desired, object};
+use desired::{desired, is_for_site, object, site};
 use desk::lock;
+use names::{Object, read_mark};
 use plan::{AlarmPlan, Mode, Scope, is_ours, plan};
 use status::{Look, is_passing, is_seen, notes, statuses, verdict};
 
@@ -65,6 +66,8 @@ pub struct Wish<'a> {
     pub desired: &'a Desired,
     /// What its class asks for.
     pub class: &'a ClassAlarms,
+    /// The name of the class.
+    pub class_name: &'a str,
     /// How long the fragments are of the Camera that writes the stream.
     pub fragment_seconds: Option<i32>,
     /// Whether it is on record that the stream is this object's, or only looked at: before, nothing is written.
@@ -90,7 +93,8 @@ pub struct AlarmsDone {
 /// Brings the alarms of a stream in line, as far as it is their turn.
 pub async fn converge(aws: &AwsSide, wish: &Wish<'_>) -> AlarmsDone {
     let Wish { desired: asked, class, fragment_seconds, before, .. } = wish;
-    let wanted = desired(asked, class, *fragment_seconds);
+    let is_site_there = is_site_there(aws, wish).await;
+    let wanted = desired(asked, class, *fragment_seconds, is_site_there);
     let object = object(&asked.owner);
     let known: BTreeSet<String> = before.alarms.iter().map(|alarm| alarm.name.clone()).collect();
     let has_none = known.is_empty() && never_had(&before.conditions);
@@ -120,8 +124,22 @@ pub async fn converge(aws: &AwsSide, wish: &Wish<'_>) -> AlarmsDone {
     let after = if is_seen { statuses(&look) } else { before.alarms.clone() };
     told.extend(notes(&look, &after, verdict.as_ref()));
     let has_others = names_of(&after) != names_of(&before.alarms);
-    let again = again(failure.as_ref(), wait, &left);
+    // No sweep tells a stream of the alarm of its site.
+    let awaits_site = !is_site_there && !asked.suspend && is_for_site(asked, class);
+    let again = again(failure.as_ref(), wait, &left).or_else(|| awaits_site.then(|| jittered(LATER)));
     AlarmsDone { standing: verdict.map(|verdict| (verdict, after)), notes: told, again, failure, has_others }
+}
+
+/// Whether the alarm of the stream's site is there. It stays while one of its streams has an alarm, whoever is told by that, so that
+/// this does not turn back and forth. Where nothing can be read, nothing is written either.
+async fn is_site_there(aws: &AwsSide, wish: &Wish<'_>) -> bool {
+    let asked = wish.desired;
+    let site = site(&asked.labels, wish.class).filter(|_| is_for_site(asked, wish.class));
+    let Some(site) = site else { return false };
+    let installation = &asked.owner.installation;
+    let name = sites::alarm_name(installation, &Object::Class(wish.class_name.to_owned()), site);
+    let found = aws.alarms.counter(&asked.place).composite_alarm(aws, &asked.place, &name).await;
+    found.ok().flatten().is_some_and(|info| read_mark(&info.alarm.description, installation).is_some())
 }
 
 /// Whether the object never asked for alarms, or those that it had are known to have gone.

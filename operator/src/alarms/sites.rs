@@ -46,7 +46,7 @@ pub fn site_alarms(class: Class<'_>, site: &str, mut children: Vec<String>) -> V
         level += 1;
     }
     if !children.is_empty() {
-        let name = class.object.alarm_name(class.installation, &format!("site/{site}"));
+        let name = alarm_name(class.installation, class.object, site);
         alarms.push(composite(
             class,
             name,
@@ -56,6 +56,11 @@ pub fn site_alarms(class: Class<'_>, site: &str, mut children: Vec<String>) -> V
         ));
     }
     alarms
+}
+
+/// The name of the alarm of a site of this class.
+pub fn alarm_name(installation: &str, class: &Object, site: &str) -> String {
+    class.alarm_name(installation, &format!("site/{site}"))
 }
 
 /// A number for people that does not change with each alarm.

@@ -9,11 +9,11 @@ use streamfleet_crds::types::find_condition;
 use streamfleet_crds::{AlarmKind, AlarmState, ConditionType};
 
 use super::desired::digest;
-use super::names::{mark, read_mark};
+use super::names::mark;
 use super::*;
 use crate::aws::fake::{FakeCloud, alarm as some_alarm};
 use crate::aws::observer::Observer;
-use crate::aws::{AlarmMetric, MissingData, Statistic};
+use crate::aws::{AlarmMetric, CompositeAlarm, MissingData, Statistic};
 use crate::conditions::merge;
 use crate::video_stream::testing::{self, INSTALLATION};
 
@@ -47,6 +47,7 @@ impl World {
         let wish = Wish {
             desired: &desired,
             class: &self.class,
+            class_name: "standard",
             fragment_seconds: None,
             is_on_record,
             before: &self.status.clone(),
@@ -404,7 +405,7 @@ async fn the_alarms_of_many_objects_go_in_few_calls() {
         let mut one = testing::desired(json!({}));
         one.owner.name = format!("camera-{number}");
         one.name = format!("p-shop.camera-{number}");
-        for alarm in desired(&one, &world.class, None) {
+        for alarm in desired(&one, &world.class, None, false) {
             world.cloud.state().alarms.insert(alarm.name.clone(), info(alarm));
         }
         desireds.push(one);
@@ -428,8 +429,8 @@ fn info(alarm: Alarm) -> AlarmInfo {
     AlarmInfo { alarm, arn: String::new(), state: AlarmState::Ok, reason: String::new(), since: None }
 }
 
-fn object_of_door() -> names::Object {
-    names::Object::Stream { namespace: "shop".to_owned(), name: "door".to_owned() }
+fn object_of_door() -> Object {
+    Object::Stream { namespace: "shop".to_owned(), name: "door".to_owned() }
 }
 
 /// Alarms as they may be found: ours as they are wanted, changed, out of date, somebody else's, of another object.
@@ -441,7 +442,7 @@ fn found() -> impl Strategy<Value = (Vec<AlarmInfo>, Vec<AlarmKind>)> {
             let mut all: Vec<AlarmInfo> = Vec::new();
             for (kind, what, number) in ones {
                 let spec = json!({ "alarms": { "perStream": [kind.as_str()], "actionARNs": [TOPIC] } });
-                for mut alarm in desired(&testing::desired(spec), &ClassAlarms::default(), None) {
+                for mut alarm in desired(&testing::desired(spec), &ClassAlarms::default(), None, false) {
                     match what {
                         0 => {}
                         1 => alarm.threshold += f64::from(number),
@@ -477,7 +478,7 @@ proptest! {
         let kinds: Vec<&str> = kinds.iter().map(|kind| kind.as_str()).collect();
         let mut spec = json!({ "alarms": { "perStream": kinds, "actionARNs": [TOPIC] } });
         spec["suspend"] = json!(mode == Mode::Suspended);
-        let wanted = desired(&testing::desired(spec), &ClassAlarms::default(), None);
+        let wanted = desired(&testing::desired(spec), &ClassAlarms::default(), None, false);
         let known: BTreeSet<String> =
             wanted.iter().filter(|_| is_known).map(|alarm| alarm.name.clone()).collect();
         let object = object_of_door();
@@ -509,7 +510,7 @@ fn the_digest_is_what_was_written_and_the_same_for_all_streams() {
     let alarm = |name: &str| {
         let mut one = testing::desired(json!({}));
         one.name = name.to_owned();
-        desired(&one, &ClassAlarms::default(), None).remove(0)
+        desired(&one, &ClassAlarms::default(), None, false).remove(0)
     };
     let (one, other) = (alarm("one"), alarm("other"));
     assert_eq!(digest(&one), digest(&other));
@@ -518,7 +519,7 @@ fn the_digest_is_what_was_written_and_the_same_for_all_streams() {
 }
 
 #[test]
-fn a_site_is_told_in_place_of_its_streams_unless_these_name_others() {
+fn a_site_is_told_in_place_of_its_streams_once_its_alarm_is_there_unless_these_name_others() {
     let class = ClassAlarms {
         site_label: Some("site".to_owned()),
         action_arns: Some(vec![TOPIC.to_owned()]),
@@ -526,9 +527,47 @@ fn a_site_is_told_in_place_of_its_streams_unless_these_name_others() {
     };
     let mut one = testing::desired(json!({}));
     one.alarms.actions = vec![TOPIC.to_owned()];
-    assert_eq!(desired(&one, &class, None)[0].actions, [TOPIC]);
+    assert_eq!(desired(&one, &class, None, true)[0].actions, [TOPIC], "it is of no site");
     one.labels.insert("site".to_owned(), "4".to_owned());
-    assert_eq!(desired(&one, &class, None)[0].actions, Vec::<String>::new());
+    assert_eq!(desired(&one, &class, None, false)[0].actions, [TOPIC], "nobody else would be told");
+    assert_eq!(desired(&one, &class, None, true)[0].actions, Vec::<String>::new());
     one.alarms.actions = vec!["arn:aws:sns:eu-west-1:123456789012:b".to_owned()];
-    assert_eq!(desired(&one, &class, None)[0].actions.len(), 1);
+    assert_eq!(desired(&one, &class, None, true)[0].actions.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_alarm_of_a_site_counts_once_it_is_there_and_ours() {
+    let world = World::new();
+    let class = ClassAlarms {
+        site_label: Some("site".to_owned()),
+        action_arns: Some(vec![TOPIC.to_owned()]),
+        ..ClassAlarms::default()
+    };
+    let mut asked = testing::desired(json!({}));
+    asked.alarms.actions = vec![TOPIC.to_owned()];
+    asked.labels.insert("site".to_owned(), "4".to_owned());
+    let before = VideoStreamStatus::default();
+    let wish = Wish {
+        desired: &asked,
+        class: &class,
+        class_name: "standard",
+        fragment_seconds: None,
+        is_on_record: true,
+        before: &before,
+    };
+    assert!(!is_site_there(&world.aws, &wish).await);
+    let done = converge(&world.aws, &wish).await;
+    assert!(done.again.is_some_and(|again| again <= LATER), "nobody else has it look again");
+    assert_eq!(world.cloud.state().alarms[NO_INGEST].alarm.actions, [TOPIC]);
+    let object = Object::Class("standard".to_owned());
+    let owner = sites::Class { installation: INSTALLATION, object: &object, actions: &asked.alarms.actions };
+    let site = sites::site_alarms(owner, "4", vec![NO_INGEST.to_owned()]).remove(0);
+    let foreign = CompositeAlarm { description: "By hand".to_owned(), ..site.clone() };
+    world.aws.observer.note_composite_alarm(&asked.place, &foreign);
+    assert!(!is_site_there(&world.aws, &wish).await);
+    world.aws.observer.note_composite_alarm(&asked.place, &site);
+    assert!(is_site_there(&world.aws, &wish).await);
+    let done = converge(&world.aws, &wish).await;
+    assert_eq!(done.again, None);
+    assert_eq!(world.cloud.state().alarms[NO_INGEST].alarm.actions, Vec::<String>::new());
 }

@@ -168,6 +168,7 @@ impl<'a> Pass<'a> {
         let wish = alarms::Wish {
             desired,
             class: &class.spec.alarms,
+            class_name: &self.stream.spec.stream_class_name,
             fragment_seconds: self.fragment_seconds(),
             is_on_record: before.stream_arn.is_some() || is_observed,
             before: &before,

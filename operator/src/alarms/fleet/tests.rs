@@ -197,7 +197,7 @@ fn an_alarm_is_suspected_only_where_it_is_ours_and_its_object_is_not_known() {
     let one = |namespace: &str| {
         let mut desired = testing::desired(json!({}));
         desired.owner.namespace = namespace.to_owned();
-        let alarm = super::super::desired::desired(&desired, &ClassAlarms::default(), None).remove(0);
+        let alarm = super::super::desired::desired(&desired, &ClassAlarms::default(), None, false).remove(0);
         (alarm.name, alarm.description)
     };
     let alarms = [one("cached"), one("known"), one("gone"), (one("foreign").0, "By hand".to_owned())];

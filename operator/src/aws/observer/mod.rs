@@ -185,6 +185,17 @@ impl Observer {
         Ok((known.alarms.apart().to_vec(), known.alarms.composites().to_vec()))
     }
 
+    /// The composite alarm of this name.
+    pub async fn composite_alarm(
+        &self,
+        place: &Place,
+        name: &str,
+    ) -> Result<Option<CompositeInfo>, AwsError> {
+        let view = self.with_alarms(place).await?;
+        let known = view.known();
+        Ok(known.alarms.composites().iter().find(|info| info.alarm.name == name).cloned())
+    }
+
     /// Every alarm of the installation on a metric or a query.
     pub async fn every_alarm(&self, place: &Place) -> Result<Vec<AlarmInfo>, AwsError> {
         let view = self.with_alarms(place).await?;
