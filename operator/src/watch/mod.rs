@@ -315,7 +315,12 @@ fn classes(caches: &Caches, triggers: &Triggers, old: Option<&StreamClass>, new:
     let matters = |condition: &&Condition| condition.type_ != ConditionType::AlarmsReady.as_str();
     let conditions = |class: Option<&StreamClass>| {
         let conditions = &class?.status.as_ref()?.conditions;
-        Some(conditions.iter().filter(matters).cloned().collect::<Vec<_>>())
+        // Not the message: that of a network failure is another each time, and says nothing more to a stream.
+        let said = |condition: &Condition| {
+            let Condition { type_, status, reason, observed_generation, .. } = condition;
+            (type_.clone(), status.clone(), reason.clone(), *observed_generation)
+        };
+        Some(conditions.iter().filter(matters).map(said).collect::<Vec<_>>())
     };
     // The labels say whose a class is, where its operator goes by them.
     let labels = |class: Option<&StreamClass>| class?.metadata.labels.clone();
@@ -588,6 +593,29 @@ mod tests {
         .unwrap();
         classes(&caches, &triggers, None, Some(&class));
         assert_eq!(next(&triggers.classes), Some(("standard".to_owned(), Lane::Fresh)));
+        assert_eq!(next(&triggers.streams), Some(("door".to_owned(), Lane::Sweep)));
+    }
+
+    #[test]
+    fn other_words_about_a_class_bring_no_stream_back_and_another_reason_does() {
+        let (triggers, (caches, mut writers)) = (open_triggers(), caches());
+        writers.streams.apply_watcher_event(&watcher::Event::Apply(stream("door", &json!({}))));
+        let class = |reason: &str, message: &str| -> StreamClass {
+            serde_json::from_value(json!({
+                "apiVersion": "streamfleet.io/v1alpha1", "kind": "StreamClass",
+                "metadata": { "name": "standard", "uid": "standard", "generation": 1 },
+                "spec": { "aws": { "region": "eu-west-1", "accountID": "123456789012" } },
+                "status": { "conditions": [{
+                    "type": "Ready", "status": "False", "reason": reason, "message": message,
+                    "lastTransitionTime": "2026-01-01T00:00:00Z",
+                }] },
+            }))
+            .unwrap()
+        };
+        let before = class("EndpointUnreachable", "timed out");
+        classes(&caches, &triggers, Some(&before), Some(&class("EndpointUnreachable", "connection refused")));
+        assert_eq!(next(&triggers.streams), None);
+        classes(&caches, &triggers, Some(&before), Some(&class("CallerVerified", "timed out")));
         assert_eq!(next(&triggers.streams), Some(("door".to_owned(), Lane::Sweep)));
     }
 }
