@@ -337,10 +337,12 @@ fn classes(caches: &Caches, triggers: &Triggers, old: Option<&StreamClass>, new:
 
 fn streams(caches: &Caches, triggers: &Triggers, old: Option<&VideoStream>, new: Option<&VideoStream>) {
     let Some(stream) = new.or(old) else { return };
-    if asks_for_something(old, new) || annotation(old) != annotation(new) {
+    // A label may say of which site the stream is.
+    let is_relabelled = old.map(|old| &old.metadata.labels) != new.map(|new| &new.metadata.labels);
+    if asks_for_something(old, new) || annotation(old) != annotation(new) || is_relabelled {
         triggers.streams.send(ObjectRef::from_obj(stream));
     }
-    if old.is_none() || new.is_none() {
+    if old.is_none() || new.is_none() || is_relabelled {
         triggers.classes.sweep(ObjectRef::new(&stream.spec.stream_class_name));
     }
     cameras_of(caches, triggers, stream, Lane::Fresh);
@@ -580,6 +582,16 @@ mod tests {
         triggers.streams.queue().open();
         streams(&caches, &triggers, Some(&asked), Some(&asked));
         assert_eq!(next(&triggers.streams), None);
+    }
+
+    #[test]
+    fn another_label_brings_a_stream_back_and_has_its_class_look_at_the_sites() {
+        let (triggers, (caches, _writers)) = (open_triggers(), caches());
+        let (before, after) =
+            (stream("door", &json!({})), stream("door", &json!({ "labels": { "site": "4" } })));
+        streams(&caches, &triggers, Some(&before), Some(&after));
+        assert_eq!(next(&triggers.streams), Some(("door".to_owned(), Lane::Fresh)));
+        assert_eq!(next(&triggers.classes), Some(("standard".to_owned(), Lane::Sweep)));
     }
 
     #[test]
