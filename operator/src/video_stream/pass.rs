@@ -13,12 +13,12 @@ use streamfleet_crds::{
     VideoStreamStatus,
 };
 
-use super::plan::{Ownership, Plan, Recorded};
+use super::plan::{Ownership, Plan, Recorded, successor};
 use super::status::{self, Alarms, Outcome};
 use super::validate::{Desired, Refusal, alarm_settings, owner, validate};
 use super::{Error, new_drift, turn_notes};
-use crate::aws::{AwsError, Place};
-use crate::context::Context;
+use crate::aws::{AwsError, ErrorKind, Owner, Place, StreamState};
+use crate::context::{AwsSide, Context};
 use crate::events::Note;
 use crate::{alarms, apply, stream_class};
 
@@ -191,7 +191,8 @@ impl<'a> Pass<'a> {
         }
     }
 
-    /// Takes the alarms away of a stream that is on record as this object's. That nobody answers does not keep the object.
+    /// Takes the alarms away of a stream that is on record as this object's, unless its namesake in another cluster has taken it
+    /// over: the alarms have the same names there. That nobody answers does not keep the object.
     pub async fn remove_alarms(&self) {
         let (Some(class), Some(status)) = (self.class.as_deref(), self.stream.status.as_ref()) else {
             return;
@@ -200,9 +201,20 @@ impl<'a> Pass<'a> {
         else {
             return;
         };
+        let owner = owner(&self.stream, self.ctx.installation());
+        match is_taken_over(&self.ctx.aws, &place, &owner, status).await {
+            Ok(false) => {}
+            Ok(true) => return,
+            Err(error) => {
+                let text = format!("Alarms are not deleted, since it cannot be read whose they are: {error}");
+                let note = Note::warning("AlarmsLeft", "Delete", text);
+                self.ctx.cluster.events.publish(&self.stream.object_ref(&()), &[note]).await;
+                return;
+            }
+        }
         let leaving = alarms::Leaving {
             place: &place,
-            owner: &owner(&self.stream, self.ctx.installation()),
+            owner: &owner,
             stream: name,
             known: &status.alarms,
             asked: &alarm_settings(self.stream.spec.alarms.as_ref(), &class.spec.alarms),
@@ -268,6 +280,30 @@ impl<'a> Pass<'a> {
     }
 }
 
+/// Whether the stream under the name on record is another object's of the same installation, namespace and name, by a fresh read.
+async fn is_taken_over(
+    aws: &AwsSide,
+    place: &Place,
+    owner: &Owner,
+    status: &VideoStreamStatus,
+) -> Result<bool, AwsError> {
+    let owned = find_condition(&status.conditions, ConditionType::Owned.as_str());
+    if owned.is_some_and(|owned| owned.reason == VideoStreamReason::OwnedByOther.as_str()) {
+        return Ok(true);
+    }
+    let Some(name) = status.stream_name.as_deref() else { return Ok(false) };
+    // By name: who has taken it over may have made it anew.
+    let Some(info) = aws.observer.fresh(place, name, None).await? else { return Ok(false) };
+    if info.state == StreamState::Deleting {
+        return Ok(false);
+    }
+    match aws.observer.fresh_tags(place, &info.arn).await {
+        Ok(tags) => Ok(successor(owner, &tags).is_some()),
+        Err(error) if error.kind == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 /// What a refused write means: another one was faster, or the object is gone.
 fn changed_or(error: kube::Error, otherwise: fn(kube::Error) -> Error) -> Error {
     match error {
@@ -293,7 +329,32 @@ fn is_same(seen: &VideoStream, fresh: &VideoStream) -> bool {
 mod tests {
     use serde_json::{Value, json};
 
+    use super::super::testing::{aws, desired, in_order};
     use super::*;
+    use crate::aws::fake::FakeCloud;
+    use crate::conditions::{Truth, Verdict, merge};
+
+    #[tokio::test]
+    async fn the_alarms_of_a_stream_that_another_cluster_has_taken_over_are_not_ours_to_delete() {
+        let (wish, cloud) = (desired(json!({})), FakeCloud::default());
+        let aws = aws(&cloud);
+        let mut status = in_order(&wish);
+        let look = async |status: &VideoStreamStatus| {
+            is_taken_over(&aws, &wish.place, &wish.owner, status).await.unwrap()
+        };
+        assert!(!look(&status).await, "there is no stream");
+        for (uid, expected) in [("uid-1", false), ("uid-2", true)] {
+            let mut tags = wish.owner.tags();
+            tags.insert(streamfleet_crds::ownership_tags::UID.to_owned(), uid.to_owned());
+            cloud.state().put(&wish.name, 72, tags);
+            assert_eq!(look(&status).await, expected, "{uid}");
+        }
+        cloud.state().put(&wish.name, 72, wish.owner.tags());
+        let reason = VideoStreamReason::OwnedByOther.as_str();
+        let verdict = Verdict::new(ConditionType::Owned, Truth::False, reason, "");
+        status.conditions = merge(&[], &[verdict], Some(1), Timestamp::UNIX_EPOCH);
+        assert!(look(&status).await, "as it was seen before");
+    }
 
     fn object(metadata: &Value, status: &Value) -> VideoStream {
         let mut whole = json!({ "name": "door", "namespace": "shop", "uid": "u", "finalizers": [FINALIZER] });

@@ -3,6 +3,8 @@
 #![allow(clippy::needless_pass_by_value, reason = "fixtures take JSON literals")]
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -12,8 +14,22 @@ use super::observed::{Observed, View};
 use super::plan::plan;
 use super::status::{Look, Outcome, recorded, status};
 use super::validate::{Desired, validate};
+use crate::aws::fake::FakeCloud;
+use crate::aws::observer::Observer;
 use crate::aws::{Settings, StreamInfo, StreamState};
 use crate::conditions::{Truth, Verdict, merge};
+use crate::context::AwsSide;
+
+/// A cloud in memory, as it is used.
+pub fn aws(cloud: &FakeCloud) -> AwsSide {
+    let clouds = Arc::new(cloud.clone());
+    AwsSide {
+        observer: Arc::new(Observer::new(clouds.clone(), Duration::from_mins(1))),
+        clouds,
+        checks: Arc::default(),
+        alarms: Arc::default(),
+    }
+}
 
 /// The installation.
 pub const INSTALLATION: &str = "north";

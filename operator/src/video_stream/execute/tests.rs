@@ -1,8 +1,6 @@
 //! Whole passes against a cloud in memory: what is called, in which order, and what is not called again.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -10,10 +8,9 @@ use streamfleet_crds::{ConditionType, VideoStreamStatus, types::find_condition};
 
 use super::*;
 use crate::aws::fake::FakeCloud;
-use crate::aws::observer::Observer;
 use crate::video_stream::plan::Ownership;
 use crate::video_stream::status::{self, Look, Outcome, announced, recorded};
-use crate::video_stream::testing::desired;
+use crate::video_stream::testing::{aws, desired};
 
 /// An object whose status is kept as the controller keeps it.
 struct Object {
@@ -69,16 +66,6 @@ impl Announce for Object {
 
     fn recorded(&self) -> Recorded<'_> {
         recorded(&self.status)
-    }
-}
-
-fn aws(cloud: &FakeCloud) -> AwsSide {
-    let clouds = Arc::new(cloud.clone());
-    AwsSide {
-        observer: Arc::new(Observer::new(clouds.clone(), Duration::from_mins(1))),
-        clouds,
-        checks: Arc::default(),
-        alarms: Arc::default(),
     }
 }
 

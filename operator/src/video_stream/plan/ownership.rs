@@ -85,6 +85,11 @@ pub fn ownership(
     }
 }
 
+/// The UID of another object of the same installation, namespace and name, where that has the stream by its tags.
+pub fn successor<'a>(owner: &Owner, tags: &'a BTreeMap<String, String>) -> Option<&'a String> {
+    tags.get(ownership_tags::UID).filter(|uid| owner.owns(tags) && **uid != owner.uid)
+}
+
 /// That another object of the same installation, namespace and name has the stream now.
 pub fn taken_over(tags: &BTreeMap<String, String>, uid: &str) -> String {
     format!(
