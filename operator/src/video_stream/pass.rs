@@ -128,8 +128,11 @@ impl<'a> Pass<'a> {
     }
 
     /// Makes sure, by a fresh read, that the object still asks for just this, and has the record that was gone by. Where
-    /// footage is to be destroyed its class is read anew too.
+    /// footage is to be destroyed the object is read directly before, whatever was read earlier in the pass, and its class too.
     pub async fn confirm(&mut self, desired: &Desired, is_destructive: bool) -> Result<(), Error> {
+        if is_destructive {
+            self.is_current = false;
+        }
         if !self.is_current {
             let fresh = self.api.get_opt(&self.stream.name_any()).await.map_err(Error::ReadObject)?;
             let fresh = fresh.ok_or(Error::Changed)?;
