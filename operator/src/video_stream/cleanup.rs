@@ -1,19 +1,19 @@
 //! What happens when a `VideoStream` is deleted: first its writer's pod is stopped, then its alarms go, then the KVS stream is kept
 //! or deleted. Every step can be repeated, and already gone is a success.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use kube::ResourceExt;
 use streamfleet_crds::{
     DeletionPolicy, FINALIZER, StreamClass, VideoStream, VideoStreamReason as Reason, VideoStreamStatus,
-    ownership_tags,
 };
 
 use super::execute::nothing;
 use super::observed::{Fence, Observed};
 use super::pass::Pass;
-use super::plan::taken_over;
+use super::plan::{successor, taken_over};
 use super::validate::{admit_name, admit_namespace, deletion_policy, owner, stream_name};
 use super::{Error, status, writer};
 use crate::aws::{AwsError, ErrorKind, Owner, Place, StreamState, describe_owner};
@@ -50,7 +50,7 @@ pub async fn run(pass: &mut Pass<'_>) -> Result<Action, Error> {
         return Ok(Action::requeue(look_soon(pass)));
     }
     pass.remove_alarms().await;
-    if let Some(text) = kept(pass) {
+    if let Some(text) = kept(&pass.stream, pass.class.as_deref(), &pass.namespace_labels()) {
         return finish(pass, Some("StreamRetained"), text).await;
     }
     delete(pass).await
@@ -58,14 +58,19 @@ pub async fn run(pass: &mut Pass<'_>) -> Result<Action, Error> {
 
 /// Why the stream is kept, where it is: by policy, or because the class does not (any longer) let this object have it. The text is
 /// empty where there is no stream to speak of.
-fn kept(pass: &Pass<'_>) -> Option<String> {
-    let arn = pass.stream.stream_arn();
-    if deletion_policy(&pass.stream, pass.class.as_deref()) == DeletionPolicy::Retain {
+fn kept(
+    stream: &VideoStream,
+    class: Option<&StreamClass>,
+    namespace_labels: &BTreeMap<String, String>,
+) -> Option<String> {
+    let arn = stream.stream_arn();
+    if deletion_policy(stream, class) == DeletionPolicy::Retain {
         return Some(arn.map_or_else(String::new, |arn| format!("Stream {arn} is kept")));
     }
-    let class = pass.class.as_deref()?;
-    let refusal = admit_namespace(class, &pass.namespace, &pass.namespace_labels())
-        .and_then(|()| admit_name(&pass.stream, class))
+    let class = class?;
+    let namespace = stream.namespace().unwrap_or_default();
+    let refusal = admit_namespace(class, &namespace, namespace_labels)
+        .and_then(|()| admit_name(stream, class).map(drop))
         .err()?;
     Some(arn.map_or_else(String::new, |arn| format!("Stream {arn} is kept: {}", refusal.message)))
 }
@@ -114,8 +119,8 @@ async fn delete_at(pass: &mut Pass<'_>, place: &Place, name: &str) -> Result<Act
     let owner = owner(&pass.stream, pass.ctx.installation());
     let Some(fresh) = read_object(pass).await? else { return Ok(Action::await_change()) };
     let class = pass.read_class().await?;
-    if !is_still_to_delete(&pass.stream, &fresh, class.as_ref()) {
-        // The cache is behind; the pass that follows sees what was changed.
+    if !is_still_to_delete(&pass.stream, &fresh, class.as_ref(), &pass.namespace_labels(), place) {
+        // The cache is behind; a pass that follows sees what was changed.
         return Err(Error::Changed);
     }
     // At most: record, delete, look.
@@ -158,10 +163,17 @@ async fn read_object(pass: &Pass<'_>) -> Result<Option<VideoStream>, Error> {
     }))
 }
 
-/// Whether the object as it is now still asks for its stream to be deleted, by the same record, and has no writer but the one
-/// that was stopped.
-fn is_still_to_delete(seen: &VideoStream, fresh: &VideoStream, class: Option<&StreamClass>) -> bool {
-    deletion_policy(fresh, class) == DeletionPolicy::Delete
+/// Whether the object as it is now still asks for this stream to be deleted, by the same record, its class lets it have the stream
+/// and leads to the same place, and it has no writer but the one that was stopped.
+fn is_still_to_delete(
+    seen: &VideoStream,
+    fresh: &VideoStream,
+    class: Option<&StreamClass>,
+    namespace_labels: &BTreeMap<String, String>,
+    place: &Place,
+) -> bool {
+    kept(fresh, class, namespace_labels).is_none()
+        && class.and_then(verified_place).as_ref() == Some(place)
         && fresh.writer() == seen.writer()
         && fresh.stream_arn() == seen.stream_arn()
 }
@@ -202,8 +214,7 @@ fn next(recorded: Option<&str>, owner: &Owner, observed: Option<&Observed>) -> S
         return Step::Finish(Some("StreamRetained"), text);
     }
     // An old cluster that is taken down does not take the stream from the one that has it now.
-    let uid = observed.tags().get(ownership_tags::UID);
-    if let Some(uid) = uid.filter(|uid| **uid != owner.uid) {
+    if let Some(uid) = successor(owner, observed.tags()) {
         let text = format!("Stream {} is not deleted: {}", info.arn, taken_over(observed.tags(), uid));
         return Step::Finish(Some("StreamRetained"), text);
     }
@@ -243,12 +254,13 @@ async fn say(pass: &mut Pass<'_>, reason: Reason, message: &str) -> Result<(), E
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{ARN, desired, observed};
+    use super::super::testing::{ARN, class, desired, observed};
     use super::*;
     use serde_json::json;
+    use streamfleet_crds::ownership_tags;
 
     #[test]
-    fn a_policy_or_writer_that_was_changed_meanwhile_stops_a_deletion() {
+    fn a_policy_writer_or_class_that_was_changed_meanwhile_stops_a_deletion() {
         let object = |policy: &str, writer: serde_json::Value| -> VideoStream {
             serde_json::from_value(json!({
                 "apiVersion": "streamfleet.io/v1alpha1", "kind": "VideoStream",
@@ -259,9 +271,28 @@ mod tests {
             .unwrap()
         };
         let seen = object("Delete", json!(null));
-        assert!(is_still_to_delete(&seen, &object("Delete", json!(null)), None));
-        assert!(!is_still_to_delete(&seen, &object("Retain", json!(null)), None));
-        assert!(!is_still_to_delete(&seen, &object("Delete", json!({"name": "door", "uid": "u"})), None));
+        let usual = class(json!({}));
+        let place = Place::from(&usual.spec.aws);
+        let is_still = |fresh: &VideoStream, class: Option<&StreamClass>| {
+            is_still_to_delete(&seen, fresh, class, &BTreeMap::new(), &place)
+        };
+        assert!(is_still(&seen, Some(&usual)));
+        assert!(!is_still(&object("Retain", json!(null)), Some(&usual)));
+        assert!(!is_still(&object("Delete", json!({"name": "door", "uid": "u"})), Some(&usual)));
+        // So do a class that is gone, no longer admits the object, leads elsewhere, or was not verified since it changed.
+        let elsewhere = json!({ "aws": { "region": "eu-west-2", "accountID": "123456789012" } });
+        let mut unverified = class(json!({}));
+        unverified.metadata.generation = Some(2);
+        for changed in [
+            None,
+            Some(class(
+                json!({ "allowedNamespaces": { "from": "Selector", "selector": { "matchLabels": { "a": "b" } } } }),
+            )),
+            Some(class(elsewhere)),
+            Some(unverified),
+        ] {
+            assert!(!is_still(&seen, changed.as_ref()), "{changed:?}");
+        }
     }
 
     #[test]
