@@ -44,7 +44,7 @@ pub async fn run(pass: &mut Pass<'_>) -> Result<Action, Error> {
         return Ok(Action::await_change());
     }
     if let Some(writer) = pass.stream.writer()
-        && !writer::stop(pass, writer).await?
+        && writer::stop(pass, writer).await?.is_some()
     {
         say(pass, Reason::Deleting, "The producer that writes the stream is being stopped").await?;
         return Ok(Action::requeue(look_soon(pass)));

@@ -26,7 +26,7 @@ use streamfleet_crds::types::find_condition;
 use streamfleet_crds::{ConditionType, FINALIZER, VideoStream, VideoStreamReason, VideoStreamStatus};
 
 use crate::aws::{AwsError, ErrorKind, StreamState};
-use crate::backoff::jittered;
+use crate::backoff::{jittered, patient};
 use crate::conditions::Truth;
 use crate::context::Context;
 use crate::events::{Note, turned};
@@ -44,7 +44,7 @@ pub use validate::{AlarmSettings, Desired, alarm_settings};
 const LOOK_EVERY: Duration = Duration::from_mins(15);
 /// How soon a stream is looked at that is not yet as it should be.
 const LOOK_SOON: Duration = Duration::from_millis(250);
-/// How often a stream is looked at while the service is working on it.
+/// How soon a stream is looked at that the service is working on, and then less often the longer that takes.
 const LOOK_WORKING: Duration = Duration::from_secs(1);
 /// How soon a stream is looked at that is being made, and then less often the longer that takes. Each look is a call, and with
 /// 50 streams made in a second the looks are to stay below the quota of `DescribeStream`.
@@ -104,11 +104,8 @@ impl run::Classified for Error {
 
 /// One pass.
 pub async fn reconcile(stream: Arc<VideoStream>, ctx: Arc<Context>) -> Result<Action, Error> {
-    match Box::pin(whole_pass(Pass::new(stream, &ctx))).await {
-        // The cache has the object as it is now in a moment.
-        Err(Error::Changed) => Ok(Action::requeue(LOOK_SOON)),
-        result => result,
-    }
+    // Where the object has changed, its watch brings it back; where that lags, it is tried less and less often.
+    Box::pin(whole_pass(Pass::new(stream, &ctx))).await
 }
 
 async fn whole_pass(mut pass: Pass<'_>) -> Result<Action, Error> {
@@ -125,7 +122,7 @@ async fn whole_pass(mut pass: Pass<'_>) -> Result<Action, Error> {
             Action::requeue(jittered(LOOK_LATER))
         }
     };
-    Ok(if writer_leaves { Action::requeue(LOOK_WORKING) } else { action })
+    Ok(writer_leaves.map_or(action, |overdue| Action::requeue(patient(overdue).max(LOOK_WORKING))))
 }
 
 async fn bring_in_line(pass: &mut Pass<'_>, desired: &Desired) -> Result<Action, Error> {
@@ -213,7 +210,8 @@ async fn finish(
     let AlarmsLook { standing, mut notes, again } = pass.alarms(desired, &done.plan).await;
     let warnings = status::warnings(desired, pass.fragment_seconds());
     notes.extend(done.notes);
-    if done.plan.changes.is_empty() {
+    if is_in_sync(&done) {
+        // Where `Synced` says them too, so that each is told once.
         notes.extend(cost_notes(&before, &warnings));
     }
     let look = Look {
@@ -230,7 +228,7 @@ async fn finish(
         pass.doubt(&desired.place, &error);
         return Err(Error::Aws(error));
     }
-    let look = next_look(&done.plan, &done.view, Timestamp::now());
+    let look = next_look(&before, &done.plan, &done.view, Timestamp::now());
     let look = if done.is_busy { look.max(LOOK_WORKING) } else { look };
     // Alarms follow when it is their turn.
     Ok(Action::requeue(again.map_or(look, |again| look.min(again))))
@@ -248,11 +246,13 @@ async fn forget_lost(pass: &mut Pass<'_>, desired: &Desired) -> Result<Action, E
     Ok(Action::requeue(LOOK_SOON))
 }
 
-fn next_look(plan: &Plan, view: &View, now: Timestamp) -> Duration {
+fn next_look(before: &VideoStreamStatus, plan: &Plan, view: &View, now: Timestamp) -> Duration {
     let state = view.stream().map(|observed| observed.info.state);
     match (&plan.ownership, state) {
         (Ownership::Other(_) | Ownership::Replaced { .. } | Ownership::Refused(_), _) => jittered(LOOK_LATER),
-        (Ownership::Leaving, _) | (_, Some(StreamState::Updating | StreamState::Deleting)) => LOOK_WORKING,
+        (Ownership::Leaving, _) | (_, Some(StreamState::Updating | StreamState::Deleting)) => {
+            patient(working_for(before, state, now)).max(LOOK_WORKING)
+        }
         (_, Some(StreamState::Creating)) => {
             let created = view.stream().and_then(|observed| observed.info.created).unwrap_or(now);
             let elapsed = now.duration_since(created).unsigned_abs();
@@ -262,6 +262,19 @@ fn next_look(plan: &Plan, view: &View, now: Timestamp) -> Duration {
         (Ownership::Ours, _) => jittered(LOOK_EVERY),
         (Ownership::Nobody | Ownership::Adoptable, _) => jittered(LOOK_LATER),
     }
+}
+
+/// For how long the service has been at it, by the status of before this look: what that does not show has begun just now.
+fn working_for(before: &VideoStreamStatus, state: Option<StreamState>, now: Timestamp) -> Duration {
+    let Some(ready) = find_condition(&before.conditions, ConditionType::Ready.as_str()) else {
+        return Duration::ZERO;
+    };
+    let is_known = before.aws_status.as_deref() == state.map(StreamState::as_str)
+        || ready.reason == VideoStreamReason::Deleting.as_str();
+    if !is_known {
+        return Duration::ZERO;
+    }
+    Duration::try_from(now.duration_since(ready.last_transition_time.0)).unwrap_or_default()
 }
 
 /// What to tell about conditions that have turned, and about drift that was not known before.
@@ -317,6 +330,15 @@ fn new_drift<'a>(
 ) -> impl Iterator<Item = &'a str> {
     let fields = after.drift.iter().map(|drift| drift.field.as_str());
     fields.filter(|field| !before.drift.iter().any(|known| known.field == *field))
+}
+
+/// Whether the stream is this object's, and as it is to be.
+fn is_in_sync(done: &Done) -> bool {
+    let state = done.view.stream().map(|observed| observed.info.state);
+    done.plan.ownership == Ownership::Ours
+        && done.plan.changes.is_empty()
+        && done.failure.is_none()
+        && matches!(state, Some(StreamState::Active | StreamState::Updating))
 }
 
 /// Warnings of costs that the status did not have before.

@@ -1,5 +1,8 @@
 //! The one Camera that may write a stream: taking its claim back when it is gone, and stopping its pod.
 
+use std::time::Duration;
+
+use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{ListParams, Patch, PatchParams};
@@ -32,23 +35,27 @@ fn standing(camera: Option<&Camera>, writer: &Writer, stream: &str) -> Standing 
     }
 }
 
-/// Takes the claim back from a Camera that no longer holds it; where it is gone, once its pod is. True while the pod is still
-/// ending.
-pub async fn release_if_gone(pass: &Pass<'_>) -> Result<bool, Error> {
-    let Some(writer) = pass.stream.writer() else { return Ok(false) };
+/// Takes the claim back from a Camera that no longer holds it; where it is gone, once its pod is. While that is still ending, for
+/// how long it should have ended already.
+pub async fn release_if_gone(pass: &Pass<'_>) -> Result<Option<Duration>, Error> {
+    let Some(writer) = pass.stream.writer() else { return Ok(None) };
     let stream = pass.stream.name_any();
     let reference = ObjectRef::new(&writer.name).within(&pass.namespace);
     let cached = pass.ctx.cluster.caches.cameras.get(&reference);
     if standing(cached.as_deref(), writer, &stream) == Standing::Holds {
-        return Ok(false);
+        return Ok(None);
     }
     // The cache may be behind: a Camera that was just made is not to lose its claim.
     let cameras: Api<Camera> = Api::namespaced(pass.ctx.cluster.client.clone(), &pass.namespace);
     let camera = cameras.get_opt(&writer.name).await.map_err(Error::ReleaseWriter)?;
     match standing(camera.as_ref(), writer, &stream) {
-        Standing::Holds => return Ok(false),
-        Standing::Gone if !stop(pass, writer).await? => return Ok(true),
-        Standing::Gone | Standing::Moved => {}
+        Standing::Holds => return Ok(None),
+        Standing::Gone => {
+            if let Some(overdue) = stop(pass, writer).await? {
+                return Ok(Some(overdue));
+            }
+        }
+        Standing::Moved => {}
     }
     let patch = json!({
         "metadata": { "resourceVersion": pass.stream.resource_version() },
@@ -56,15 +63,16 @@ pub async fn release_if_gone(pass: &Pass<'_>) -> Result<bool, Error> {
     });
     let params = PatchParams { field_manager: Some(CLAIM_MANAGER.to_owned()), ..PatchParams::default() };
     match pass.api.patch_status(&stream, &params, &Patch::Merge(&patch)).await {
-        Ok(_) => Ok(false),
+        Ok(_) => Ok(None),
         // Something else has changed: the next pass sees it.
-        Err(kube::Error::Api(status)) if status.is_conflict() => Ok(true),
+        Err(kube::Error::Api(status)) if status.is_conflict() => Err(Error::Changed),
         Err(error) => Err(Error::ReleaseWriter(error)),
     }
 }
 
-/// Stops the producer that writes the stream. True when nothing of it runs any more, by a fresh read.
-pub async fn stop(pass: &Pass<'_>, writer: &Writer) -> Result<bool, Error> {
+/// Stops the producer that writes the stream. `None` when nothing of it runs any more, by a fresh read; else for how long its pod
+/// should have ended already.
+pub async fn stop(pass: &Pass<'_>, writer: &Writer) -> Result<Option<Duration>, Error> {
     let client = &pass.ctx.cluster.client;
     let selector = ListParams::default().labels(&labels::camera_selector(&writer.name));
     let deployments: Api<Deployment> = Api::namespaced(client.clone(), &pass.namespace);
@@ -80,7 +88,14 @@ pub async fn stop(pass: &Pass<'_>, writer: &Writer) -> Result<bool, Error> {
     }
     let pods: Api<Pod> = Api::namespaced(client.clone(), &pass.namespace);
     let pods = pods.list(&selector).await.map_err(Error::StopWriter)?;
-    Ok(!pods.iter().any(|pod| is_of(pod, writer) && !has_ended(pod)))
+    let running = pods.iter().filter(|pod| is_of(pod, writer) && !has_ended(pod));
+    Ok(running.map(|pod| overdue(pod, Timestamp::now())).max())
+}
+
+/// For how long a pod should have ended already: the time of its deletion is that at which its grace is over.
+fn overdue(pod: &Pod, now: Timestamp) -> Duration {
+    let due = pod.metadata.deletion_timestamp.as_ref();
+    due.map_or(Duration::ZERO, |due| Duration::try_from(now.duration_since(due.0)).unwrap_or_default())
 }
 
 /// Whether a pod is of this writer, and not of a successor of the same name.
@@ -110,6 +125,14 @@ mod tests {
             value["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
         }
         serde_json::from_value(value).unwrap()
+    }
+
+    #[test]
+    fn a_pod_is_overdue_once_its_grace_is_over() {
+        let pod = |metadata| serde_json::from_value::<Pod>(json!({ "metadata": metadata })).unwrap();
+        let ending = pod(json!({ "deletionTimestamp": "1970-01-01T00:01:00Z" }));
+        let after = |pod: &Pod, second| overdue(pod, Timestamp::from_second(second).unwrap()).as_secs();
+        assert_eq!([after(&ending, 30), after(&ending, 360), after(&pod(json!({})), 360)], [0, 300, 0]);
     }
 
     #[test]
