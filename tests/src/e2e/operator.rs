@@ -54,6 +54,11 @@ impl Setup {
         Ok(fs::write(&self.credentials, keys.shared_file())?)
     }
 
+    /// Has operators that are started from now on write their log there.
+    pub fn log_to(&mut self, file: impl Into<PathBuf>) {
+        self.log = file.into();
+    }
+
     /// The log of all operators that were started so.
     pub fn log(&self) -> &Path {
         &self.log

@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
 use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
@@ -45,7 +46,7 @@ pub struct World {
     classes: Vec<String>,
     finished: bool,
     // The last field: released when the operator has ended.
-    _lock: OperatorLock,
+    _lock: Arc<OperatorLock>,
 }
 
 impl World {
@@ -56,7 +57,15 @@ impl World {
 
     /// Starts everything but the operator, and the emulator with these flags.
     pub async fn with_emulator(name: &str, flags: &[&str]) -> Result<Self> {
-        let (cluster, client, lock) = claim_cluster().await?;
+        let (_, _, lock) = claim_cluster().await?;
+        Self::beside(Arc::new(lock), name, flags).await
+    }
+
+    /// The same on a cluster that was claimed before, beside other worlds. Each operator is then to look after classes of its own
+    /// alone (`STREAMFLEET_CLASSES`), lest they fight over objects.
+    pub async fn beside(lock: Arc<OperatorLock>, name: &str, flags: &[&str]) -> Result<Self> {
+        let cluster = Cluster::from_env()?;
+        let client = cluster.client().await?;
         let id = format!("{PREFIX}{name}-{:06x}", fastrand::u32(..1 << 24));
         let folder = std::env::temp_dir().join(format!("streamfleet-{id}"));
         fs::create_dir_all(&folder)?;
