@@ -271,6 +271,11 @@ mod tests {
             .unwrap()
         };
         let seen = object("Delete", json!(null));
+        let class = |spec| {
+            let mut class = class(spec);
+            class.spec.limits.deletion_policies = vec![DeletionPolicy::Retain, DeletionPolicy::Delete];
+            class
+        };
         let usual = class(json!({}));
         let place = Place::from(&usual.spec.aws);
         let is_still = |fresh: &VideoStream, class: Option<&StreamClass>| {
