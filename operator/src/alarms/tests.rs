@@ -567,6 +567,8 @@ async fn the_alarm_of_a_site_counts_once_it_is_there_and_ours() {
     assert!(!is_site_there(&world.aws, &wish).await);
     world.aws.observer.note_composite_alarm(&asked.place, &site);
     assert!(is_site_there(&world.aws, &wish).await);
+    // By then it is its turn to write again.
+    tokio::time::advance(Duration::from_secs(1)).await;
     let done = converge(&world.aws, &wish).await;
     assert_eq!(done.again, None);
     assert_eq!(world.cloud.state().alarms[NO_INGEST].alarm.actions, Vec::<String>::new());
