@@ -6,7 +6,7 @@ mod alarms;
 mod settings;
 mod streams;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -83,11 +83,27 @@ struct Known {
     /// Somebody has asked for alarms: before that they are not looked at, which the operator may not be allowed to.
     alarms_wanted: bool,
     alarms: Alarms,
+    /// Streams that a list made for one object has found changed: the next sweep names them.
+    untold: BTreeSet<String>,
 }
 
 impl View {
     fn known(&self) -> std::sync::MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Leaves what was found to the next sweep. Before the first list there was nothing to go by, and nobody to be told.
+    fn tell_later(&self, is_first: bool, changed: Vec<String>) {
+        if !is_first {
+            self.known().untold.extend(changed);
+        }
+    }
+
+    /// What a sweep has found, with what was left to it.
+    fn with_untold(&self, changed: Vec<String>) -> Vec<String> {
+        let mut all = std::mem::take(&mut self.known().untold);
+        all.extend(changed);
+        all.into_iter().collect()
     }
 }
 
@@ -108,8 +124,10 @@ impl Observer {
         if self.is_overdue(view.known().listed, self.sweeps.streams) {
             let _listing = view.listing.lock().await;
             // Somebody else may have made it meanwhile.
-            if self.is_overdue(view.known().listed, self.sweeps.streams) {
-                self.list(place, &view).await?;
+            let before = view.known().listed;
+            if self.is_overdue(before, self.sweeps.streams) {
+                let changed = self.list(place, &view).await?;
+                view.tell_later(before.is_none(), changed);
             }
         }
         Ok(view.known().streams.get(name))
@@ -224,7 +242,8 @@ impl Observer {
     pub async fn sweep(&self, place: &Place) -> Result<Vec<String>, AwsError> {
         let view = self.view(place);
         let _listing = view.listing.lock().await;
-        self.list(place, &view).await
+        let changed = self.list(place, &view).await?;
+        Ok(view.with_untold(changed))
     }
 
     /// Describes all alarms now, if anybody has ever asked for some. The answer names the streams whose alarms are not as they
@@ -235,7 +254,8 @@ impl Observer {
             return Ok(Vec::new());
         }
         let _describing = view.describing.lock().await;
-        self.describe(place, &view).await
+        let changed = self.describe(place, &view).await?;
+        Ok(view.with_untold(changed))
     }
 
     /// Reads the settings of the streams whose time has come; to be called every few seconds. The answer names those streams whose
@@ -294,8 +314,10 @@ impl Observer {
         if self.is_overdue(view.known().described, self.sweeps.alarms) {
             let _describing = view.describing.lock().await;
             // Somebody else may have made it meanwhile.
-            if self.is_overdue(view.known().described, self.sweeps.alarms) {
-                self.describe(place, &view).await?;
+            let before = view.known().described;
+            if self.is_overdue(before, self.sweeps.alarms) {
+                let changed = self.describe(place, &view).await?;
+                view.tell_later(before.is_none(), changed);
             }
         }
         Ok(view)

@@ -143,6 +143,23 @@ async fn alarms_are_read_by_one_sweep_and_ours_are_known_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_list_for_one_object_finds_about_others_is_told_by_the_next_sweep() {
+    let cloud = FakeCloud::default();
+    for name in ["a", "b"] {
+        cloud.state().put(name, 24, BTreeMap::new());
+    }
+    let observer = observer(&cloud);
+    observer.cached(&place(), "a").await.unwrap();
+    assert_eq!(observer.sweep(&place()).await.unwrap(), Vec::<String>::new(), "nobody had gone by less");
+
+    cloud.state().streams.get_mut("b").unwrap().0.retention_hours = 48;
+    tokio::time::advance(Duration::from_secs(181)).await;
+    observer.cached(&place(), "a").await.unwrap();
+    assert_eq!(observer.sweep(&place()).await.unwrap(), ["b"]);
+    assert_eq!(observer.sweep(&place()).await.unwrap(), Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_failed_list_is_told_and_the_next_one_tries_again() {
     let cloud = FakeCloud::default();
     cloud.state().fail = Some(("ListStreams", ErrorKind::Unreachable, false));
