@@ -24,6 +24,10 @@ const SETTLE: Duration = Duration::from_millis(50);
 /// steady.
 const UNFINISHED: Duration = Duration::from_mins(1);
 
+/// What asks to be looked at again sooner than this is under way, and goes ahead of what has not been begun: else ten thousand
+/// streams would all be made before the first of them is Ready.
+const UNDER_WAY: Duration = Duration::from_secs(5);
+
 /// When an object is to be looked at again, though nothing says that it has changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Action {
@@ -218,8 +222,13 @@ impl<K: Clone + Eq + Hash> Queue<K> {
         let next = match (again, delay) {
             (Some(again), _) => Some((SETTLE, again)),
             (None, Some(delay)) => {
-                let is_unfinished = outcome != Outcome::Failed && delay < UNFINISHED;
-                Some((delay, if is_unfinished { lane } else { Lane::Sweep }))
+                let lane = match outcome {
+                    Outcome::Failed => Lane::Sweep,
+                    _ if delay < UNDER_WAY => Lane::Fresh,
+                    _ if delay < UNFINISHED => lane,
+                    _ => Lane::Sweep,
+                };
+                Some((delay, lane))
             }
             (None, None) => None,
         };

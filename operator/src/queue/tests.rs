@@ -80,6 +80,18 @@ fn an_object_is_not_worked_on_twice_at_a_time_and_comes_back_when_it_changed_mea
 }
 
 #[test]
+fn what_is_under_way_goes_ahead_of_what_has_not_been_begun() {
+    let (mut queue, now) = open();
+    queue.push("begun", Lane::Sweep);
+    assert_eq!(queue.pop(now), Some(("begun", Lane::Sweep)));
+    queue.push("waiting", Lane::Sweep);
+    queue.done(&"begun", Outcome::Done(Action::requeue(seconds(1))), now);
+    assert_eq!(queue.pop(now + seconds(1)), Some(("begun", Lane::Fresh)));
+    queue.done(&"begun", Outcome::Failed, now);
+    assert_eq!(queue.pop(now + seconds(10)), Some(("waiting", Lane::Sweep)), "failures have no such right");
+}
+
+#[test]
 fn what_is_unfinished_keeps_its_lane_and_what_is_steady_goes_behind() {
     let (mut queue, now) = open();
     queue.push("a", Lane::Fresh);

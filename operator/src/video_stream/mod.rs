@@ -209,11 +209,11 @@ async fn finish(
     let before = pass.before();
     let AlarmsLook { standing, mut notes, again } = pass.alarms(desired, &done.plan).await;
     let warnings = status::warnings(desired, pass.fragment_seconds());
-    notes.extend(done.notes);
     if is_in_sync(&done) {
         // Where `Synced` says them too, so that each is told once.
         notes.extend(cost_notes(&before, &warnings));
     }
+    notes.extend(done.notes);
     let look = Look {
         desired,
         plan: &done.plan,
