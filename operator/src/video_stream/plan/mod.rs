@@ -60,7 +60,7 @@ pub enum Hold {
     Report,
     /// It would destroy footage, and `retentionDecreasePolicy` is `Deny`.
     Consent,
-    /// It needs a retention, and none is asked for.
+    /// It needs a retention, and none is asked for, or the stream is not to get the one that is.
     NoRetention,
     /// The service has no way to change it.
     Immutable,
@@ -160,8 +160,9 @@ pub fn plan(desired: &Desired, recorded: &Recorded<'_>, view: &View) -> Plan {
         return Plan::idle(ownership);
     }
     let fields = fields::fields(desired, recorded, observed);
-    let changes: Vec<Change> =
+    let mut changes: Vec<Change> =
         fields.iter().filter(|field| field.differs).map(|field| change(desired, recorded, field)).collect();
+    hold_without_retention(desired, observed, &fields, &mut changes);
     let calls = if observed.info.state == StreamState::Active {
         calls(desired, observed, &fields, &changes)
     } else {
@@ -241,9 +242,6 @@ fn change(desired: &Desired, recorded: &Recorded<'_>, field: &Field) -> Change {
                 change.hold = change.hold.or(Some(Hold::Consent));
             }
         }
-        IMAGES | NOTIFICATION if field.wanted.is_some() && desired.retention_hours == 0 => {
-            change.hold = change.hold.or(Some(Hold::NoRetention));
-        }
         KMS_KEY => {
             change.is_drift = true;
             change.hold = Some(Hold::Immutable);
@@ -251,6 +249,20 @@ fn change(desired: &Desired, recorded: &Recorded<'_>, field: &Field) -> Change {
         _ => {}
     }
     change
+}
+
+/// What needs a retention waits where none is asked for, and as long as the stream has none and gets none.
+fn hold_without_retention(desired: &Desired, observed: &Observed, fields: &[Field], changes: &mut [Change]) {
+    let gets_one = changes.iter().any(|change| change.field == RETENTION && change.hold.is_none());
+    if desired.retention_hours > 0 && (observed.info.retention_hours > 0 || gets_one) {
+        return;
+    }
+    let is_wanted = |name: &str| fields.iter().any(|field| field.name == name && field.wanted.is_some());
+    for change in changes {
+        if matches!(change.field.as_str(), IMAGES | NOTIFICATION) && is_wanted(&change.field) {
+            change.hold = change.hold.or(Some(Hold::NoRetention));
+        }
+    }
 }
 
 fn hours(text: Option<&str>) -> i32 {

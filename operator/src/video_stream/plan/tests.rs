@@ -152,6 +152,20 @@ fn every_decrease_waits_for_consent_whatever_its_cause() {
 }
 
 #[test]
+fn a_notification_waits_while_the_retention_that_it_needs_is_only_reported() {
+    let topic = json!({ "topicARN": "arn:aws:sns:eu-west-1:123456789012:one" });
+    let wish = desired(json!({ "retentionHours": 24, "driftPolicy": "Report" }));
+    let mut emptied = observed(&wish);
+    emptied.info.retention_hours = 0;
+    let record = in_order(&wish);
+    let edited = desired(json!({ "retentionHours": 24, "driftPolicy": "Report", "notification": topic }));
+    let plan = plan(&edited, &recorded(&record), &View::Present(emptied));
+    let hold = |field: &str| plan.changes.iter().find(|change| change.field == field).unwrap().hold;
+    assert_eq!((hold(RETENTION), hold(NOTIFICATION)), (Some(Hold::Report), Some(Hold::NoRetention)));
+    assert!(plan.steps.is_empty() && !plan.has_work);
+}
+
+#[test]
 fn images_wait_for_a_retention() {
     let image = json!({
         "timestamp": "Server", "destinationURI": "s3://pictures", "samplingIntervalMillis": 200, "format": "PNG",

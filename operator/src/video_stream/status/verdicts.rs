@@ -237,7 +237,10 @@ fn difference(look: &Look<'_>) -> Option<(Reason, String)> {
     if let Some(held) = found(Hold::Consent) {
         return Some((Reason::ChangeBlocked, blocked(&held)));
     }
-    if let Some(held) = found(Hold::NoRetention) {
+    // Where a retention is asked for and held, what holds it says more.
+    if look.desired.retention_hours == 0
+        && let Some(held) = found(Hold::NoRetention)
+    {
         let text = format!(
             "{} cannot be set, since the stream is to keep nothing: set spec.retentionHours to at least 1, or remove it",
             names(&held)
