@@ -557,7 +557,7 @@ async fn the_alarm_of_a_site_counts_once_it_is_there_and_ours() {
     };
     assert!(!is_site_there(&world.aws, &wish).await);
     let done = converge(&world.aws, &wish).await;
-    assert!(done.again.is_some_and(|again| again <= LATER), "nobody else has it look again");
+    assert!(done.again.is_some(), "nobody else has it look again");
     assert_eq!(world.cloud.state().alarms[NO_INGEST].alarm.actions, [TOPIC]);
     let object = Object::Class("standard".to_owned());
     let owner = sites::Class { installation: INSTALLATION, object: &object, actions: &asked.alarms.actions };
