@@ -1,4 +1,4 @@
-//! Stands between an operator and the API server, and makes its view of VideoStreams stale: watch events come late or never, the
+//! Stands between an operator and the API server, and makes its view of `VideoStreams` stale: watch events come late or never, the
 //! server says that it has compacted what is asked for, somebody changes an object just before the operator writes it.
 
 use std::convert::Infallible;
@@ -27,7 +27,7 @@ use tokio_util::task::AbortOnDropHandle;
 /// No request of the operator has a body of that size.
 const BODY_MAX: usize = 4 << 20;
 
-/// What becomes of watch events about VideoStreams.
+/// What becomes of watch events about `VideoStreams`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum View {
     /// They come as they are.
@@ -100,7 +100,7 @@ impl ApiProxy {
         self.shared.view.send_replace(view);
     }
 
-    /// Ends all watches of VideoStreams.
+    /// Ends all watches of `VideoStreams`.
     pub fn cut_watches(&self) {
         self.shared.cuts.send_modify(|cuts| *cuts += 1);
     }
@@ -202,10 +202,10 @@ async fn change_first(shared: &Shared, path: &str) -> Result<()> {
         *times -= 1;
     }
     let object = path.strip_suffix("/status").unwrap_or(path);
-    let patch =
+    let mark =
         json!({ "metadata": { "annotations": { "example.com/race": format!("{:x}", fastrand::u64(..)) } } });
     let request = http::Request::patch(object).header(header::CONTENT_TYPE, "application/merge-patch+json");
-    let answer = shared.client.send(request.body(KubeBody::from(patch.to_string().into_bytes()))?).await?;
+    let answer = shared.client.send(request.body(KubeBody::from(mark.to_string().into_bytes()))?).await?;
     anyhow::ensure!(answer.status().is_success(), "the change before the write came to {}", answer.status());
     Ok(())
 }
@@ -220,14 +220,14 @@ fn filtered(shared: &Arc<Shared>, body: KubeBody) -> Body {
 async fn relay(shared: Arc<Shared>, body: KubeBody, sender: UnboundedSender<Bytes>) {
     let (mut view, mut cuts) = (shared.view.subscribe(), shared.cuts.subscribe());
     let mut data = body.into_data_stream();
-    let (mut rest, mut held) = (Vec::new(), Vec::new());
+    let (mut unread, mut held) = (Vec::new(), Vec::new());
     loop {
         tokio::select! {
             chunk = data.next() => {
                 let Some(Ok(chunk)) = chunk else { return };
-                rest.extend_from_slice(&chunk);
-                while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
-                    let line = Bytes::from(rest.drain(..=end).collect::<Vec<_>>());
+                unread.extend_from_slice(&chunk);
+                while let Some(end) = unread.iter().position(|byte| *byte == b'\n') {
+                    let line = Bytes::from(unread.drain(..=end).collect::<Vec<_>>());
                     let now = *view.borrow();
                     match now {
                         View::Flowing => if sender.unbounded_send(line).is_err() { return },

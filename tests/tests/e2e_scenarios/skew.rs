@@ -8,14 +8,14 @@ use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt as _};
 use serde_json::{Value, json};
 use streamfleet_tests::cluster::wait::{Look, until};
-use streamfleet_tests::e2e::objects::{SOON, has_condition};
+use streamfleet_tests::e2e::objects::{SOON, has_condition, is_gone};
 use streamfleet_tests::e2e::{World, http as plain};
 
 use crate::scene::{ACTIVE, Scene, never};
 
 const STREAMS: &str = "videostreams.streamfleet.io";
 
-/// Puts the definition of VideoStreams in place whose schema was changed so.
+/// Puts the definition of `VideoStreams` in place whose schema was changed so.
 async fn define(world: &World, change: impl Fn(&mut Value)) -> Result<()> {
     let api: Api<CustomResourceDefinition> = Api::all(world.client.clone());
     let installed = api.get(STREAMS).await?;
@@ -95,11 +95,11 @@ async fn with_other_definitions(scene: &mut Scene) -> Result<()> {
 
     // The definitions come: it goes on without a restart. The deleted object had `Retain`.
     define(&scene.world, |properties| {
-        properties["status"]["properties"]["streamARN"] = json!({ "type": "string" })
+        properties["status"]["properties"]["streamARN"] = json!({ "type": "string" });
     })
     .await?;
     scene.arn("meanwhile").await?;
-    streamfleet_tests::e2e::objects::is_gone(&scene.streams(), "yard").await?;
+    is_gone(&scene.streams(), "yard").await?;
     ensure!(scene.found("yard").await? == before, "the stream was changed or deleted");
     ensure!(scene.world.operator()?.pid() == pid, "it is another process");
     ensure!(
@@ -107,9 +107,13 @@ async fn with_other_definitions(scene: &mut Scene) -> Result<()> {
         "its stream was not found again"
     );
 
-    // Newer definitions than the program: what it does not know is kept.
+    newer_definitions(scene).await
+}
+
+/// Newer definitions than the program: what it does not know is kept.
+async fn newer_definitions(scene: &mut Scene) -> Result<()> {
     define(&scene.world, |properties| {
-        properties["spec"]["properties"]["fromTheFuture"] = json!({ "type": "string" })
+        properties["spec"]["properties"]["fromTheFuture"] = json!({ "type": "string" });
     })
     .await?;
     until(SOON, "the server knows the new field", async || {
