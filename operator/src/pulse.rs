@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 /// How often a loop says that it goes round.
 pub const BEAT: Duration = Duration::from_secs(5);
 /// After this time without a beat a loop hangs: long enough for a process that gets hardly any processor time.
-const SILENT: Duration = Duration::from_secs(120);
+const SILENT: Duration = Duration::from_mins(2);
 
 /// The loops of the process.
 #[derive(Debug, Clone, Default)]

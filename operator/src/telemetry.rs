@@ -74,8 +74,8 @@ pub fn start(settings: &Settings) -> Result<Telemetry, Error> {
     };
     let traces = settings.otlp_endpoint.as_deref().map(|endpoint| provider(endpoint, &settings.pod_name));
     let traces = traces.transpose().map_err(Error::Traces)?;
-    let traced = traces.as_ref().map(layer);
-    let all = Registry::default().with(lines.with_filter(filter)).with(traced);
+    let spans = traces.as_ref().map(layer);
+    let all = Registry::default().with(lines.with_filter(filter)).with(spans);
     all.try_init().map_err(Error::Install)?;
     Ok(Telemetry { traces })
 }

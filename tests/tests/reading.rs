@@ -207,7 +207,7 @@ fn track(width: u64) -> Track {
 }
 
 /// The head of a `PutMedia` request with its signature (`SigV4`, the hash of an empty payload: so do the vendor's producers).
-fn put_media(endpoint: &str, arn: &str) -> Result<hyper::http::request::Builder> {
+fn put_media(endpoint: &str, arn: &str) -> Result<http::request::Builder> {
     let (host, path) =
         endpoint.trim_start_matches("http://").split_once('/').context("an endpoint without a path")?;
     let path = format!("/{path}/putMedia").replace("//", "/");

@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use sha2::{Digest as _, Sha256};
 use streamfleet_crds::{AlarmKind, ClassAlarms, MissingData as Wanted, NoIngestAlarm};
 
 use super::kinds::{FRAGMENT_SECONDS_DEFAULT, Row, rows, suffix};
-use super::names::{Object, mark};
+use super::names::{Object, hash, mark};
 use crate::aws::{Alarm, AlarmMetric, Comparison, MissingData, Owner, Statistic};
 use crate::video_stream::Desired;
 
@@ -142,7 +141,7 @@ pub fn digest(alarm: &Alarm) -> String {
         alarm.actions_enabled,
         actions.join(" "),
     );
-    Sha256::digest(text.as_bytes()).iter().take(4).map(|byte| format!("{byte:02x}")).collect()
+    hash(&text).chars().take(8).collect()
 }
 
 // The names are ours and stay: a digest has to be the same in every release.

@@ -287,6 +287,11 @@ pub struct Leaving<'a> {
     pub asked: &'a AlarmSettings,
 }
 
+/// The alarms of an object stay that goes, as it could not be read whose they are: the search for orphans finds out.
+pub fn leave(aws: &AwsSide, place: &Place, owner: &Owner) {
+    lock(&aws.alarms.counter(place).orphans).note_left(object(owner), &owner.uid);
+}
+
 /// Takes the alarms of an object away that goes, under whatever policy. What fails is told and left to the search for orphans.
 pub async fn remove(aws: &AwsSide, leaving: &Leaving<'_>) -> Option<Note> {
     let installation = &leaving.owner.installation;

@@ -8,6 +8,8 @@
 //! `DescribeAlarms` does not tell tags, so the description says whose an alarm is, and by a digest what was set: with it an edit of
 //! ours is told from one by somebody else, though no record is kept.
 
+use std::fmt::Write as _;
+
 use sha2::{Digest as _, Sha256};
 
 use crate::aws::ALARM_NAME_PREFIX;
@@ -104,7 +106,8 @@ fn encode(text: &str, allowed: &[u8]) -> String {
         if byte.is_ascii_alphanumeric() || allowed.contains(&byte) {
             out.push(char::from(byte));
         } else {
-            out.push_str(&format!("%{byte:02X}"));
+            // Writing to a string cannot fail.
+            _ = write!(out, "%{byte:02X}");
         }
     }
     out
@@ -127,8 +130,11 @@ fn decode(text: &str) -> Option<String> {
 
 /// The first digits of SHA-256 in hexadecimal.
 pub fn hash(text: &str) -> String {
-    let digest = Sha256::digest(text.as_bytes());
-    digest.iter().take(HASH_DIGITS / 2).map(|byte| format!("{byte:02x}")).collect()
+    let mut digits = String::with_capacity(HASH_DIGITS);
+    for byte in Sha256::digest(text.as_bytes()).iter().take(HASH_DIGITS / 2) {
+        _ = write!(digits, "{byte:02x}");
+    }
+    digits
 }
 
 /// The mark of an alarm of ours, at the end of its description.

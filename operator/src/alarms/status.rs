@@ -79,6 +79,7 @@ pub fn verdict(look: &Look<'_>) -> Option<Verdict> {
     verdict(Truth::True, Reason::AlarmsInSync, format!("{} are as asked for", count(look.wanted.len())))
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "as the other verdicts are")]
 fn suspended(look: &Look<'_>) -> Option<Verdict> {
     let (truth, message) = if look.plan.is_empty() {
         let there = look.wanted.iter().filter(|alarm| is_there(alarm, look.there)).count();

@@ -167,6 +167,7 @@ impl<K: Clone + Eq + Hash> Queue<K> {
     }
 
     /// The same for an object that was there when the queue was opened: it is known when all of them have had a pass.
+    #[expect(clippy::needless_pass_by_value, reason = "as `push` takes it")]
     pub fn push_unseen(&mut self, key: K, lane: Lane) {
         self.push(key.clone(), lane);
         if let Some(entry) = self.entries.get_mut(&key).filter(|entry| !entry.is_unseen) {

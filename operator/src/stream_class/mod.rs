@@ -128,12 +128,7 @@ pub async fn reconcile(class: Arc<StreamClass>, ctx: Arc<Context>) -> Result<Act
             return Ok(Action::await_change());
         }
         if in_use == 0 {
-            let has_alarms = class.status.as_ref().and_then(alarms_ready).is_some();
-            if let Some(place) = verified_place(&class).filter(|_| has_alarms) {
-                remove_fleet(&ctx, &class, &place).await;
-            }
-            apply::remove_finalizer(&api, &*class, FINALIZER).await.map_err(Error::RemoveFinalizer)?;
-            return Ok(Action::await_change());
+            return let_go(&ctx, &api, &class).await;
         }
     } else if !has_finalizer {
         apply::add_finalizer(&api, &*class, FINALIZER).await.map_err(Error::AddFinalizer)?;
@@ -182,6 +177,16 @@ pub async fn reconcile(class: Arc<StreamClass>, ctx: Arc<Context>) -> Result<Act
     ctx.cluster.events.publish(&class.object_ref(&()), &fleet.notes).await;
     let look = jittered(if is_right { LOOK_EVERY } else { CHECK_AGAIN });
     Ok(Action::requeue(fleet.again.map_or(look, |again| look.min(again))))
+}
+
+/// Takes the alarms of a class away that nobody uses, and lets it go.
+async fn let_go(ctx: &Context, api: &Api<StreamClass>, class: &StreamClass) -> Result<Action, Error> {
+    let has_alarms = class.status.as_ref().and_then(alarms_ready).is_some();
+    if let Some(place) = verified_place(class).filter(|_| has_alarms) {
+        remove_fleet(ctx, class, &place).await;
+    }
+    apply::remove_finalizer(api, class, FINALIZER).await.map_err(Error::RemoveFinalizer)?;
+    Ok(Action::await_change())
 }
 
 fn alarms_ready(status: &StreamClassStatus) -> Option<&Condition> {

@@ -209,6 +209,7 @@ impl<'a> Pass<'a> {
             Ok(false) => {}
             Ok(true) => return,
             Err(error) => {
+                alarms::leave(&self.ctx.aws, &place, &owner);
                 let text = format!("Alarms are not deleted, since it cannot be read whose they are: {error}");
                 let note = Note::warning("AlarmsLeft", "Delete", text);
                 self.ctx.cluster.events.publish(&self.stream.object_ref(&()), &[note]).await;
@@ -290,8 +291,8 @@ async fn is_taken_over(
     owner: &Owner,
     status: &VideoStreamStatus,
 ) -> Result<bool, AwsError> {
-    let owned = find_condition(&status.conditions, ConditionType::Owned.as_str());
-    if owned.is_some_and(|owned| owned.reason == VideoStreamReason::OwnedByOther.as_str()) {
+    let condition = find_condition(&status.conditions, ConditionType::Owned.as_str());
+    if condition.is_some_and(|found| found.reason == VideoStreamReason::OwnedByOther.as_str()) {
         return Ok(true);
     }
     let Some(name) = status.stream_name.as_deref() else { return Ok(false) };

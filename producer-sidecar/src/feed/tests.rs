@@ -482,7 +482,7 @@ async fn the_end_says_whether_everything_is_stored() {
     let lines = lines_with(&written, "The feed has ended before everything was stored");
     let said = ["groups=3", "seconds=2.9", "spooled_groups=0", "lost_seconds=2.9"];
     assert!(lines.len() == 1 && said.iter().all(|said| lines[0].contains(said)), "{lines:?}");
-    let backlog = world.board.status().feeds[0].backlog.clone();
+    let backlog = world.board.status().feeds[0].backlog;
     assert_eq!((backlog.gops, backlog.milliseconds), (3, 2_900));
     let world = World::new("end-spooled", 10 << 20).with_spool(SpoolMode::Overflow, 100 << 20);
     let mut driver = world.driver(|_| {}).await;

@@ -43,7 +43,7 @@ pub struct Site {
 
 impl Site {
     /// Makes everything but the operator's own work: it is not started yet.
-    pub async fn new(size: usize, template: Option<&Template>, steps: &Steps) -> Result<Self> {
+    pub async fn new(streams: usize, template: Option<&Template>, steps: &Steps) -> Result<Self> {
         let mut world = World::with_emulator("fleet", FLAGS).await?;
         let keys = world.emulator.keys.clone();
         let namespace = world.namespace(&keys).await?;
@@ -53,13 +53,13 @@ impl Site {
         world.setup.set("STREAMFLEET_LEADER_ELECTION", "true");
         world.setup.set("STREAMFLEET_LEASE_NAMESPACE", lease);
         world.setup.set("STREAMFLEET_LOG", "info");
-        let names: Vec<String> = (0..size).map(|number| format!("s{number:05}")).collect();
+        let names: Vec<String> = (0..streams).map(|number| format!("s{number:05}")).collect();
         let seen = Watched::new(world.api(&namespace));
         let site = Self { world, namespace, class, names, seen };
         if let Some(template) = template {
             template.seed(&site).await?;
         }
-        let indices: Vec<usize> = (0..size).collect();
+        let indices: Vec<usize> = (0..streams).collect();
         futures::stream::iter(indices)
             .map(|number| site.make(&site.names[number], number % REPORTS_EVERY == 0))
             .buffer_unordered(AT_A_TIME)
@@ -67,8 +67,8 @@ impl Site {
             .await
             .into_iter()
             .collect::<Result<Vec<()>>>()?;
-        site.seen.count(Duration::from_mins(1), size).await?;
-        steps.done(format!("{size} VideoStreams are applied"));
+        site.seen.count(Duration::from_mins(1), streams).await?;
+        steps.done(format!("{streams} VideoStreams are applied"));
         Ok(site)
     }
 

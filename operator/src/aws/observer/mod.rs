@@ -121,11 +121,11 @@ impl Observer {
     /// The stream of this name as of the last list, which is made now where it is missing or too old.
     pub async fn cached(&self, place: &Place, name: &str) -> Result<Option<StreamInfo>, AwsError> {
         let view = self.view(place);
-        if self.is_overdue(view.known().listed, self.sweeps.streams) {
+        if Self::is_overdue(view.known().listed, self.sweeps.streams) {
             let _listing = view.listing.lock().await;
             // Somebody else may have made it meanwhile.
             let before = view.known().listed;
-            if self.is_overdue(before, self.sweeps.streams) {
+            if Self::is_overdue(before, self.sweeps.streams) {
                 let changed = self.list(place, &view).await?;
                 view.tell_later(before.is_none(), changed);
             }
@@ -163,7 +163,7 @@ impl Observer {
     pub fn known_settings(&self, place: &Place, arn: &str) -> Option<Settings> {
         let now = Instant::now();
         let (settings, read) = self.view(place).known().settings.get(arn, self.sweeps.settings, now)?;
-        (!self.is_overdue(Some(read), self.sweeps.settings)).then_some(settings)
+        (!Self::is_overdue(Some(read), self.sweeps.settings)).then_some(settings)
     }
 
     /// The settings of a stream, as they are now.
@@ -311,11 +311,11 @@ impl Observer {
     async fn with_alarms(&self, place: &Place) -> Result<Arc<View>, AwsError> {
         let view = self.view(place);
         view.known().alarms_wanted = true;
-        if self.is_overdue(view.known().described, self.sweeps.alarms) {
+        if Self::is_overdue(view.known().described, self.sweeps.alarms) {
             let _describing = view.describing.lock().await;
             // Somebody else may have made it meanwhile.
             let before = view.known().described;
-            if self.is_overdue(before, self.sweeps.alarms) {
+            if Self::is_overdue(before, self.sweeps.alarms) {
                 let changed = self.describe(place, &view).await?;
                 view.tell_later(before.is_none(), changed);
             }
@@ -334,7 +334,7 @@ impl Observer {
         Ok(known.alarms.described(alarms, composites, begun))
     }
 
-    fn is_overdue(&self, at: Option<Instant>, every: Duration) -> bool {
+    fn is_overdue(at: Option<Instant>, every: Duration) -> bool {
         at.is_none_or(|at| at.elapsed() > every.saturating_mul(OVERDUE))
     }
 

@@ -69,17 +69,13 @@ impl SettingsKept {
         let text = encode(settings);
         // A tenth sooner or later, so that what was read together is not always read together.
         let due = now + period.mul_f64(0.9 + fastrand::f64() / 5.0);
-        let before = self.by_arn.get_mut(arn);
-        match before {
-            Some(kept) => {
-                let is_new = kept.text != text;
-                *kept = Kept { text, read: now, due };
-                is_new
-            }
-            None => {
-                self.by_arn.insert(arn.into(), Kept { text, read: now, due });
-                true
-            }
+        if let Some(kept) = self.by_arn.get_mut(arn) {
+            let is_new = kept.text != text;
+            *kept = Kept { text, read: now, due };
+            is_new
+        } else {
+            self.by_arn.insert(arn.into(), Kept { text, read: now, due });
+            true
         }
     }
 

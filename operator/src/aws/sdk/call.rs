@@ -273,7 +273,7 @@ impl SdkCloud {
                 tracing::warn!(account, region, service, operation, %error, "Calls are made from time to time only");
             }
             (Change::Closed, _) => {
-                tracing::info!(account, region, service, operation, "Calls are made again")
+                tracing::info!(account, region, service, operation, "Calls are made again");
             }
             _ => {}
         }

@@ -229,7 +229,7 @@ pub(super) fn alarm_info(alarm: &cw::MetricAlarm) -> Option<AlarmInfo> {
             // Without a number all periods have to breach.
             datapoints_to_alarm: alarm
                 .datapoints_to_alarm()
-                .or(alarm.evaluation_periods())
+                .or_else(|| alarm.evaluation_periods())
                 .unwrap_or_default(),
             missing_data: missing_data(alarm.treat_missing_data()),
             actions: alarm.alarm_actions().to_vec(),
