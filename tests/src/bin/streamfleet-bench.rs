@@ -87,7 +87,9 @@ fn run(command: Subject, steps: &Steps) -> Result<()> {
         Subject::Producer | Subject::Read { .. } | Subject::Run { .. } => {
             tokio::runtime::Builder::new_current_thread()
         }
-        Subject::FaultsProducer { .. } | Subject::Operator { .. } | Subject::Soak { .. } => tokio::runtime::Builder::new_multi_thread(),
+        Subject::FaultsProducer { .. } | Subject::Operator { .. } | Subject::Soak { .. } => {
+            tokio::runtime::Builder::new_multi_thread()
+        }
     };
     runtime.enable_all().build()?.block_on(perform(command, steps))
 }

@@ -79,6 +79,9 @@ pub fn start_all(stage: &Stage, steps: &Steps) -> Result<Emulator> {
     Ok(emulator)
 }
 
+/// The emulator has written its files so long after it listens.
+const AUTHORITY_MAX: Duration = Duration::from_secs(30);
+
 fn start_emulator(stage: &Stage) -> Result<Emulator> {
     let (data, address) = (stage.folder.join("emulator-data"), stage.cluster.bridge_address());
     let url = format!("https://{address}:{EMULATOR_PORT}");
@@ -91,6 +94,8 @@ fn start_emulator(stage: &Stage) -> Result<Emulator> {
         command.args(["--advertise", &url, "--account", ACCOUNT, "--data"]).arg(&data);
         let process = stage.cluster.start_on_host(EMULATOR, &command)?;
         wait_for_port(&process, SocketAddr::from((address, EMULATOR_PORT)))?;
+        // It listens before it has written its authority, and writes this last.
+        wait_until(AUTHORITY_MAX, || data.join("addresses.json").exists());
     }
     let file = data.join("ca.crt");
     let authority =

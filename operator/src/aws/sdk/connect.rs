@@ -38,7 +38,8 @@ pub(super) fn http_client(ca_bundle: Option<&str>) -> Result<SharedHttpClient, A
             .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring))
             .tls_context(tls_context.clone());
         builder.set_connector_settings(settings.cloned());
-        builder.set_sleep_impl(components.and_then(aws_sdk_cloudwatch::config::RuntimeComponents::sleep_impl));
+        builder
+            .set_sleep_impl(components.and_then(aws_sdk_cloudwatch::config::RuntimeComponents::sleep_impl));
         builder.build()
     }))
 }
