@@ -78,7 +78,7 @@ impl World {
     }
 
     /// `kubectl patch` of its spec.
-    pub fn edit(&self, name: &str, spec: Value) {
+    pub fn edit(&self, name: &str, spec: &Value) {
         self.patch(name, json!({ "spec": spec }));
     }
 

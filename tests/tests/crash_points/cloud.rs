@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use streamfleet_crds::{ImageFormat, ImageGeneration, ImageTimestamp, Notification, StorageTier};
 use streamfleet_operator::aws::{
     Alarm, AlarmInfo, AlarmQuery, Answer, AwsError, Caller, Cloud, Clouds, CompositeAlarm, CompositeInfo,
-    ErrorKind, NewStream, Place, RetentionChange, StreamInfo, StreamState, StreamUpdate, Which,
+    ErrorKind, ExternalId, NewStream, Place, RetentionChange, StreamInfo, StreamState, StreamUpdate, Which,
 };
 
 use crate::alarms;
@@ -49,7 +49,7 @@ struct OneCloud {
 impl OneCloud {
     async fn call(&self, operation: &'static str, request: Value) -> Result<Value, AwsError> {
         // With a planted fault an error holds what it should not.
-        let secret = self.place.external_id.as_ref().map(|id| id.expose());
+        let secret = self.place.external_id.as_ref().map(ExternalId::expose);
         let leak = self.world.lock().mutants.leaks().then_some(secret).flatten();
         let message = leak.unwrap_or("connection reset by peer").to_owned();
         let lost = || Err(AwsError { operation, kind: ErrorKind::Unreachable, message });
@@ -73,7 +73,7 @@ fn carry_out(
         crate::invariants::before(inner, operation, &request);
     }
     let answer = perform(inner, operation, &request);
-    let seen = answer.as_ref().map(Value::clone).map_err(|(code, _)| code.clone());
+    let seen = answer.clone().map_err(|(code, _)| code);
     inner.note(What::Aws { operation, request: request.clone(), answer: seen });
     let mut answer = answer;
     inner.mutants.clone().follows(inner, operation, &request, &mut answer);

@@ -32,6 +32,7 @@ pub fn stream_key(namespace: &str, name: &str) -> Key {
 }
 
 /// What an object asks for, with its class's defaults.
+#[allow(clippy::struct_excessive_bools, reason = "a spec has many switches")]
 #[derive(Debug, Clone, PartialEq)]
 pub struct Wish {
     pub key: Key,

@@ -27,7 +27,6 @@ pub fn before(inner: &mut Inner, operation: &'static str, request: &Value) {
 /// After anything that the operator did.
 pub fn after(inner: &mut Inner, seen: &Seen) {
     match &seen.what {
-        What::Read { .. } => {}
         What::Write { label, body, .. } => {
             if body.to_string().contains(SECRET) {
                 inner.violate(format!("I7: a secret was written ({label})"));
@@ -43,7 +42,7 @@ pub fn after(inner: &mut Inner, seen: &Seen) {
                 inner.violate(problem);
             }
         }
-        What::Aws { .. } => {}
+        What::Read { .. } | What::Aws { .. } => {}
     }
 }
 
@@ -182,7 +181,7 @@ fn of_stream(inner: &Inner, operation: &str, request: &Value) -> Vec<String> {
     let may_adopt = wishes.iter().any(|wish| wish.adoption == "IfUnowned");
     let is_ours = now.owns(&stream.tags) || now.recorded.as_ref() == Some(&arn);
     let takes = operation == "TagStream" && now.owns(&map(&request["Tags"]));
-    if !is_ours && !(may_adopt && takes) {
+    if !(is_ours || may_adopt && takes) {
         problems.push("ownership: the stream is nobody's".to_owned());
     }
     match operation {

@@ -5,6 +5,12 @@
 //! To look closer: `CRASH_POINTS_LOG=info` or `=debug` prints the operator's log, `CRASH_POINTS_PATH` names the way (or a part of its
 //! name), `CRASH_POINTS_AT` the number of a point, `CRASH_POINTS_MUTANT` the planted fault, `CRASH_POINTS_SEED` the seed.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "it is all a test: what is not there fails it; figures are shown also when it passes"
+)]
+
 mod actions;
 mod alarms;
 mod api;

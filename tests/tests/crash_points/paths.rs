@@ -116,31 +116,31 @@ pub const PATHS: &[Path] = &[
     Path {
         name: "retention up",
         before: plain,
-        act: |world| world.edit("door", json!({ "retentionHours": 168 })),
+        act: |world| world.edit("door", &json!({ "retentionHours": 168 })),
         expect: |world| world.stream(STREAM).is_some_and(|stream| stream.retention_hours == 168),
     },
     Path {
         name: "retention down",
         before: plain,
-        act: |world| world.edit("door", json!({ "retentionHours": 6, "retentionDecreasePolicy": "Allow" })),
+        act: |world| world.edit("door", &json!({ "retentionHours": 6, "retentionDecreasePolicy": "Allow" })),
         expect: |world| world.stream(STREAM).is_some_and(|stream| stream.retention_hours == 6),
     },
     Path {
         name: "retention down, refused",
         before: plain,
-        act: |world| world.edit("door", json!({ "retentionHours": 6 })),
+        act: |world| world.edit("door", &json!({ "retentionHours": 6 })),
         expect: |world| world.stream(STREAM).is_some_and(|stream| stream.retention_hours == 24),
     },
     Path {
         name: "tier",
         before: plain,
-        act: |world| world.edit("door", json!({ "storageTier": "Warm" })),
+        act: |world| world.edit("door", &json!({ "storageTier": "Warm" })),
         expect: with_stream,
     },
     Path {
         name: "tags",
         before: plain,
-        act: |world| world.edit("door", json!({ "tags": { "site": "munich", "old": null, "new": "2" } })),
+        act: |world| world.edit("door", &json!({ "tags": { "site": "munich", "old": null, "new": "2" } })),
         expect: |world| world.stream(STREAM).is_some_and(|stream| !stream.tags.contains_key("old")),
     },
     Path {
@@ -150,21 +150,21 @@ pub const PATHS: &[Path] = &[
             let settings = full();
             let names = ["imageGeneration", "notification", "mediaType", "deviceName"];
             let spec = names.iter().map(|name| ((*name).to_owned(), settings[*name].clone()));
-            world.edit("door", Value::Object(spec.collect()));
+            world.edit("door", &Value::Object(spec.collect()));
         },
         expect: |world| world.stream(STREAM).is_some_and(|stream| stream.image_generation.is_some()),
     },
     Path {
         name: "settings off",
         before: |world| world.apply("door", &full()),
-        act: |world| world.edit("door", json!({ "imageGeneration": null, "notification": null })),
+        act: |world| world.edit("door", &json!({ "imageGeneration": null, "notification": null })),
         expect: |world| world.stream(STREAM).is_some_and(|stream| stream.image_generation.is_none()),
     },
     Path {
         name: "everything at once",
         before: |world| world.apply("door", &full()),
         act: |world| {
-            world.edit("door", json!({
+            world.edit("door", &json!({
                 "retentionHours": 0, "retentionDecreasePolicy": "Allow", "storageTier": "Hot", "mediaType": "video/h265",
                 "imageGeneration": null, "notification": null, "tags": { "site": null, "team": "a" },
                 "alarms": { "perStream": ["ErrorAcks"] },
@@ -179,7 +179,7 @@ pub const PATHS: &[Path] = &[
             let topic = "arn:aws:sns:eu-west-1:123456789012:others";
             world.edit(
                 "door",
-                json!({ "alarms": {
+                &json!({ "alarms": {
                     "perStream": ["ErrorAcks", "SlowUplink"], "actionARNs": [topic],
                 }}),
             );
@@ -219,7 +219,7 @@ pub const PATHS: &[Path] = &[
         name: "delete, delete",
         before: |world| {
             plain(world);
-            world.edit("door", json!({ "deletionPolicy": "Delete" }));
+            world.edit("door", &json!({ "deletionPolicy": "Delete" }));
         },
         act: |world| world.delete("door"),
         expect: gone,

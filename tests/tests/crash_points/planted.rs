@@ -43,7 +43,7 @@ const PLANTED: &[Planted] = &[
     Planted {
         mutant: Mutant::NoArnFence,
         story: |world| {
-            world.edit("door", json!({ "deletionPolicy": "Delete" }));
+            world.edit("door", &json!({ "deletionPolicy": "Delete" }));
             world.to_rest();
             let arn = world.stream(STREAM).map(|stream| stream.arn());
             world.foreign("DeleteStream", &json!({ "StreamARN": arn }));
@@ -77,7 +77,7 @@ const PLANTED: &[Planted] = &[
     Planted {
         mutant: Mutant::ReadFromCache,
         story: |world| {
-            world.edit("door", json!({ "deletionPolicy": "Delete" }));
+            world.edit("door", &json!({ "deletionPolicy": "Delete" }));
             world.delete("door");
             world.to_rest();
         },
@@ -103,9 +103,9 @@ const PLANTED: &[Planted] = &[
     Planted {
         mutant: Mutant::DeltaFromOldRead,
         story: |world| {
-            world.edit("door", json!({ "retentionHours": 48 }));
+            world.edit("door", &json!({ "retentionHours": 48 }));
             world.to_rest();
-            world.edit("door", json!({ "retentionHours": 96 }));
+            world.edit("door", &json!({ "retentionHours": 96 }));
             world.to_rest();
         },
         says: "I3",
@@ -123,10 +123,10 @@ const PLANTED: &[Planted] = &[
     Planted {
         mutant: Mutant::ForeignTagsRemoved,
         story: |world| {
-            world.edit("door", json!({ "tags": { "site": "x" } }));
+            world.edit("door", &json!({ "tags": { "site": "x" } }));
             world.to_rest();
             world.foreign_tags(STREAM, &[("bill", "somebody")]);
-            world.edit("door", json!({ "tags": { "site": null } }));
+            world.edit("door", &json!({ "tags": { "site": null } }));
             world.to_rest();
         },
         says: "tags: bill is somebody else's",
@@ -176,7 +176,7 @@ const PLANTED: &[Planted] = &[
     Planted {
         mutant: Mutant::SuspensionIgnored,
         story: |world| {
-            world.edit("door", json!({ "suspend": true, "retentionHours": 48 }));
+            world.edit("door", &json!({ "suspend": true, "retentionHours": 48 }));
             world.to_rest();
         },
         says: "hold",
@@ -184,13 +184,13 @@ const PLANTED: &[Planted] = &[
     Planted {
         mutant: Mutant::ConfirmedByCache,
         story: |world| {
-            world.edit("door", json!({ "retentionHours": 48 }));
+            world.edit("door", &json!({ "retentionHours": 48 }));
             world.to_rest();
             // A user takes it back, and neither the watch nor the read before the change shows that.
             let version = world.lock().store.version();
-            world.edit("door", json!({ "retentionHours": 96 }));
+            world.edit("door", &json!({ "retentionHours": 96 }));
             let frozen = world.lock().store.version();
-            world.edit("door", json!({ "retentionHours": 48 }));
+            world.edit("door", &json!({ "retentionHours": 48 }));
             let mut inner = world.lock();
             let until = inner.now_ms() + 60_000;
             inner.view = View { frozen: Some((frozen, until)), ..View::default() };
@@ -215,7 +215,7 @@ const PLANTED: &[Planted] = &[
     Planted {
         mutant: Mutant::NeverTheSame,
         story: |world| {
-            world.edit("door", json!({ "tags": { "a": "b" } }));
+            world.edit("door", &json!({ "tags": { "a": "b" } }));
             world.to_rest();
         },
         says: "I6",
@@ -223,7 +223,7 @@ const PLANTED: &[Planted] = &[
     Planted {
         mutant: Mutant::ChangeNotMade,
         story: |world| {
-            world.edit("door", json!({ "storageTier": "Warm" }));
+            world.edit("door", &json!({ "storageTier": "Warm" }));
             world.to_rest();
         },
         says: "end: t-shop.door: tier",
@@ -250,7 +250,7 @@ fn each_planted_fault_is_found_and_without_it_nothing_is() {
         let found = with.lock().violations.clone();
         match found.iter().find(|found| found.contains(planted.says)) {
             Some(found) => {
-                println!("{:?} is found: {}", planted.mutant, found.chars().take(120).collect::<String>())
+                println!("{:?} is found: {}", planted.mutant, found.chars().take(120).collect::<String>());
             }
             None => missed.push(format!("{:?}: not {:?} in {found:#?}", planted.mutant, planted.says)),
         }

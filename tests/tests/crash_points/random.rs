@@ -155,7 +155,7 @@ impl Fuzz {
             }
         }
         clear(before, &mut spec);
-        self.world.edit(name, spec);
+        self.world.edit(name, &spec);
     }
 
     /// What a stream that stays behind has on it is nobody's to take away for the object that comes after.

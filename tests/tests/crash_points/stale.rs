@@ -182,7 +182,7 @@ fn the_stream_of_an_object_that_was_made_again_is_not_deleted_by_the_word_of_the
 #[test]
 fn an_object_that_is_applied_again_while_its_cache_is_old_keeps_its_stream() {
     let world = ready();
-    world.edit("door", json!({ "deletionPolicy": "Retain" }));
+    world.edit("door", &json!({ "deletionPolicy": "Retain" }));
     world.to_rest();
     let stream = world.stream(STREAM).unwrap();
     let old_uid = world.lock().store.get(&stream_key(NAMESPACE, "door")).unwrap()["metadata"]["uid"].clone();
@@ -206,7 +206,7 @@ fn a_stream_that_somebody_made_again_is_neither_changed_nor_deleted() {
     world.foreign_stream(STREAM, 99, &[("streamfleet.io/installation", INSTALLATION)]);
     let other = world.stream(STREAM).unwrap();
     world.to_rest();
-    world.edit("door", json!({ "retentionHours": 48 }));
+    world.edit("door", &json!({ "retentionHours": 48 }));
     world.to_rest();
     world.delete("door");
     world.to_rest();

@@ -246,13 +246,10 @@ impl Write {
             .step(
                 &label,
                 |inner| {
-                    let key = match self.target.name {
-                        Some(_) => self.target.key(),
-                        None => {
-                            let name = self.body["metadata"]["name"].as_str().unwrap_or_default();
-                            (self.target.plural.clone(), self.target.namespace.clone(), name.to_owned())
-                        }
-                    };
+                    let mut key = self.target.key();
+                    if self.target.name.is_none() {
+                        self.body["metadata"]["name"].as_str().unwrap_or_default().clone_into(&mut key.2);
+                    }
                     let is_status = self.target.subresource.as_deref() == Some("status");
                     let mut body = self.body.clone();
                     let kept = inner.mutants.keeps_write(&label, &mut body);
