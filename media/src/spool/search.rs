@@ -78,12 +78,11 @@ impl Search {
             self.begin(None);
         }
         let time_ms = head.value;
-        match self.groups.last_mut().filter(|_| self.continues) {
-            Some(group) => group.last_ms = group.last_ms.max(time_ms),
-            None => {
-                let (id, waits) = self.open.map_or((None, true), |(id, waits)| (Some(id), waits));
-                self.groups.push(LostGroup { id, waits, start_ms: time_ms, last_ms: time_ms });
-            }
+        if let Some(group) = self.groups.last_mut().filter(|_| self.continues) {
+            group.last_ms = group.last_ms.max(time_ms);
+        } else {
+            let (id, waits) = self.open.map_or((None, true), |(id, waits)| (Some(id), waits));
+            self.groups.push(LostGroup { id, waits, start_ms: time_ms, last_ms: time_ms });
         }
         (self.has_begun, self.continues) = (true, true);
     }

@@ -93,7 +93,9 @@ impl Driver {
     }
 
     pub(super) fn tell_gaps(&self, gaps: &[Gap]) {
-        gaps.iter().for_each(|gap| tell_gap(&self.feed.name, gap));
+        for gap in gaps {
+            tell_gap(&self.feed.name, gap);
+        }
     }
 
     pub(super) fn note_source_state(
@@ -210,15 +212,12 @@ impl Driver {
 
 /// A line for a gap. One that has no end lasts.
 pub fn tell_gap(feed: &str, gap: &Gap) {
-    match gap.end_ms {
-        Some(end_ms) => tell_stretch(feed, (gap.start_ms, end_ms), gap.reason, &gap.detail),
-        None => tracing::warn!(
-            feed,
-            reason = ?gap.reason,
-            detail = gap.detail,
-            start = date(gap.start_ms),
-            "A gap that lasts: from here on no video is stored"
-        ),
+    if let Some(end_ms) = gap.end_ms {
+        tell_stretch(feed, (gap.start_ms, end_ms), gap.reason, &gap.detail);
+    } else {
+        let start = date(gap.start_ms);
+        let Gap { reason, detail, .. } = gap;
+        tracing::warn!(feed, ?reason, detail, start, "A gap that lasts: from here on no video is stored");
     }
 }
 

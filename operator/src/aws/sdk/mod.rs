@@ -1,4 +1,4 @@
-//! The calls by the AWS SDK: which clients there are, and which call is which. How a call is made is in [`call`].
+//! The calls by the AWS SDK: which clients there are, and which call is which. How a call is made is in `call`.
 
 mod alarms;
 mod call;
