@@ -5,7 +5,7 @@ cloudwatch_model.py            writes emulator/src/cloudwatch/model.json
 cloudwatch_model.py --check    fails when that file is not what botocore's model gives
 """
 
-from shapes import SOURCES, main, reachable, service
+from cut import SOURCES, main, reachable, service
 
 OPERATIONS = (
     "DeleteAlarms",

@@ -4,7 +4,7 @@ model.py            writes emulator/src/control/model.json
 model.py --check    fails when that file is not what botocore's model gives
 """
 
-from shapes import SOURCES, main, reachable, service
+from cut import SOURCES, main, reachable, service
 
 
 def extract():
