@@ -57,6 +57,11 @@ impl Memory {
         }
     }
 
+    /// Whether alarms of any object stayed.
+    pub fn has_left(&self) -> bool {
+        !self.left.is_empty()
+    }
+
     /// The alarms of the object have gone too.
     pub fn forget_left(&mut self, object: &Object) {
         self.left.remove(object);

@@ -117,12 +117,6 @@ fn locate(pass: &Pass<'_>) -> Option<(Place, String)> {
 
 async fn delete_at(pass: &mut Pass<'_>, place: &Place, name: &str) -> Result<Action, Error> {
     let owner = owner(&pass.stream, pass.ctx.installation());
-    let Some(fresh) = read_object(pass).await? else { return Ok(Action::await_change()) };
-    let class = pass.read_class().await?;
-    if !is_still_to_delete(&pass.stream, &fresh, class.as_ref(), &pass.namespace_labels(), place) {
-        // The cache is behind; a pass that follows sees what was changed.
-        return Err(Error::Changed);
-    }
     // At most: record, delete, look.
     for _ in 0..3 {
         let recorded = pass.stream.stream_arn().map(ToOwned::to_owned);
@@ -139,6 +133,7 @@ async fn delete_at(pass: &mut Pass<'_>, place: &Place, name: &str) -> Result<Act
                 pass.write_status(&status, &[]).await?;
             }
             Step::Delete(fence) => {
+                confirm(pass, place).await?;
                 let cloud = pass.ctx.aws.clouds.cloud(place).await.map_err(Error::Aws)?;
                 cloud.delete_stream(fence.arn(), fence.version()).await.map_err(Error::Aws)?;
                 let arn = fence.arn();
@@ -152,6 +147,15 @@ async fn delete_at(pass: &mut Pass<'_>, place: &Place, name: &str) -> Result<Act
         }
     }
     Ok(Action::requeue(look_soon(pass)))
+}
+
+/// Makes sure, directly before a stream is deleted, that this is still asked for: the cache may be behind, and the reads of the
+/// stream may have waited long for their turn. A pass that follows sees what was changed.
+async fn confirm(pass: &Pass<'_>, place: &Place) -> Result<(), Error> {
+    let fresh = read_object(pass).await?.ok_or(Error::Changed)?;
+    let class = pass.read_class().await?;
+    let is_still = is_still_to_delete(&pass.stream, &fresh, class.as_ref(), &pass.namespace_labels(), place);
+    if is_still { Ok(()) } else { Err(Error::Changed) }
 }
 
 /// The object that is cleaned up after, by a fresh read; none where it has gone, as its successor's stream is not to be

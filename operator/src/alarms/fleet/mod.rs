@@ -142,8 +142,11 @@ pub async fn converge_fleet(ctx: &Context, class: &StreamClass, place: &Place) -
     let count = count(class, streams.iter().map(AsRef::as_ref), &wanted);
     let conditions = class.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
     let result = if count.alarms() == 0 && never_had(conditions) {
-        // Who wants no alarms need not be let see any. There may be some of an object that has gone nevertheless.
-        search(ctx, place).await;
+        // Who wants no alarms need not be let see any. A class by whose default streams have some may just have lost its last.
+        let wants_none = alarms.per_stream.as_ref().is_some_and(Vec::is_empty);
+        if !wants_none || lock(&ctx.aws.alarms.counter(place).orphans).has_left() {
+            search(ctx, place).await;
+        }
         Ok(0)
     } else {
         let work = Work { aws: &ctx.aws, installation: ctx.installation(), place, object: &object };
