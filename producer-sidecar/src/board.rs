@@ -8,6 +8,8 @@ use streamfleet_contract::{
 };
 use tokio::sync::watch;
 
+use crate::feed::gaps::GapBook;
+
 /// All feeds' status. Its generation grows with changes that somebody should hear of; times and counters are none.
 #[derive(Debug)]
 pub struct Board {
@@ -21,7 +23,16 @@ pub struct Board {
 #[derive(Debug, Default)]
 struct Entries {
     next: u64,
-    feeds: Vec<(u64, FeedStatus)>,
+    feeds: Vec<Entry>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    number: u64,
+    /// With the newest gap alone.
+    status: FeedStatus,
+    /// All gaps; there may be many, so they are kept once.
+    gaps: GapBook,
 }
 
 impl Board {
@@ -43,10 +54,10 @@ impl Board {
     /// Adds a feed, at its beginning.
     pub fn add(self: &Arc<Self>, feed: &Feed, now_ms: i64) -> Post {
         let mut entries = self.lock();
-        entries.feeds.retain(|(_, status)| status.id != feed.id);
+        entries.feeds.retain(|entry| entry.status.id != feed.id);
         let number = entries.next;
         entries.next += 1;
-        entries.feeds.push((number, beginning(feed, now_ms)));
+        entries.feeds.push(Entry { number, status: beginning(feed, now_ms), gaps: GapBook::default() });
         drop(entries);
         self.changed();
         Post { board: Arc::clone(self), number }
@@ -54,7 +65,7 @@ impl Board {
 
     /// Takes a feed off.
     pub fn remove(&self, id: &str) {
-        self.lock().feeds.retain(|(_, status)| status.id != id);
+        self.lock().feeds.retain(|entry| entry.status.id != id);
         self.changed();
     }
 
@@ -66,7 +77,7 @@ impl Board {
             schema_version: SCHEMA_VERSION,
             instance: self.instance.clone(),
             generation,
-            feeds: self.lock().feeds.iter().map(|(_, status)| status.clone()).collect(),
+            feeds: self.lock().feeds.iter().map(Entry::whole).collect(),
             spool: self.lock_spool().clone(),
         }
     }
@@ -105,12 +116,26 @@ pub struct Post {
     number: u64,
 }
 
+impl Entry {
+    fn whole(&self) -> FeedStatus {
+        FeedStatus { gaps: self.gaps.lock().to_vec(), ..self.status.clone() }
+    }
+}
+
 impl Post {
+    /// Where the feed's gaps are. One that is told by `update` is the newest of them, so that readers hear of it.
+    pub fn follow(&self, gaps: &GapBook) {
+        let mut entries = self.board.lock();
+        if let Some(entry) = entries.feeds.iter_mut().find(|entry| entry.number == self.number) {
+            entry.gaps = gaps.clone();
+        }
+    }
+
     /// Changes the feed's status; readers hear of it where it is a change that they should hear of.
     pub fn update(&self, change: impl FnOnce(&mut FeedStatus)) {
         let mut entries = self.board.lock();
-        let found = entries.feeds.iter_mut().find(|(number, _)| *number == self.number);
-        let Some((_, status)) = found else { return };
+        let found = entries.feeds.iter_mut().find(|entry| entry.number == self.number);
+        let Some(Entry { status, .. }) = found else { return };
         let before = Notable::of(status);
         change(status);
         let changed = before != Notable::of(status);

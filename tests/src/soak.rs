@@ -233,11 +233,16 @@ impl Checkpoint {
         Ok(Self {
             beside_media: middle(&beside),
             media: middle(&media),
-            descriptors: middle(&descriptors),
+            descriptors: least(&descriptors).unwrap_or_default(),
             threads: resources::threads(producer.id())? as f64,
-            tasks: median(&tasks),
+            tasks: least(&tasks),
         })
     }
+}
+
+/// What is there at every look. What leaks stays; a name that is just looked up, or a question that is just answered, goes.
+fn least(values: &[f64]) -> Option<f64> {
+    values.iter().copied().reduce(f64::min)
 }
 
 impl std::fmt::Display for Checkpoint {

@@ -1,6 +1,7 @@
 //! The record of what was not stored.
 
 use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use streamfleet_contract::{Gap, GapReason};
 
@@ -19,6 +20,19 @@ pub struct Counted {
     pub is_new: bool,
     /// By how much the time that was not stored has grown, in milliseconds.
     pub grown_ms: i64,
+}
+
+/// The gaps of a feed, for all tasks that it has had, and for those who ask for its status. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct GapBook {
+    log: Arc<Mutex<GapLog>>,
+}
+
+impl GapBook {
+    /// The record, for as long as it is held.
+    pub fn lock(&self) -> MutexGuard<'_, GapLog> {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// A feed's gaps, oldest first.
@@ -133,6 +147,11 @@ impl GapLog {
     /// The gaps, oldest first.
     pub fn to_vec(&self) -> Vec<Gap> {
         self.gaps.iter().map(|kept| kept.gap.clone()).collect()
+    }
+
+    /// The one that was recorded last.
+    pub fn newest(&self) -> Option<Gap> {
+        self.gaps.back().map(|kept| kept.gap.clone())
     }
 
     /// Grows with each change.

@@ -5,7 +5,7 @@
 //! [`spooling`](self)'s, the end [`finish`](self)'s, and what people are told [`report`](self)'s.
 
 mod finish;
-mod gaps;
+pub mod gaps;
 mod incoming;
 pub mod intake;
 mod meter;

@@ -2,27 +2,15 @@
 //! that fails by a defect, or gets another stream, loses no account of what was lost.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use streamfleet_contract::{Gap, GapReason};
 
-use super::gaps::{Counted, GapLog};
+use super::gaps::{Counted, GapBook};
 use crate::board::Post;
 use crate::buffer::risk::AtRisk;
 use crate::metrics::FeedMetrics;
-
-/// The gaps of a feed, for all tasks that it has had. Cheap to clone.
-#[derive(Debug, Clone, Default)]
-pub struct GapBook {
-    log: Arc<Mutex<GapLog>>,
-}
-
-impl GapBook {
-    fn lock(&self) -> MutexGuard<'_, GapLog> {
-        self.log.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 /// One task's way to its feed's record.
 #[derive(Debug, Clone)]
@@ -40,6 +28,7 @@ pub struct Record {
 impl Record {
     /// For a feed's new task.
     pub fn new(book: GapBook, post: Post, metrics: FeedMetrics) -> Self {
+        post.follow(&book);
         Self { book, post, metrics, risk: Arc::default(), shown: Arc::default(), is_replaced: Arc::default() }
     }
 
@@ -122,9 +111,9 @@ impl Record {
         if self.shown.swap(version, Ordering::Relaxed) == version || self.is_replaced() {
             return;
         }
-        let gaps = log.to_vec();
+        let newest = log.newest();
         drop(log);
-        self.post.update(|status| status.gaps = gaps);
+        self.post.update(|status| status.gaps = newest.into_iter().collect());
     }
 
     fn count(&self, counted: &[Counted]) {

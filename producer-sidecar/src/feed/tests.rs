@@ -9,7 +9,7 @@ use streamfleet_contract::{GapReason, Overflow, SourceReason, SourceState, Spool
 use streamfleet_media::ack::{Ack, AckKind};
 use streamfleet_media::track::{Access, AccessUnit, Sample, TrackParameters};
 
-use super::record::GapBook;
+use super::gaps::GapBook;
 use super::*;
 use crate::board::Board;
 use crate::buffer::GopId;
