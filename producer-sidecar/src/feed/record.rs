@@ -1,8 +1,8 @@
 //! What is remembered of a feed beyond the life of its task: its gaps, and what its task held in memory alone. So a feed
 //! that fails by a defect, or gets another stream, loses no account of what was lost.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use streamfleet_contract::{Gap, GapReason};

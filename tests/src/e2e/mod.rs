@@ -18,6 +18,7 @@ pub mod other_camera;
 pub mod places;
 pub mod planted;
 pub mod random;
+pub mod scene;
 pub mod timeline;
 pub mod world;
 
@@ -26,4 +27,5 @@ pub use kubectl::{Reply, kubectl};
 pub use lock::OperatorLock;
 pub use operator::Operator;
 pub use planted::Planted;
+pub use scene::Scene;
 pub use world::World;

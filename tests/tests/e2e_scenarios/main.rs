@@ -6,8 +6,9 @@ mod api_proxy;
 mod crash;
 mod media;
 mod policies;
-mod scene;
 mod skew;
 mod split;
 mod stale;
 mod storms;
+
+use streamfleet_tests::e2e::scene;

@@ -1,5 +1,7 @@
-//! What every scenario has: a world beside the others' with one class and one namespace, and short ways to look at what was done.
+//! What every scenario has: a world, beside others' or shared with them, one class and one namespace in it, and short ways
+//! to look at what was done.
 
+use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::{Arc, Weak};
@@ -12,16 +14,20 @@ use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use kube::{Api, ResourceExt as _};
 use serde_json::{Value, json};
 use streamfleet_crds::{CHECK_REQUESTED, ConditionType, StreamClass, VideoStream, ownership_tags};
-use streamfleet_tests::cluster::wait::{Look, until};
-use streamfleet_tests::e2e::emulator::{Call, FoundStream, REGION};
-use streamfleet_tests::e2e::manifests::{class, merge, stream};
-use streamfleet_tests::e2e::objects::{Expected, SOON, has_condition, is_gone};
-use streamfleet_tests::e2e::world::claim_cluster;
-use streamfleet_tests::e2e::{OperatorLock, World, http};
-use streamfleet_tests::steps::Steps;
 use tokio::sync::Mutex;
 
+use super::emulator::{Call, FoundStream, REGION};
+use super::kubectl::kubectl;
+use super::manifests::{class, merge, stream};
+use super::objects::{Expected, SOON, has_condition, is_gone};
+use super::world::claim_cluster;
+use super::{OperatorLock, World, http};
+use crate::cluster::wait::{Look, until};
+use crate::steps::Steps;
+
+/// The stream is there and as the spec says.
 pub const ACTIVE: Expected = (ConditionType::Ready, "True", "Active");
+/// Nothing is to be changed.
 pub const IN_SYNC: Expected = (ConditionType::Synced, "True", "InSync");
 
 /// What changes something in AWS.
@@ -56,11 +62,16 @@ async fn claim() -> Result<Arc<OperatorLock>> {
     Ok(lock)
 }
 
-/// A world with one class and one namespace.
-pub struct Scene {
-    pub world: World,
+/// A world with one class and one namespace: its own, or one that other scenes have too (`&World`).
+#[derive(Debug)]
+pub struct Scene<W = World> {
+    /// Where it plays.
+    pub world: W,
+    /// The class of its streams.
     pub class: String,
+    /// Where its streams are.
     pub namespace: String,
+    /// What is told of it.
     pub steps: Steps,
     name: &'static str,
 }
@@ -88,9 +99,7 @@ impl Scene {
         }
         let keys = world.emulator.keys.clone();
         let namespace = world.namespace(&keys).await?;
-        let mut spec = json!({ "alarms": { "perStream": [] } });
-        merge(&mut spec, class);
-        let class = world.class("standard", &spec).await?;
+        let class = world.class("standard", &with_no_alarms(class)).await?;
         Ok(Self { world, class, namespace, steps, name })
     }
 
@@ -108,9 +117,30 @@ impl Scene {
         self.steps.say(format!("{} holds; without set-up and taking down it took {took:.1} s", self.name));
         Ok(())
     }
+}
 
+impl<'a> Scene<&'a World> {
+    /// In a world whose operator looks after other scenes too. `spec` is merged into that of its class, which has no alarms
+    /// unless that says so.
+    pub async fn within(
+        world: &'a World,
+        name: &'static str,
+        namespace: String,
+        spec: &Value,
+    ) -> Result<Self> {
+        let class = world.class(name, &with_no_alarms(spec)).await?;
+        Ok(Self { world, class, namespace, steps: Steps::start(), name })
+    }
+}
+
+impl<W: Borrow<World>> Scene<W> {
+    fn world(&self) -> &World {
+        self.world().borrow()
+    }
+
+    /// Its streams.
     pub fn streams(&self) -> Api<VideoStream> {
-        self.world.api(&self.namespace)
+        self.world().api(&self.namespace)
     }
 
     /// The name in KVS of a stream that has the default one.
@@ -120,13 +150,25 @@ impl Scene {
 
     /// `kubectl apply` of a stream.
     pub async fn apply(&self, name: &str, spec: &Value) -> Result<()> {
-        self.world.apply(&self.namespace, &[stream(name, &self.class, spec)]).await?.succeeded().map(drop)
+        self.world().apply(&self.namespace, &[stream(name, &self.class, spec)]).await?.succeeded().map(drop)
     }
 
     /// Applies a stream, waits until it is active, and gives its ARN.
     pub async fn active(&self, name: &str, spec: &Value) -> Result<String> {
         self.apply(name, spec).await?;
         self.arn(name).await
+    }
+
+    /// What `kubectl get vstream` prints of all streams; with these arguments besides.
+    pub async fn table(&self, more: &[&str]) -> Result<String> {
+        let args = [&["get", "vstream", "--namespace", &self.namespace], more].concat();
+        kubectl(&self.world().cluster, &args, "").await?.succeeded()
+    }
+
+    /// What `kubectl describe vstream` prints of a stream.
+    pub async fn described(&self, name: &str) -> Result<String> {
+        let args = ["describe", "vstream", name, "--namespace", &self.namespace];
+        kubectl(&self.world().cluster, &args, "").await?.succeeded()
     }
 
     /// Waits until a stream is active, and gives its ARN, which must be that of the one stream there is.
@@ -141,7 +183,7 @@ impl Scene {
     /// The stream at the emulator, which must be there.
     pub async fn found(&self, name: &str) -> Result<FoundStream> {
         let name = self.kvs_name(name);
-        self.world.emulator.find(&name).await?.with_context(|| format!("there is no stream {name}"))
+        self.world().emulator.find(&name).await?.with_context(|| format!("there is no stream {name}"))
     }
 
     /// Changes the spec of a stream.
@@ -155,6 +197,7 @@ impl Scene {
         self.patch(name, &json!({ "metadata": { "annotations": { CHECK_REQUESTED: value } } })).await
     }
 
+    /// Merges this into a stream.
     pub async fn patch(&self, name: &str, patch: &Value) -> Result<()> {
         self.streams().patch(name, &PatchParams::default(), &Patch::Merge(patch)).await?;
         Ok(())
@@ -174,13 +217,13 @@ impl Scene {
 
     /// The number of the last call.
     pub async fn last_call(&self) -> Result<u64> {
-        Ok(self.world.emulator.calls(0).await?.last().map_or(0, |call| call.n))
+        Ok(self.world().emulator.calls(0).await?.last().map_or(0, |call| call.n))
     }
 
     /// The calls of this operation about this stream, those too that failed.
     pub async fn calls(&self, operation: &str, name: &str) -> Result<Vec<Call>> {
         let stream = self.kvs_name(name);
-        let mut calls = self.world.emulator.calls(0).await?;
+        let mut calls = self.world().emulator.calls(0).await?;
         calls.retain(|call| call.operation == operation && call.stream.as_deref() == Some(&*stream));
         Ok(calls)
     }
@@ -192,7 +235,7 @@ impl Scene {
 
     /// The calls after number `since` that are to change something, carried out or not.
     pub async fn changes_since(&self, since: u64) -> Result<Vec<Call>> {
-        let mut calls = self.world.emulator.calls(since).await?;
+        let mut calls = self.world().emulator.calls(since).await?;
         calls.retain(|call| MUTATING.contains(&call.operation.as_str()));
         Ok(calls)
     }
@@ -210,7 +253,7 @@ impl Scene {
 
     /// Reason and note of all events on a stream.
     pub async fn events(&self, name: &str) -> Result<Vec<(String, String)>> {
-        let api: Api<Event> = self.world.api(&self.namespace);
+        let api: Api<Event> = self.world().api(&self.namespace);
         let events = api.list(&ListParams::default()).await?.items;
         let about = |event: &Event| {
             let about = event.regarding.as_ref();
@@ -224,14 +267,14 @@ impl Scene {
 
     /// Makes a class of this name that the world's own operator does not look after.
     pub async fn other_class(&self, name: &str) -> Result<()> {
-        let mut object = class(name, &self.world.emulator)?;
-        merge(&mut object["spec"], &json!({ "alarms": { "perStream": [] } }));
-        self.world.apply("default", &[object]).await?.succeeded().map(drop)
+        let mut object = class(name, &self.world().emulator)?;
+        merge(&mut object["spec"], &with_no_alarms(&json!({})));
+        self.world().apply("default", &[object]).await?.succeeded().map(drop)
     }
 
     /// Deletes it.
     pub async fn release_class(&self, name: &str) -> Result<()> {
-        let classes: Api<StreamClass> = Api::all(self.world.client.clone());
+        let classes: Api<StreamClass> = Api::all(self.world().client.clone());
         classes.delete(name, &DeleteParams::default()).await?;
         is_gone(&classes, name).await
     }
@@ -240,19 +283,19 @@ impl Scene {
     pub async fn fault(&self, operation: &str, name: &str, more: &Value) -> Result<()> {
         let mut order = json!({ "operation": operation, "stream": self.kvs_name(name) });
         merge(&mut order, more);
-        self.world.emulator.fault(&order).await
+        self.world().emulator.fault(&order).await
     }
 
     /// How many faults have not struck as often as they are to.
     pub async fn faults_left(&self) -> Result<usize> {
-        let answer = http::get(self.world.emulator.hooks(), "/_emulator/faults").await?;
+        let answer = http::get(self.world().emulator.hooks(), "/_emulator/faults").await?;
         let answer: Value = serde_json::from_slice(&answer)?;
         Ok(answer["faults"].as_array().context("the emulator lists its faults")?.len())
     }
 
     /// Somebody else makes a stream of this name with these tags; gives its ARN.
     pub async fn make_foreign(&self, name: &str, tags: &BTreeMap<String, String>) -> Result<String> {
-        let mut call = self.world.emulator.client().create_stream().stream_name(self.kvs_name(name));
+        let mut call = self.world().emulator.client().create_stream().stream_name(self.kvs_name(name));
         for (key, value) in tags {
             call = call.tags(key, value);
         }
@@ -262,10 +305,10 @@ impl Scene {
 
     /// Somebody else deletes the stream of this ARN; it is gone when this returns.
     pub async fn delete_foreign(&self, name: &str, arn: &str) -> Result<()> {
-        self.world.emulator.client().delete_stream().stream_arn(arn).send().await?;
+        self.world().emulator.client().delete_stream().stream_arn(arn).send().await?;
         let name = self.kvs_name(name);
         until(Duration::from_secs(20), &format!("{arn} is gone"), async || {
-            let now = self.world.emulator.find(&name).await?;
+            let now = self.world().emulator.find(&name).await?;
             Ok(match now.filter(|now| now.arn == arn) {
                 None => Look::Done(()),
                 Some(_) => Look::NotYet("still there".to_owned()),
@@ -276,7 +319,7 @@ impl Scene {
 
     /// Somebody else changes the retention of a stream to so many hours.
     pub async fn set_retention_foreign(&self, name: &str, hours: i32) -> Result<()> {
-        let (client, stream) = (self.world.emulator.client(), self.kvs_name(name));
+        let (client, stream) = (self.world().emulator.client(), self.kvs_name(name));
         let described = client.describe_stream().stream_name(&stream).send().await?;
         let info = described.stream_info.context("a described stream has an info")?;
         let now = info.data_retention_in_hours.unwrap_or_default();
@@ -303,7 +346,7 @@ impl Scene {
     pub async fn ownership(&self, name: &str) -> Result<BTreeMap<String, String>> {
         let uid = self.streams().get(name).await?.uid().context("an object has a UID")?;
         let tags = [
-            (ownership_tags::INSTALLATION, self.world.id.clone()),
+            (ownership_tags::INSTALLATION, self.world().id.clone()),
             (ownership_tags::NAMESPACE, self.namespace.clone()),
             (ownership_tags::NAME, name.to_owned()),
             (ownership_tags::UID, uid),
@@ -314,7 +357,7 @@ impl Scene {
     /// Calls of CloudWatch by somebody else; gives the answers.
     pub async fn cloud_watch(&self, operation: &str, input: &Value) -> Result<Value> {
         let body = json!({ "region": REGION, "calls": [{ "operation": operation, "input": input }] });
-        let hooks = self.world.emulator.hooks();
+        let hooks = self.world().emulator.hooks();
         let answer = http::request(hooks, "POST", "/_emulator/cloudwatch", &body.to_string()).await?;
         let answer: Value = serde_json::from_slice(&answer)?;
         let first = &answer["answers"][0];
@@ -328,6 +371,13 @@ impl Scene {
         let alarms = answer["MetricAlarms"].as_array().cloned().unwrap_or_default();
         Ok(alarms.iter().filter_map(|alarm| Some(alarm["AlarmName"].as_str()?.to_owned())).collect())
     }
+}
+
+/// The spec of a class with this merged into it; there are no alarms unless it says so.
+fn with_no_alarms(more: &Value) -> Value {
+    let mut spec = json!({ "alarms": { "perStream": [] } });
+    merge(&mut spec, more);
+    spec
 }
 
 /// Waits until so many are counted, and no more: the count is looked at again after a while.
