@@ -17,6 +17,7 @@ pub mod journal;
 pub mod process;
 pub mod programs;
 pub mod proxy;
+pub mod release;
 pub mod resources;
 pub mod rig;
 pub mod soak;

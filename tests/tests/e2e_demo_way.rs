@@ -18,6 +18,7 @@ use streamfleet_tests::demo::{self, Stage, install, site, story};
 use streamfleet_tests::e2e::OperatorLock;
 use streamfleet_tests::images::own_folder;
 use streamfleet_tests::process::output;
+use streamfleet_tests::release;
 use streamfleet_tests::steps::Steps;
 use streamfleet_tests::tools::cache_dir;
 
@@ -36,7 +37,7 @@ impl Drop for Cleanup {
             "--ignore-not-found",
             "--timeout=20s",
         ])));
-        drop(install::helm_uninstall(&self.0));
+        drop(release::uninstall(&self.0.cluster));
         for process in self.0.cluster.host_processes().all() {
             let own = process.name == site::EMULATOR
                 || site::CAMERAS.iter().any(|camera| camera.name == process.name);

@@ -5,26 +5,19 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Instant;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use serde_json::{Value, json};
 
 use super::site::{ACCOUNT, Emulator, REGION};
 use super::{Stage, repository_file};
-use crate::images;
 use crate::process::output;
+use crate::release;
 use crate::steps::Steps;
 
 /// The namespace of the cameras in `examples/`.
 pub const NAMESPACE: &str = "cameras";
-/// The namespace and the name of the release.
-pub const OPERATOR_NAMESPACE: &str = "streamfleet-system";
-const RELEASE: &str = "streamfleet";
-/// The operator's pods.
-pub const OPERATOR_SELECTOR: &str = "app.kubernetes.io/name=streamfleet-operator";
 /// The producers' pods.
 pub const PRODUCER_SELECTOR: &str = "app.kubernetes.io/name=streamfleet-producer";
-/// The trial Secret with AWS credentials, in both namespaces.
-const AWS_SECRET: &str = "streamfleet-aws";
 
 /// What the emulator knows unless a file names others, as an AWS shared credentials file.
 const CREDENTIALS: &str = "[default]\naws_access_key_id = streamfleet\naws_secret_access_key = streamfleet\n";
@@ -42,12 +35,8 @@ pub struct Applied {
 pub fn install(stage: &Stage, emulator: &Emulator, steps: &Steps) -> Result<()> {
     let cameras = fs::read_to_string(repository_file("examples/00-namespace.yaml")?)?;
     crate::process::output_of(stage.cluster.kubectl().args(["apply", "-f", "-"]), &cameras)?;
-    stage.cluster.apply(&[
-        json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": OPERATOR_NAMESPACE } }),
-        aws_secret(OPERATOR_NAMESPACE),
-        aws_secret(NAMESPACE),
-    ])?;
-    helm_install(stage)?;
+    stage.cluster.apply(&[release::aws_secret(NAMESPACE, CREDENTIALS)])?;
+    release::install(&stage.cluster, &stage.installation, CREDENTIALS, &[])?;
     steps.done("helm install: the operator runs");
     stage.cluster.apply(&[class(emulator)])?;
     steps.done("StreamClass `standard` is applied; it leads to the emulator");
@@ -96,38 +85,6 @@ fn write_credentials(stage: &Stage) -> Result<PathBuf> {
     Ok(file)
 }
 
-fn helm_install(stage: &Stage) -> Result<()> {
-    let (repository, tag) = images::OPERATOR.rsplit_once(':').context("the image has a tag")?;
-    let mut command = stage.cluster.helm();
-    command.args(["upgrade", "--install", RELEASE]).arg(repository_file("charts/streamfleet")?);
-    command.args(["--namespace", OPERATOR_NAMESPACE, "--wait", "--timeout", "90s"]);
-    for value in [
-        format!("image.repository={repository}"),
-        format!("image.tag={tag}"),
-        format!("producer.image={}", images::PRODUCER),
-        format!("aws.credentialsSecretName={AWS_SECRET}"),
-        format!("installation={}", stage.installation),
-    ] {
-        command.args(["--set", &value]);
-    }
-    output(&mut command).map(drop)
-}
-
-/// Removes the release; for tests, whose cluster goes on without this operator.
-pub fn helm_uninstall(stage: &Stage) -> Result<()> {
-    output(stage.cluster.helm().args(["uninstall", RELEASE, "--namespace", OPERATOR_NAMESPACE, "--wait"]))
-        .map(drop)
-}
-
-fn aws_secret(namespace: &str) -> Value {
-    json!({
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": { "name": AWS_SECRET, "namespace": namespace },
-        "stringData": { "credentials": CREDENTIALS },
-    })
-}
-
 /// The class that `examples/` name, as `examples/aws/streamclass.yaml` has it, but leading to the emulator.
 fn class(emulator: &Emulator) -> Value {
     json!({
@@ -143,7 +100,7 @@ fn class(emulator: &Emulator) -> Value {
             },
             "allowedNamespaces": { "from": "Selector", "selector": { "matchLabels": { "video": "allowed" } } },
             "stream": { "namePrefix": "streamfleet-" },
-            "producer": { "credentialsSecretName": AWS_SECRET },
+            "producer": { "credentialsSecretName": release::AWS_SECRET },
         },
     })
 }

@@ -25,7 +25,7 @@ use crate::cluster::{self, Cluster};
 use crate::process::{Recorded, tail};
 use crate::steps::Steps;
 use crate::tools::{Tools, cache_dir};
-use crate::{images, tools};
+use crate::{images, release, tools};
 
 /// The demo's cluster; tests use another, so that both can be up at once.
 const INDEX: u8 = 0;
@@ -139,15 +139,7 @@ pub fn diagnose(stage: &Stage, steps: &Steps) {
     let events = kubectl(&["get", "events", "-A", "--sort-by=.metadata.creationTimestamp"]);
     steps.text(events.lines().rev().take(12).collect::<Vec<_>>().join("\n"));
     steps.text("--- the end of the operator's log");
-    steps.text(kubectl(&[
-        "-n",
-        install::OPERATOR_NAMESPACE,
-        "logs",
-        "--tail=15",
-        "--prefix",
-        "-l",
-        install::OPERATOR_SELECTOR,
-    ]));
+    steps.text(release::logs(&stage.cluster, 15).unwrap_or_default());
     steps.text("--- the ends of the producers' logs");
     steps.text(kubectl(&[
         "-n",

@@ -19,10 +19,11 @@ use tokio::task::JoinHandle;
 
 use super::Stage;
 use super::figures::{FIRST_PERSISTED_LIMIT, Memory, OPERATOR_MEMORY_LIMIT, PRODUCER_MEMORY_LIMIT};
-use super::install::{Applied, NAMESPACE, OPERATOR_NAMESPACE, OPERATOR_SELECTOR, PRODUCER_SELECTOR};
+use super::install::{Applied, NAMESPACE, PRODUCER_SELECTOR};
 use super::site::CAMERAS;
 use crate::cluster::Cluster;
 use crate::cluster::wait::{Look, until};
+use crate::release;
 use crate::steps::Steps;
 
 /// How long all cameras may take to become Ready before the demo gives up.
@@ -47,7 +48,7 @@ impl Observer {
         Ok(Self {
             cameras: Api::namespaced(client.clone(), NAMESPACE),
             producers: Api::namespaced(client.clone(), NAMESPACE),
-            operators: Api::namespaced(client, OPERATOR_NAMESPACE),
+            operators: Api::namespaced(client, release::NAMESPACE),
             cluster: stage.cluster.clone(),
         })
     }
@@ -188,7 +189,7 @@ impl Observer {
     /// The anonymous memory of operator and producers.
     pub async fn memory(&self) -> Result<Vec<Memory>> {
         let mut figures = Vec::new();
-        for pod in self.operators.list(&ListParams::default().labels(OPERATOR_SELECTOR)).await? {
+        for pod in self.operators.list(&ListParams::default().labels(release::OPERATOR_SELECTOR)).await? {
             let anonymous = self.anonymous(&pod)?;
             let name = "operator".to_owned();
             figures.push(Memory { name, anonymous, media: 0, limit: OPERATOR_MEMORY_LIMIT });

@@ -50,3 +50,48 @@ pub async fn apply(cluster: &Cluster, namespace: &str, objects: &[Value]) -> Res
     kubectl(cluster, &["apply", "--namespace", namespace, "--filename", "-"], &documents.join("\n---\n"))
         .await
 }
+
+/// A cell of a table that kubectl has printed: of the line that begins with `row`, under the head `column`; empty where nothing
+/// stands there.
+pub fn cell(table: &str, row: &str, column: &str) -> Result<String> {
+    let head = table.lines().next().unwrap_or_default();
+    let starts = column_starts(head);
+    let place = starts.iter().position(|start| head[*start..].starts_with(column));
+    let place = place.with_context(|| format!("there is no column {column}:\n{table}"))?;
+    let line = table.lines().skip(1).find(|line| line.split_whitespace().next() == Some(row));
+    let line = line.with_context(|| format!("there is no line of {row}:\n{table}"))?;
+    let (from, to) = (starts[place], starts.get(place + 1).copied().unwrap_or(usize::MAX));
+    Ok(line.chars().skip(from).take(to - from).collect::<String>().trim().to_owned())
+}
+
+/// Where the heads of columns begin: after at least two spaces, since a head may hold one.
+fn column_starts(head: &str) -> Vec<usize> {
+    let places = 0..head.len();
+    places
+        .filter(|place| {
+            let (before, here) = head.split_at(*place);
+            !here.starts_with(' ') && (before.is_empty() || before.ends_with("  "))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cell_is_found_under_its_head_also_where_others_are_empty() {
+        let table = "NAME    READY   REASON   RETENTION HOURS   ALARM   AGE   MESSAGE\n\
+                     first   True    Active   24                        5s    All is  well\n\
+                     yard    False   Lost                       A       41d   Söme one\n";
+        let found = |row: &str, column: &str| cell(table, row, column).unwrap();
+        assert_eq!(found("first", "RETENTION HOURS"), "24");
+        assert_eq!((found("first", "ALARM"), found("yard", "ALARM")), (String::new(), "A".to_owned()));
+        assert_eq!(found("first", "MESSAGE"), "All is  well");
+        assert_eq!(
+            (found("yard", "AGE"), found("yard", "MESSAGE")),
+            ("41d".to_owned(), "Söme one".to_owned())
+        );
+        assert!(cell(table, "yar", "AGE").is_err() && cell(table, "yard", "TIER").is_err());
+    }
+}

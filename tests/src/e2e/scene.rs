@@ -13,7 +13,9 @@ use k8s_openapi::api::events::v1::Event;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use kube::{Api, ResourceExt as _};
 use serde_json::{Value, json};
-use streamfleet_crds::{CHECK_REQUESTED, ConditionType, StreamClass, VideoStream, ownership_tags};
+use streamfleet_crds::{
+    AlarmState, AlarmStatus, CHECK_REQUESTED, ConditionType, StreamClass, VideoStream, ownership_tags,
+};
 use tokio::sync::Mutex;
 
 use super::emulator::{Call, FoundStream, REGION};
@@ -63,7 +65,6 @@ async fn claim() -> Result<Arc<OperatorLock>> {
 }
 
 /// A world with one class and one namespace: its own, or one that other scenes have too (`&World`).
-#[derive(Debug)]
 pub struct Scene<W = World> {
     /// Where it plays.
     pub world: W,
@@ -363,6 +364,17 @@ impl<W: Borrow<World>> Scene<W> {
         let first = &answer["answers"][0];
         ensure!(first["error"].is_null(), "{operation}: {first}");
         Ok(first["answer"].clone())
+    }
+
+    /// Waits until the one alarm of a stream is in this state.
+    pub async fn alarm_is(&self, name: &str, state: AlarmState) -> Result<AlarmStatus> {
+        until(SOON, &format!("the alarm of {name} is {state:?}"), async || {
+            let status = self.streams().get(name).await?.status.unwrap_or_default();
+            let seen = format!("{:?}", status.alarms);
+            let found = status.alarms.into_iter().find(|alarm| alarm.state == state);
+            Ok(found.map_or(Look::NotYet(seen), Look::Done))
+        })
+        .await
     }
 
     /// The names of all alarms that there are.

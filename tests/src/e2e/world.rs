@@ -22,6 +22,7 @@ use super::operator::{Operator, Setup};
 use crate::cluster::wait::{Look, until};
 use crate::cluster::{Cluster, TestNamespace};
 use crate::process::tail;
+use crate::release;
 
 /// What the names of our namespaces and classes begin with.
 const PREFIX: &str = "e2e-";
@@ -42,8 +43,9 @@ pub struct World {
     /// Tells the test's classes and streams from others'.
     pub id: String,
     operator: Option<Operator>,
+    /// Whether the operator is one that Helm has installed.
+    is_released: bool,
     namespaces: Vec<TestNamespace>,
-    classes: Vec<String>,
     finished: bool,
     // The last field: released when the operator has ended.
     _lock: Arc<OperatorLock>,
@@ -71,9 +73,6 @@ impl World {
         fs::create_dir_all(&folder)?;
         let emulator = Emulator::start(&folder, cluster.bridge_address(), flags).await?;
         let setup = Setup::new(&cluster, &folder, &id, &emulator.keys)?;
-        let (namespaces, classes) = (Vec::new(), Vec::new());
-        let operator = None;
-        let finished = false;
         Ok(Self {
             cluster,
             client,
@@ -81,10 +80,10 @@ impl World {
             setup,
             folder,
             id,
-            operator,
-            namespaces,
-            classes,
-            finished,
+            operator: None,
+            is_released: false,
+            namespaces: Vec::new(),
+            finished: false,
             _lock: lock,
         })
     }
@@ -102,6 +101,13 @@ impl World {
         operator.ready().await?;
         self.operator = Some(operator);
         Ok(())
+    }
+
+    /// Installs the operator by Helm, as users do, with these values of the chart (`KEY=VALUE`) and what this machine asks for; it
+    /// runs as pods, with the rights that the chart gives it. It goes when the world is finished or dropped.
+    pub fn install_operator(&mut self, values: &[&str]) -> Result<()> {
+        self.is_released = true;
+        release::install(&self.cluster, &self.id, &self.emulator.keys.shared_file(), values)
     }
 
     /// Gives operators other AWS keys, also the one that runs: it reads them anew where they were refused.
@@ -141,13 +147,17 @@ impl World {
     }
 
     /// Makes a class `ID-SUFFIX` that leads to the emulator; `more` is merged into its spec.
-    pub async fn class(&mut self, suffix: &str, more: &Value) -> Result<String> {
-        let name = format!("{}-{suffix}", self.id);
+    pub async fn class(&self, suffix: &str, more: &Value) -> Result<String> {
+        let name = self.class_name(suffix);
         let mut object = class(&name, &self.emulator)?;
         merge(&mut object["spec"], more);
-        self.classes.push(name.clone());
         self.apply("default", &[object]).await?.succeeded()?;
         Ok(name)
+    }
+
+    /// The name of the class with this suffix, also before it is made.
+    pub fn class_name(&self, suffix: &str) -> String {
+        format!("{}-{suffix}", self.id)
     }
 
     /// `kubectl apply`.
@@ -188,15 +198,22 @@ impl World {
             .await?;
         }
         let classes: Api<StreamClass> = Api::all(self.client.clone());
-        for name in std::mem::take(&mut self.classes) {
-            classes.delete(&name, &DeleteParams::default()).await?;
-            super::objects::is_gone(&classes, &name).await?;
+        let of_ours = self.class_name("");
+        for name in classes.list(&ListParams::default()).await?.iter().map(ResourceExt::name_any) {
+            if name.starts_with(&of_ours) {
+                classes.delete(&name, &DeleteParams::default()).await?;
+                super::objects::is_gone(&classes, &name).await?;
+            }
         }
         if let Some(operator) = self.operator.take() {
             let status = operator.stop()?;
             if !status.success() {
                 bail!("the operator ended with {status} at SIGTERM:\n{}", tail(self.operator_log(), 20));
             }
+        }
+        if self.is_released {
+            self.is_released = false;
+            release::uninstall(&self.cluster)?;
         }
         self.finished = true;
         fs::remove_dir_all(&self.folder)?;
@@ -224,8 +241,14 @@ impl World {
 impl Drop for World {
     #[expect(clippy::print_stderr, reason = "a failed test says where its files are")]
     fn drop(&mut self) {
-        if !self.finished {
-            eprintln!("The files of this test are in {}. The operator's last lines:", self.folder.display());
+        if self.finished {
+            return;
+        }
+        eprintln!("The files of this test are in {}. The operator's last lines:", self.folder.display());
+        if self.is_released {
+            eprintln!("{}", release::logs(&self.cluster, 30).unwrap_or_default());
+            drop(release::uninstall(&self.cluster));
+        } else {
             eprintln!("{}", tail(self.operator_log(), 30));
         }
     }
