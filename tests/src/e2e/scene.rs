@@ -136,7 +136,7 @@ impl<'a> Scene<&'a World> {
 
 impl<W: Borrow<World>> Scene<W> {
     fn world(&self) -> &World {
-        self.world().borrow()
+        self.world.borrow()
     }
 
     /// Its streams.
@@ -218,7 +218,7 @@ impl<W: Borrow<World>> Scene<W> {
 
     /// The number of the last call.
     pub async fn last_call(&self) -> Result<u64> {
-        Ok(self.world().emulator.calls(0).await?.last().map_or(0, |call| call.n))
+        self.world().emulator.last_call().await
     }
 
     /// The calls of this operation about this stream, those too that failed.

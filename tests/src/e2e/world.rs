@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, bail};
 use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
-use kube::{Api, Client, Resource, ResourceExt as _};
+use kube::{Api, Client, Resource, ResourceExt};
 use serde_json::Value;
 use streamfleet_crds::{Camera, StreamClass, VideoStream, all_crds};
 
@@ -199,7 +199,7 @@ impl World {
         }
         let classes: Api<StreamClass> = Api::all(self.client.clone());
         let of_ours = self.class_name("");
-        for name in classes.list(&ListParams::default()).await?.iter().map(ResourceExt::name_any) {
+        for name in classes.list(&ListParams::default()).await?.iter().map(|class| class.name_any()) {
             if name.starts_with(&of_ours) {
                 classes.delete(&name, &DeleteParams::default()).await?;
                 super::objects::is_gone(&classes, &name).await?;
