@@ -13,6 +13,8 @@ use super::lane::Lane;
 /// A sweep's call stands behind those of new and changed objects that come within so long after it: it goes last as long as
 /// anything else is to be done, and yet is never forgotten.
 const SWEEP_PATIENCE: Duration = Duration::from_secs(30);
+/// The same of a look that somebody has asked for, and waits for.
+const ASKED_PATIENCE: Duration = Duration::from_secs(10);
 /// How late a turn may be taken and still count for its own time. More would be made up for by a burst.
 const LATE_MAX: Duration = Duration::from_millis(100);
 /// The slowest that refused calls make a row, as a share of its rate.
@@ -69,6 +71,7 @@ impl Bucket {
     pub fn join(&mut self, lane: Lane, now: Instant) -> (Ticket, Arc<Notify>) {
         let rank = match lane {
             Lane::Fresh => now,
+            Lane::Asked => now + ASKED_PATIENCE,
             Lane::Sweep => now + SWEEP_PATIENCE,
         };
         self.numbers += 1;
@@ -244,6 +247,17 @@ mod tests {
         assert_eq!(bucket.turn(&fresh, start + GAP), Turn::Go);
         assert!(futures::FutureExt::now_or_never(told.notified()).is_some(), "the next is told");
         assert_eq!(bucket.turn(&sweep, start + 2 * GAP), Turn::Go);
+    }
+
+    #[test]
+    fn a_look_that_is_asked_for_goes_between_them() {
+        let start = Instant::now();
+        let mut bucket = Bucket::new(10.0);
+        let tickets = [Lane::Sweep, Lane::Asked, Lane::Fresh].map(|lane| bucket.join(lane, start).0);
+        let turns = |bucket: &mut Bucket, now| tickets.map(|ticket| bucket.turn(&ticket, now));
+        assert_eq!(turns(&mut bucket, start), [Turn::Behind, Turn::Behind, Turn::Go]);
+        assert_eq!(turns(&mut bucket, start + GAP)[..2], [Turn::Behind, Turn::Go]);
+        assert_eq!(bucket.turn(&tickets[0], start + 2 * GAP), Turn::Go);
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! Who goes first where calls wait for a quota: work on new and changed objects, or the steady sweep. The lane goes with the
-//! task, so that no call has to name it.
+//! Who goes first where calls wait for a quota: work on new and changed objects, then looks that somebody asked for, then the
+//! steady sweep. The lane goes with the task, so that no call has to name it.
 
 use std::future::Future;
 
@@ -10,14 +10,19 @@ tokio::task_local! {
 /// Who goes first.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Lane {
-    /// Somebody waits for it.
+    /// An object is new or has changed: somebody waits for it.
     #[default]
     Fresh,
+    /// Somebody has asked for a look: of one object, or of thousands at a time.
+    Asked,
     /// Nobody does: it looks whether all is as it was.
     Sweep,
 }
 
 impl Lane {
+    /// All of them, who goes first before who goes last.
+    pub const ALL: [Self; 3] = [Self::Fresh, Self::Asked, Self::Sweep];
+
     /// The lane of this task: `Fresh` where none was said.
     pub fn current() -> Self {
         LANE.try_with(|lane| *lane).unwrap_or_default()
@@ -27,6 +32,7 @@ impl Lane {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Fresh => "fresh",
+            Self::Asked => "asked",
             Self::Sweep => "sweep",
         }
     }

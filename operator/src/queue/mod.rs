@@ -1,5 +1,5 @@
-//! The order of work of one kind of object: what is new or has changed goes ahead of what is only looked at again, no object is
-//! worked on twice at a time, and one that fails waits longer each time. Pure, time is an argument; [`Trigger`] is the handle by
+//! The order of work of one kind of object: what is new or has changed goes ahead of what is only looked at again, with what
+//! somebody asks to have looked at between the two; no object is worked on twice at a time, and one that fails waits longer each time. Pure, time is an argument; [`Trigger`] is the handle by
 //! which the rest of the operator puts objects in.
 
 mod trigger;
@@ -60,9 +60,9 @@ pub enum Outcome {
 /// How many objects are worked on at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// In both lanes.
+    /// In all lanes.
     pub total: usize,
-    /// In the lane of sweeps: the rest is kept free for what is new or has changed.
+    /// Of looks, asked for or not: the rest is kept free for what is new or has changed.
     pub sweep: usize,
 }
 
@@ -72,9 +72,9 @@ pub struct Queue<K> {
     limits: Limits,
     is_open: bool,
     entries: HashMap<K, Entry>,
-    ready: [Ready<K>; 2],
+    ready: [Ready<K>; LANES],
     later: BTreeMap<(Instant, u64), K>,
-    running: [usize; 2],
+    running: [usize; LANES],
     unseen: usize,
     sequence: u64,
 }
@@ -110,11 +110,11 @@ enum Place {
     Running { since: Instant, lane: Lane, again: Option<Lane> },
 }
 
+const LANES: usize = Lane::ALL.len();
+
+/// Its place in [`Lane::ALL`], which is in the order of its variants.
 const fn index(lane: Lane) -> usize {
-    match lane {
-        Lane::Fresh => 0,
-        Lane::Sweep => 1,
-    }
+    lane as usize
 }
 
 impl<K: Clone + Eq + Hash> Queue<K> {
@@ -124,9 +124,9 @@ impl<K: Clone + Eq + Hash> Queue<K> {
             limits,
             is_open: false,
             entries: HashMap::new(),
-            ready: [Ready::default(), Ready::default()],
+            ready: Default::default(),
             later: BTreeMap::new(),
-            running: [0; 2],
+            running: [0; LANES],
             unseen: 0,
             sequence: 0,
         }
@@ -184,12 +184,14 @@ impl<K: Clone + Eq + Hash> Queue<K> {
     /// The object to be worked on now, if there is one for which there is room.
     pub fn pop(&mut self, now: Instant) -> Option<(K, Lane)> {
         self.wake(now);
-        if self.running[0] + self.running[1] >= self.limits.total {
+        let running: usize = self.running.iter().sum();
+        if running >= self.limits.total {
             return None;
         }
-        for lane in [Lane::Fresh, Lane::Sweep] {
-            if lane == Lane::Sweep && self.running[index(lane)] >= self.limits.sweep {
-                continue;
+        let looks = running - self.running[index(Lane::Fresh)];
+        for lane in Lane::ALL {
+            if lane != Lane::Fresh && looks >= self.limits.sweep {
+                break;
             }
             while let Some((key, number)) = self.ready[index(lane)].order.pop_front() {
                 let place = self.entries.get(&key).map(|entry| entry.place);
@@ -259,7 +261,7 @@ impl<K: Clone + Eq + Hash> Queue<K> {
 
     /// Since when the pass runs that runs longest.
     pub fn oldest_pass(&self) -> Option<Instant> {
-        if self.running == [0; 2] {
+        if self.running == [0; LANES] {
             return None;
         }
         let since = |entry: &Entry| match entry.place {
@@ -314,9 +316,6 @@ impl<K: Clone + Eq + Hash> Queue<K> {
 }
 
 /// The lane of two that goes first.
-const fn first(one: Lane, other: Lane) -> Lane {
-    match (one, other) {
-        (Lane::Sweep, Lane::Sweep) => Lane::Sweep,
-        _ => Lane::Fresh,
-    }
+fn first(one: Lane, other: Lane) -> Lane {
+    one.min(other)
 }

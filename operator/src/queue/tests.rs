@@ -54,6 +54,22 @@ fn a_sweep_leaves_room_for_what_is_new() {
 }
 
 #[test]
+fn looks_that_were_asked_for_go_ahead_of_a_sweep_and_leave_room_for_what_is_new() {
+    let (mut queue, now) = open();
+    queue.push("swept", Lane::Sweep);
+    for key in ["a", "b", "c"] {
+        queue.push(key, Lane::Asked);
+    }
+    assert_eq!(queue.pop(now), Some(("a", Lane::Asked)));
+    assert_eq!(queue.pop(now), Some(("b", Lane::Asked)));
+    assert_eq!(queue.pop(now), None, "the third place is kept free");
+    queue.push("c", Lane::Fresh);
+    assert_eq!(queue.pop(now), Some(("c", Lane::Fresh)), "it has changed as well");
+    queue.done(&"a", Outcome::Gone, now);
+    assert_eq!(queue.pop(now), Some(("swept", Lane::Sweep)));
+}
+
+#[test]
 fn an_object_waits_once_and_in_the_lane_that_goes_first() {
     let (mut queue, now) = open();
     queue.push("a", Lane::Sweep);
