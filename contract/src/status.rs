@@ -201,7 +201,9 @@ pub enum UploadReason {
     Throttled,
     /// The service refused a fragment with an error that sending again does not cure.
     FragmentRefused,
-    /// The service keeps everything waiting: an error of the stream, its key or the clock.
+    /// The service cannot use the stream's KMS key, and everything waits.
+    KmsKeyUnusable,
+    /// The service keeps everything waiting: an error of the stream or the clock.
     OnHold,
     /// A session stands, but no acknowledgement of storage has come.
     NoPersistedAcks,

@@ -124,6 +124,8 @@ names! {
         StreamClassNotFound,
         /// The `StreamClass` is not Ready.
         StreamClassNotReady,
+        /// The `StreamClass` is being deleted, and takes no new streams.
+        StreamClassDeleting,
         /// The `StreamClass` does not admit this namespace.
         NamespaceNotAllowed,
         /// The `StreamClass` does not allow this stream name.
@@ -252,6 +254,8 @@ names! {
         Throttled,
         /// The service refused a fragment for good.
         FragmentRefused,
+        /// The service cannot use the stream's KMS key, and everything waits.
+        KmsKeyUnusable,
         /// The service keeps everything waiting.
         OnHold,
         /// No acknowledgement of storage comes.

@@ -116,6 +116,11 @@ impl ErrorId {
         KNOWN.iter().find(|known| known.1 == self).map_or("UNKNOWN", |known| known.2)
     }
 
+    /// Whether the stream's KMS key is what is wrong.
+    pub fn is_of_key(self) -> bool {
+        matches!(self.code(), 4500..=4506)
+    }
+
     /// What a producer is to do about it.
     pub fn class(self) -> ErrorClass {
         match self.code() {

@@ -36,6 +36,7 @@ pub fn words(reason: Reason) -> &'static str {
         Reason::StreamHeldElsewhere => "Stream is held by another producer",
         Reason::Throttled => "AWS asks for fewer calls",
         Reason::FragmentRefused => "KVS refuses fragments",
+        Reason::KmsKeyUnusable => "KVS cannot use the KMS key",
         Reason::OnHold => "KVS keeps video waiting",
         Reason::NoPersistedAcks => "KVS does not acknowledge storage",
         Reason::VideoStreamNotFound => "VideoStream not found",
@@ -95,6 +96,7 @@ pub fn upload_reason(reason: UploadReason) -> Reason {
         UploadReason::StreamHeldElsewhere => Reason::StreamHeldElsewhere,
         UploadReason::Throttled => Reason::Throttled,
         UploadReason::FragmentRefused => Reason::FragmentRefused,
+        UploadReason::KmsKeyUnusable => Reason::KmsKeyUnusable,
         UploadReason::OnHold => Reason::OnHold,
         UploadReason::NoPersistedAcks => Reason::NoPersistedAcks,
     }
@@ -163,7 +165,11 @@ pub fn explain_upload(reason: UploadReason) -> &'static str {
         UploadReason::StreamHeldElsewhere => "Another producer holds the stream's one connection",
         UploadReason::Throttled => "AWS asks the producer for fewer calls",
         UploadReason::FragmentRefused => "KVS refused a fragment for good",
-        UploadReason::OnHold => "KVS keeps everything waiting: its stream, key or clock is wrong",
+        UploadReason::KmsKeyUnusable => {
+            "KVS cannot use the stream's KMS key: enable the key, or let the producer's role use it (kms:GenerateDataKey) \
+             in its key policy; what waits is stored then"
+        }
+        UploadReason::OnHold => "KVS keeps everything waiting: the stream or the clock is wrong",
         UploadReason::NoPersistedAcks => "The upload stands, but KVS acknowledges no storage",
     }
 }

@@ -361,6 +361,7 @@ fn each_state_of_a_feed_shows_how_far_the_chain_holds() {
         (STREAMING, upload(U::AwsCredentialsRefused), "TTTTFF", "AwsCredentialsRefused"),
         (STREAMING, upload(U::StreamHeldElsewhere), "TTTTFF", "StreamHeldElsewhere"),
         (STREAMING, upload(U::NoPersistedAcks), "TTTTFF", "NoPersistedAcks"),
+        (STREAMING, upload(U::KmsKeyUnusable), "TTTTFF", "KmsKeyUnusable"),
         (
             (SourceState::Connecting, S::Connecting),
             (UploadState::Waiting, U::NoMedia),

@@ -50,7 +50,7 @@ impl Session {
             }
             ErrorClass::Hold => {
                 cause = Cause::Hold;
-                reason = UploadReason::OnHold;
+                reason = if id.is_of_key() { UploadReason::KmsKeyUnusable } else { UploadReason::OnHold };
             }
             ErrorClass::Resend => reason = UploadReason::Opening,
         }

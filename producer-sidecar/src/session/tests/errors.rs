@@ -123,7 +123,7 @@ fn an_error_of_the_key_keeps_everything_and_is_tried_again_after_thirty_seconds(
     let id = scene.accepted();
     scene.pull(id);
     scene.fail(id, 4501, None);
-    assert_eq!(scene.troubles(), [UploadReason::OnHold]);
+    assert_eq!(scene.troubles(), [UploadReason::KmsKeyUnusable]);
     scene.seconds(29);
     assert_eq!((scene.freed(), scene.gaps().len()), (vec![], 0));
     assert!(!scene.outputs.iter().any(|output| matches!(output, Output::Open(_))));
