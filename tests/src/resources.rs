@@ -1,7 +1,7 @@
 //! What a process costs, as the kernel counts it in `/proc` (proc(5)).
 
 use std::fs;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 
@@ -27,6 +27,13 @@ pub fn cpu(pid: u32) -> Result<Duration> {
 pub fn memory(pid: u32) -> Result<Memory> {
     let rollup = read(pid, "smaps_rollup")?;
     memory_of(&rollup).with_context(|| format!("failed to understand /proc/{pid}/smaps_rollup"))
+}
+
+/// The share of a core that a process takes in this time.
+pub async fn share_of_a_core(pid: u32, during: Duration) -> Result<f64> {
+    let (before, started) = (cpu(pid)?, Instant::now());
+    tokio::time::sleep(during).await;
+    Ok(cpu(pid)?.saturating_sub(before).as_secs_f64() / started.elapsed().as_secs_f64())
 }
 
 /// How many descriptors a process has open.

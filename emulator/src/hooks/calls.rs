@@ -34,6 +34,8 @@ pub struct Call {
     pub error: Option<&'static str>,
     /// Whether the operation was carried out, though the answer may have been dropped.
     pub done: bool,
+    /// Whether a fault on order struck it.
+    pub struck: bool,
 }
 
 /// How many calls of one operation there were.
@@ -106,6 +108,7 @@ mod tests {
             status: 200,
             error: None,
             done: true,
+            struck: false,
         }
     }
 

@@ -43,10 +43,12 @@ pub async fn answer(
         status: 0,
         error: None,
         done: false,
+        struck: false,
     };
     let request_id = respond::new_request_id();
     let (stream, account) = (call.stream.as_deref(), call.account.as_deref());
     let strike = service.faults.strike(Struck { operation: &asked.operation, stream, account });
+    call.struck = strike.is_some();
     let outcome = match before_effect(strike).await {
         Ok(()) => execute(service, parts, asked, (input, bytes)).await,
         Err(Refused::Dropped) => {

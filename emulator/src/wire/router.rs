@@ -105,6 +105,7 @@ pub async fn handle(
         status: 0,
         error: None,
         done: false,
+        struck: false,
     };
     answer(&service, &parts, &target, payload, call).await
 }
@@ -139,6 +140,7 @@ async fn answer(
         let (stream, account) = (call.stream.as_deref(), call.account.as_deref());
         service.faults.strike(Struck { operation: operation.name(), stream, account })
     });
+    call.struck = strike.is_some();
     let outcome = match before_effect(strike).await {
         Ok(()) => execute(service, parts, target, payload, &request_id).await,
         Err(Refused::Dropped) => {

@@ -12,6 +12,7 @@ use aws_sdk_kinesisvideo::Client;
 use aws_sdk_kinesisvideo::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_kinesisvideo::operation::describe_stream::DescribeStreamError;
 use serde::Deserialize;
+use serde_json::{Value, json};
 
 use super::daemon::Daemon;
 use super::http;
@@ -22,6 +23,9 @@ use crate::images::own_folder;
 pub const ACCOUNT: &str = "123456789012";
 /// The region of all classes in tests.
 pub const REGION: &str = "eu-west-1";
+
+/// Flags with which a minute of alarms takes 5 s.
+pub const FAST_ALARMS: [&str; 2] = ["--alarm-period", "5"];
 
 /// It answers within so long after its start.
 const START_MAX: Duration = Duration::from_secs(30);
@@ -77,8 +81,30 @@ pub struct Call {
     pub stream: Option<String>,
     /// The HTTP status; 0 when a fault dropped the connection.
     pub status: u16,
+    /// The code of a refusal.
+    pub error: Option<String>,
     /// Whether it was carried out.
     pub done: bool,
+    /// Whether a fault on order struck it.
+    pub struck: bool,
+}
+
+impl Call {
+    /// Whether it was refused for the number of calls, of streams or of alarms, and not on order.
+    pub fn is_over_quota(&self) -> bool {
+        let is_limit = |code: &str| code.contains("LimitExceeded") || code.contains("Throttl");
+        !self.struck && self.error.as_deref().is_some_and(is_limit)
+    }
+
+    /// Whether it is to change something, carried out or not.
+    pub fn is_change(&self) -> bool {
+        !is_read(&self.operation)
+    }
+}
+
+/// Whether an operation changes nothing.
+pub fn is_read(operation: &str) -> bool {
+    ["Describe", "List", "Get"].iter().any(|verb| operation.starts_with(verb))
 }
 
 /// A stream as its owner finds it.
@@ -116,10 +142,10 @@ impl Emulator {
         let (data, keys) = (folder.join("emulator"), Keys::unmistakable());
         fs::create_dir_all(&data)?;
         let known = folder.join("emulator-keys.json");
-        let key = serde_json::json!({
+        let key = json!({
             "accessKeyId": keys.id, "secretAccessKey": keys.secret, "sessionToken": keys.token, "user": "tests",
         });
-        fs::write(&known, serde_json::json!({ "keys": [key] }).to_string())?;
+        fs::write(&known, json!({ "keys": [key] }).to_string())?;
         let mut command = Command::new(own_folder()?.join("streamfleet-emulator"));
         command.args(["--listen", "127.0.0.1:0", "--listen-tls", &format!("{address}:0")]);
         command.args(["--account", ACCOUNT]).args(flags);
@@ -163,8 +189,29 @@ impl Emulator {
         serde_json::from_slice(&answer).context("failed to read the log of calls")
     }
 
+    /// The number of the last call.
+    pub async fn last_call(&self) -> Result<u64> {
+        Ok(self.calls(0).await?.last().map_or(0, |call| call.n))
+    }
+
+    /// From now on calls are throttled, about this stream or all, as likely as this (0 to 1).
+    pub async fn throttle(&self, stream: Option<&str>, probability: f64) -> Result<()> {
+        self.fault(&json!({ "action": "throttle", "stream": stream, "probability": probability })).await
+    }
+
+    /// From now on every call of the account is denied.
+    pub async fn revoke(&self) -> Result<()> {
+        let order = json!({ "account": ACCOUNT, "as": "access-denied" });
+        http::request(self.hooks, "POST", "/_emulator/revoked", &order.to_string()).await.map(drop)
+    }
+
+    /// Calls of the account are carried out again.
+    pub async fn restore(&self) -> Result<()> {
+        http::request(self.hooks, "DELETE", &format!("/_emulator/revoked/{ACCOUNT}"), "").await.map(drop)
+    }
+
     /// Orders a fault.
-    pub async fn fault(&self, order: &serde_json::Value) -> Result<()> {
+    pub async fn fault(&self, order: &Value) -> Result<()> {
         http::request(self.hooks, "POST", "/_emulator/faults", &order.to_string()).await.map(drop)
     }
 
@@ -237,4 +284,32 @@ fn client(address: SocketAddr, keys: &Keys) -> Client {
         .credentials_provider(credentials)
         .build();
     Client::from_conf(config)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn operations_are_told_apart_by_their_verbs() {
+        assert!(is_read("DescribeAlarms") && is_read("GetCallerIdentity") && is_read("ListTagsForStream"));
+        assert!(!is_read("PutMetricAlarm") && !is_read("TagStream") && !is_read("AssumeRole"));
+    }
+
+    #[test]
+    fn a_refusal_is_one_of_a_quota_unless_it_was_ordered_or_is_about_something_else() {
+        let call = |error: Option<&str>, struck: bool| -> Call {
+            serde_json::from_value(json!({
+                "n": 1, "ms": 1, "operation": "DescribeStream", "stream": null, "status": 400, "error": error, "done": false,
+                "struck": struck,
+            }))
+            .unwrap()
+        };
+        for code in ["ClientLimitExceededException", "Throttling", "AccountStreamLimitExceededException"] {
+            assert!(call(Some(code), false).is_over_quota(), "{code}");
+            assert!(!call(Some(code), true).is_over_quota(), "{code} on order");
+        }
+        assert!(!call(Some("AccessDeniedException"), false).is_over_quota());
+        assert!(!call(None, false).is_over_quota());
+    }
 }

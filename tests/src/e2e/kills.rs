@@ -238,7 +238,9 @@ mod tests {
             operation: operation.to_owned(),
             stream: Some("ns.a".to_owned()),
             status: 200,
+            error: None,
             done: true,
+            struck: false,
         };
         let write = |revision, ms, what: &str| Write { revision, ms, what: what.to_owned() };
         let kill = Kill {

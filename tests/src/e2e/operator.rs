@@ -20,6 +20,11 @@ const START_MAX: Duration = Duration::from_mins(1);
 /// After SIGTERM it has so long to end.
 const STOP_MAX: Duration = Duration::from_secs(20);
 
+/// How many lines of an operator's log are warnings or errors.
+pub fn loud_lines(log: &str) -> usize {
+    log.lines().filter(|line| line.contains(" WARN ") || line.contains("ERROR ")).count()
+}
+
 /// How an operator is started, again and again.
 #[derive(Debug, Clone)]
 pub struct Setup {
@@ -111,6 +116,32 @@ impl Operator {
             Ok(Look::Done(Ok(())))
         })
         .await?
+    }
+
+    /// Waits until every object of this kind has been looked at once since it began to lead.
+    pub async fn has_seen_all(&self, kind: &str, limit: Duration) -> Result<()> {
+        until(limit, &format!("every {kind} has been looked at"), async || {
+            let text = self.metrics().await?;
+            let is_told = |line: &str| {
+                line.starts_with("streamfleet_operator_first_pass_seconds") && line.contains(kind)
+            };
+            Ok(if text.lines().any(is_told) { Look::Done(()) } else { Look::NotYet("not all".to_owned()) })
+        })
+        .await
+    }
+
+    /// Waits until it leads, and so works.
+    pub async fn leads(&self, limit: Duration) -> Result<()> {
+        until(limit, "the operator leads", async || {
+            let text = self.metrics().await?;
+            let leads = text.lines().any(|line| line == "streamfleet_operator_leader 1");
+            Ok(if leads { Look::Done(()) } else { Look::NotYet("it stands by".to_owned()) })
+        })
+        .await
+    }
+
+    async fn metrics(&self) -> Result<String> {
+        Ok(String::from_utf8(http::get(self.admin, "/metrics").await?)?)
     }
 
     /// SIGKILL; it has ended when this returns.

@@ -1,20 +1,18 @@
 //! 7 and 8: calls are throttled when all objects are looked at anew; the account's credentials are revoked for a while.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use futures::{StreamExt as _, TryStreamExt as _};
 use kube::api::{DeleteParams, ListParams, PostParams};
-use serde::Deserialize;
 use serde_json::json;
 use streamfleet_crds::{Camera, ConditionType, VideoStream};
 use streamfleet_tests::cluster::wait::{Look, until};
-use streamfleet_tests::e2e::emulator::ACCOUNT;
-use streamfleet_tests::e2e::http;
+use streamfleet_tests::e2e::emulator::Call;
 use streamfleet_tests::e2e::manifests::{camera, stream};
 use streamfleet_tests::e2e::objects::{Conditioned as _, SOON, has_condition, is_gone, pod_of, status_of};
-use streamfleet_tests::resources::cpu;
+use streamfleet_tests::e2e::operator::loud_lines;
+use streamfleet_tests::resources::share_of_a_core;
 
 use crate::scene::{ACTIVE, IN_SYNC, Scene};
 
@@ -27,18 +25,6 @@ const NEWCOMER_MAX: Duration = Duration::from_secs(30);
 const CALLS_MAX: usize = 100;
 /// Lines of warnings and errors that a restart may write.
 const LINES_MAX: usize = 150;
-
-#[derive(Debug, Deserialize)]
-struct Count {
-    calls: u64,
-    #[serde(default)]
-    errors: BTreeMap<String, u64>,
-}
-
-async fn call_counts(scene: &Scene) -> Result<BTreeMap<String, Count>> {
-    let answer = http::get(scene.world.emulator.hooks(), "/_emulator/call-counts").await?;
-    Ok(serde_json::from_slice(&answer)?)
-}
 
 /// How many streams are Ready.
 async fn ready(scene: &Scene) -> Result<usize> {
@@ -58,7 +44,7 @@ async fn scenario_07_throttling_storm_and_restart_herd() -> Result<()> {
     // Killed; at the start, three of ten calls are throttled, beside the quotas.
     scene.world.take_operator()?.kill()?;
     let said = std::fs::read_to_string(scene.world.operator_log())?.len();
-    scene.world.emulator.fault(&json!({ "action": "throttle", "probability": 0.3 })).await?;
+    scene.world.emulator.throttle(None, 0.3).await?;
     let last = scene.last_call().await?;
     let started = Instant::now();
     scene.world.start_operator().await?;
@@ -67,15 +53,7 @@ async fn scenario_07_throttling_storm_and_restart_herd() -> Result<()> {
     api.create(&params, &serde_json::from_value(newcomer)?).await?;
     has_condition(&api, "newcomer", ACTIVE).await?;
     let newcomer = applied.elapsed();
-    let admin = scene.world.operator()?.admin();
-    until(SOON, "every object has been looked at", async || {
-        let text = String::from_utf8(http::get(admin, "/metrics").await?)?;
-        let line = text.lines().find(|line| {
-            line.starts_with("streamfleet_operator_first_pass_seconds") && line.contains("VideoStream")
-        });
-        Ok(line.map_or_else(|| Look::NotYet("not all".to_owned()), |_| Look::Done(())))
-    })
-    .await?;
+    scene.world.operator()?.has_seen_all("VideoStream", SOON).await?;
     let observed = started.elapsed();
     // Some sweeps more.
     tokio::time::sleep(Duration::from_secs(5)).await;
@@ -83,14 +61,15 @@ async fn scenario_07_throttling_storm_and_restart_herd() -> Result<()> {
     let calls = scene.world.emulator.calls(last).await?;
     let changes = scene.changes_since(last).await?;
     let log = std::fs::read_to_string(scene.world.operator_log())?;
-    let lines = log[said..].lines().filter(|line| line.contains(" WARN ") || line.contains("ERROR ")).count();
+    let lines = loud_lines(&log[said..]);
     scene.steps.say(format!(
         "after the restart all were observed in {:.1} s, a new one was Ready in {:.1} s, with {} calls and {lines} warnings",
         observed.as_secs_f64(),
         newcomer.as_secs_f64(),
         calls.len(),
     ));
-    ensure!(calls.iter().any(|call| call.status == 400), "nothing was throttled");
+    ensure!(calls.iter().any(|call| call.struck), "nothing was throttled");
+    ensure!(!calls.iter().any(Call::is_over_quota), "of its own accord it has run into quotas: {calls:?}");
     ensure!(observed <= OBSERVED_MAX && newcomer <= NEWCOMER_MAX && calls.len() <= CALLS_MAX);
     ensure!(lines <= LINES_MAX, "it floods its log with {lines} lines");
     let others: Vec<_> =
@@ -118,13 +97,12 @@ async fn make_fleet(scene: &Scene) -> Result<()> {
         Ok(if now == FLEET { Look::Done(()) } else { Look::NotYet(format!("{now} are")) })
     })
     .await?;
-    let counts = call_counts(scene).await?;
-    let is_throttled = |code: &str| code.contains("LimitExceeded") || code.contains("Throttl");
-    let errors = counts.values().flat_map(|count| &count.errors);
-    let refused: u64 = errors.filter(|(code, _)| is_throttled(code)).map(|(_, times)| times).sum();
-    let calls: u64 = counts.values().map(|count| count.calls).sum();
-    ensure!(refused == 0, "of its own accord it has run into quotas: {counts:?}");
-    scene.steps.say(format!("{FLEET} streams were made by {calls} calls, none of which was throttled"));
+    let calls = scene.world.emulator.calls(0).await?;
+    let refused: Vec<_> = calls.iter().filter(|call| call.is_over_quota()).collect();
+    ensure!(refused.is_empty(), "of its own accord it has run into quotas: {refused:?}");
+    scene
+        .steps
+        .say(format!("{FLEET} streams were made by {} calls, none of which was throttled", calls.len()));
     Ok(())
 }
 
@@ -144,9 +122,7 @@ async fn scenario_08_credentials_revoked_mid_run_then_restored() -> Result<()> {
     let operator = scene.world.operator()?.pid();
     let steady = share_of_a_core(operator, Duration::from_secs(6)).await?;
 
-    let hooks = scene.world.emulator.hooks();
-    let order = json!({ "account": ACCOUNT, "as": "access-denied" }).to_string();
-    http::request(hooks, "POST", "/_emulator/revoked", &order).await?;
+    scene.world.emulator.revoke().await?;
     let (last, stored) = (scene.last_call().await?, stored(&scene).await?);
     scene.edit("c00", &json!({ "retentionHours": 48 })).await?;
     for name in ["c01", "c02", "doomed"] {
@@ -180,7 +156,7 @@ async fn scenario_08_credentials_revoked_mid_run_then_restored() -> Result<()> {
     ensure!(revoked <= steady + CPU_MORE_MAX, "it burns CPU");
     ensure!(calls.len() <= REVOKED_CALLS_MAX, "{} calls: {calls:?}", calls.len());
 
-    http::request(hooks, "DELETE", &format!("/_emulator/revoked/{ACCOUNT}"), "").await?;
+    scene.world.emulator.restore().await?;
     has_condition(&scene.streams(), "c00", IN_SYNC).await?;
     has_condition(&scene.streams(), "c00", ACTIVE).await?;
     scene.retention_is("c00", 48).await?;
@@ -208,13 +184,6 @@ async fn make_streams_and_a_camera(scene: &Scene) -> Result<()> {
         Ok(if now == 22 { Look::Done(()) } else { Look::NotYet(format!("{now} are")) })
     })
     .await
-}
-
-/// The share of a core that a process takes in this time.
-async fn share_of_a_core(pid: u32, during: Duration) -> Result<f64> {
-    let (before, started) = (cpu(pid)?, Instant::now());
-    tokio::time::sleep(during).await;
-    Ok(cpu(pid)?.saturating_sub(before).as_secs_f64() / started.elapsed().as_secs_f64())
 }
 
 /// What the camera has stored last, in milliseconds of the Unix epoch.
