@@ -52,12 +52,7 @@ pub(super) const TAG_VALUES: &str =
         json_path = ".status.conditions[?(@.type=='Ready')].reason"
     ),
     printcolumn(
-        name = "Synced",
-        type_ = "string",
-        json_path = ".status.conditions[?(@.type=='Synced')].reason"
-    ),
-    printcolumn(
-        name = "Retention",
+        name = "Retention hours",
         type_ = "integer",
         json_path = ".status.retentionHours",
         description = "Hours that the stream keeps video."
@@ -75,6 +70,12 @@ pub(super) const TAG_VALUES: &str =
         description = "What somebody else has changed."
     ),
     printcolumn(
+        name = "Alarm",
+        type_ = "string",
+        json_path = ".status.alarms[?(@.state=='ALARM')].kind",
+        description = "The alarm that has gone off."
+    ),
+    printcolumn(
         name = "Writer",
         type_ = "string",
         json_path = ".status.writer.name",
@@ -82,10 +83,9 @@ pub(super) const TAG_VALUES: &str =
     ),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(
-        name = "Alarm",
+        name = "Synced",
         type_ = "string",
-        json_path = ".status.alarms[?(@.state=='ALARM')].kind",
-        description = "The alarm that has gone off.",
+        json_path = ".status.conditions[?(@.type=='Synced')].reason",
         priority = 1
     ),
     printcolumn(name = "AWS", type_ = "string", json_path = ".status.awsStatus", priority = 1),
@@ -96,8 +96,7 @@ pub(super) const TAG_VALUES: &str =
         name = "Message",
         type_ = "string",
         json_path = ".status.conditions[?(@.type=='Ready')].message",
-        description = "What is wrong, and what to do.",
-        priority = 1
+        description = "What is wrong, and what to do."
     )
 )]
 #[serde(rename_all = "camelCase")]

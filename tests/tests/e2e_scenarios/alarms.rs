@@ -1,47 +1,30 @@
-//! 14: alarms tell the truth, also when somebody deletes them or there is no room for more; and a camera that stops is noticed.
+//! 14: alarms tell the truth, also when somebody deletes them or there is no room for more. (That a camera which stops is noticed
+//! is in `e2e_helm_streams`.)
 
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use kube::api::DeleteParams;
-use serde_json::{Value, json};
-use streamfleet_crds::{AlarmState, AlarmStatus, Camera, ConditionType};
-use streamfleet_tests::camera::{self, Clip, Recipe};
+use serde_json::json;
+use streamfleet_crds::{AlarmState, ConditionType};
 use streamfleet_tests::cluster::wait::{Look, until};
-use streamfleet_tests::e2e::manifests::camera;
+use streamfleet_tests::e2e::emulator::FAST_ALARMS;
 use streamfleet_tests::e2e::objects::{Expected, SOON, has_condition, is_gone};
-use streamfleet_tests::tools::cache_dir;
 
 use crate::scene::{Scene, never};
 
 const IN_SYNC: Expected = (ConditionType::AlarmsReady, "True", "AlarmsInSync");
-/// A minute of alarms takes 5 s.
-const FAST: [&str; 2] = ["--alarm-period", "5"];
-
-fn no_ingest() -> Value {
-    json!({ "alarms": { "perStream": ["NoIngest"] } })
-}
-
-/// Waits until the stream's one alarm is in this state.
-async fn alarm_is(scene: &Scene, name: &str, state: AlarmState) -> Result<AlarmStatus> {
-    until(SOON, &format!("the alarm of {name} is {state:?}"), async || {
-        let status = scene.streams().get(name).await?.status.unwrap_or_default();
-        let seen = format!("{:?}", status.alarms);
-        let found = status.alarms.into_iter().find(|alarm| alarm.state == state);
-        Ok(found.map_or(Look::NotYet(seen), Look::Done))
-    })
-    .await
-}
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a cluster"]
 async fn scenario_14_alarm_truth() -> Result<()> {
-    let flags = [FAST.as_slice(), &["--alarms-max", "2"]].concat();
-    let scene = Scene::start("s14", &flags, &no_ingest()).await?;
+    let flags = [FAST_ALARMS.as_slice(), &["--alarms-max", "2"]].concat();
+    let class = json!({ "alarms": { "perStream": ["NoIngest"] } });
+    let scene = Scene::start("s14", &flags, &class).await?;
     scene.active("yard", &json!({})).await?;
     has_condition(&scene.streams(), "yard", IN_SYNC).await?;
     // A stream that nobody has ever written is silent, and is told so.
-    let raised = alarm_is(&scene, "yard", AlarmState::Alarm).await?;
+    let raised = scene.alarm_is("yard", AlarmState::Alarm).await?;
     ensure!(raised.since.is_some() && !raised.reason.is_empty(), "{raised:?}");
     scene.told("yard", "AlarmRaised").await?;
 
@@ -69,7 +52,7 @@ async fn deleted_in_the_console(scene: &Scene, alarm: &str) -> Result<()> {
     let note = scene.told("yard", "AlarmCorrected").await?;
     ensure!(note.contains(alarm) && note.contains("deleted"), "{note:?}");
     has_condition(&scene.streams(), "yard", IN_SYNC).await?;
-    alarm_is(scene, "yard", AlarmState::Alarm).await.map(drop)
+    scene.alarm_is("yard", AlarmState::Alarm).await.map(drop)
 }
 
 /// Somebody switches an alarm off, and the stream's policy is to say so only.
@@ -107,38 +90,4 @@ async fn no_room_for_more(scene: &Scene) -> Result<()> {
     names.retain(|name| name.contains("/yard/") || name.contains("/third/"));
     ensure!(names.len() == 2, "{names:?}");
     Ok(())
-}
-
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs a cluster"]
-async fn an_alarm_fires_when_a_camera_stops_and_clears_when_it_returns() -> Result<()> {
-    let scene = Scene::start("sal", &FAST, &no_ingest()).await?;
-    let clip = Clip::read(&Recipe::default().make(&cache_dir().join("media")).await?)?;
-    let mut options = camera::Options::on_loopback(clip);
-    options.listen = (scene.world.cluster.bridge_address(), 0).into();
-    let real = camera::Camera::start(options.clone()).await?;
-    // The same one when it comes back.
-    options.listen = real.address();
-    scene.active("door", &json!({})).await?;
-    let writer = camera("door", &real.url(), &json!({ "streamRef": { "name": "door" } }));
-    scene.world.apply(&scene.namespace, &[writer]).await?.succeeded()?;
-    let cameras = scene.world.api::<Camera>(&scene.namespace);
-    has_condition(&cameras, "door", (ConditionType::Ready, "True", "Recording")).await?;
-    alarm_is(&scene, "door", AlarmState::Ok).await?;
-    scene.steps.done("the camera records, and its alarm is OK");
-
-    real.stop().await;
-    let raised = alarm_is(&scene, "door", AlarmState::Alarm).await?;
-    scene.steps.done(format!("it has stopped, and its alarm fires: {}", raised.reason));
-    let note = scene.told("door", "AlarmRaised").await?;
-    ensure!(note.contains("NoIngest"), "{note:?}");
-
-    let real = camera::Camera::start(options).await?;
-    alarm_is(&scene, "door", AlarmState::Ok).await?;
-    scene.told("door", "AlarmCleared").await?;
-    scene.steps.done("it has returned, and its alarm is OK again");
-    scene.world.api::<Camera>(&scene.namespace).delete("door", &DeleteParams::default()).await?;
-    is_gone(&cameras, "door").await?;
-    real.stop().await;
-    scene.finish().await
 }

@@ -4,7 +4,6 @@
 mod alarms;
 mod api_proxy;
 mod crash;
-mod media;
 mod policies;
 mod skew;
 mod split;

@@ -69,8 +69,7 @@ pub fn planned(before: &VideoStreamStatus, look: &Look<'_>) -> Vec<Verdict> {
         }
         Ownership::Other(whose) => {
             let message = format!(
-                "A stream of this name exists, and {whose}: choose another spec.streamName, or tag the stream for this \
-                 object, or delete it"
+                "A stream of this name exists, and {whose}: choose another spec.streamName, or have its owner give it up"
             );
             not_ours(Reason::OwnedByOther, &message)
         }
@@ -86,8 +85,8 @@ pub fn planned(before: &VideoStreamStatus, look: &Look<'_>) -> Vec<Verdict> {
         }
         Ownership::Replaced { recorded, found } => {
             let message = format!(
-                "The stream of this name is another one than this object's: {found} instead of {recorded}. It is neither \
-                 changed nor fed; to take it, delete this object and apply it again"
+                "This object's stream was deleted, and another one was made under its name, which is neither changed nor \
+                 written: to take that, delete this object and apply it again ({found} instead of {recorded})"
             );
             not_ours(Reason::IdentityChanged, &message)
         }
@@ -288,12 +287,12 @@ fn blocked(changes: &[&Change]) -> String {
 fn reported(desired: &Desired, changes: &[&Change]) -> String {
     let mut text = format!(
         "Somebody else has changed {}, which status.drift shows and driftPolicy Report leaves: change the spec to match, or \
-         set driftPolicy to Correct",
+         set spec.driftPolicy to Correct",
         names(changes)
     );
     let is_decrease = changes.iter().any(|change| change.field == RETENTION && change.is_destructive);
     if is_decrease && desired.decrease == RetentionDecreasePolicy::Deny {
-        text.push_str(" and retentionDecreasePolicy to Allow");
+        text.push_str(" and spec.retentionDecreasePolicy to Allow");
     }
     text
 }

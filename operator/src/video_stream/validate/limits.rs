@@ -70,12 +70,12 @@ pub fn admit_namespace(
     let class_name = class.name_any();
     let message = match allowed.from {
         From::Selector => format!(
-            "StreamClass {class_name} does not admit namespace {namespace}: its labels do not match the class's \
-             spec.allowedNamespaces.selector"
+            "StreamClass {class_name} does not admit namespace {namespace}: label the namespace so that the class's \
+             spec.allowedNamespaces.selector matches it, or change that"
         ),
         From::None | From::All => format!(
-            "StreamClass {class_name} does not admit namespace {namespace}: its spec.allowedNamespaces.from must be All, or \
-             Selector with a matching selector"
+            "StreamClass {class_name} does not admit namespace {namespace}: set the class's spec.allowedNamespaces.from to \
+             All, or to Selector with a selector that matches the namespace's labels"
         ),
     };
     Err(Refusal::new(VideoStreamReason::NamespaceNotAllowed, message))

@@ -8,10 +8,10 @@ mod tenancy;
 use std::collections::BTreeMap;
 
 use kube::ResourceExt;
-use streamfleet_crds::types::STREAM_TAGS_MAX;
+use streamfleet_crds::types::{STREAM_TAGS_MAX, find_condition};
 use streamfleet_crds::{
-    AdoptionPolicy, DriftPolicy, ImageGeneration, ManagementPolicy, Notification, RetentionDecreasePolicy,
-    StorageTier, StreamClass, VideoStream, VideoStreamReason,
+    AdoptionPolicy, ConditionType, DriftPolicy, ImageGeneration, ManagementPolicy, Notification,
+    RetentionDecreasePolicy, StorageTier, StreamClass, VideoStream, VideoStreamReason,
 };
 
 use crate::aws::{Owner, Place};
@@ -95,10 +95,7 @@ pub fn validate(
     let adoption = limits::admit(stream, class, namespace_labels)?;
     let name = admit_name(stream, class)?;
     let tags = tags(stream, class)?;
-    let place = verified_place(class).ok_or_else(|| {
-        let message = format!("StreamClass {class_name} is not Ready: its conditions say why");
-        Refusal::new(VideoStreamReason::StreamClassNotReady, message)
-    })?;
+    let place = verified_place(class).ok_or_else(|| not_ready(class))?;
     let defaults = &class.spec.stream;
     Ok(Desired {
         image_generation: images(spec.image_generation.as_ref(), &place)?,
@@ -121,6 +118,17 @@ pub fn validate(
         labels: stream.labels().clone(),
         alarms: alarms::alarms(spec.alarms.as_ref(), &class.spec.alarms),
     })
+}
+
+/// That the class cannot be used: why, as a name, and where that is explained. No more, for the class may be none of the tenant's
+/// business, and its message would be written to each of its streams.
+fn not_ready(class: &StreamClass) -> Refusal {
+    let name = class.name_any();
+    let conditions = class.status.as_ref().map_or(&[][..], |status| &status.conditions);
+    let caller = find_condition(conditions, ConditionType::CallerVerified.as_str());
+    let why = caller.map(|caller| format!(" ({})", caller.reason)).unwrap_or_default();
+    let message = format!("StreamClass {name} is not Ready{why}: see kubectl describe streamclass {name}");
+    Refusal::new(VideoStreamReason::StreamClassNotReady, message)
 }
 
 /// The tags of the class and, before them, of the object.
