@@ -69,13 +69,13 @@ lint: ## rustfmt, clippy, docs, helm lint
 bench-producer: release ## what the producer costs, beside ffmpeg and GStreamer (15 minutes); target/bench/producer.json
 	@$(RELEASE)/streamfleet-bench producer
 
-bench-operator: release ## what the operator costs, and how soon it is done, with up to 10,000 streams (25 minutes, as root; STREAMS=1000); target/bench/operator.json
+bench-operator: release ## what the operator costs, how soon it is done, what it stands, with up to 10,000 streams (70 minutes, as root; STREAMS=1000, ONLY=storm,revoked, REVOKED_MINUTES=2); target/bench/operator.json
 	@$(RELEASE)/streamfleet-dev tools
 	trap '$(RELEASE)/streamfleet-dev cluster down --index $(BENCH_INDEX)' EXIT
 	$(RELEASE)/streamfleet-dev cluster down --index $(BENCH_INDEX)
 	$(RELEASE)/streamfleet-dev cluster up --index $(BENCH_INDEX) --nodes 1
 	export STREAMFLEET_CLUSTER=/var/lib/streamfleet/cluster-$(BENCH_INDEX)
-	$(RELEASE)/streamfleet-bench operator $(if $(STREAMS),--streams $(STREAMS))
+	$(RELEASE)/streamfleet-bench operator $(if $(STREAMS),--streams $(STREAMS)) --only '$(ONLY)' $(if $(REVOKED_MINUTES),--revoked-minutes $(REVOKED_MINUTES))
 
 faults-producer: release ## what becomes of pictures when things break (12 minutes; ONLY=zero-window,cut-15); target/bench/faults-producer.json
 	@$(RELEASE)/streamfleet-bench faults-producer --only '$(ONLY)'

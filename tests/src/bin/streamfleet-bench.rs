@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use clap::{Parser, Subcommand};
 use streamfleet_tests::figures::{self, Figure};
+use streamfleet_tests::fleet::{Order, Part};
 use streamfleet_tests::soak::Soak;
 use streamfleet_tests::steps::Steps;
 use streamfleet_tests::{bench, faults, fleet};
@@ -35,6 +36,12 @@ enum Subject {
         /// How many streams the largest fleet has.
         #[arg(long, default_value_t = 10_000)]
         streams: usize,
+        /// Only these parts, separated by commas: growth, changes, storm, revoked.
+        #[arg(long, default_value = "")]
+        only: String,
+        /// For how long every call is denied, in minutes.
+        #[arg(long, default_value_t = 30)]
+        revoked_minutes: u64,
     },
     /// Half an hour of faults with fifty feeds.
     Soak {
@@ -101,8 +108,10 @@ async fn perform(command: Subject, steps: &Steps) -> Result<()> {
             let figures = faults::producer(only.as_deref().filter(|only| !only.is_empty()), steps).await?;
             conclude("faults-producer", &figures, steps)
         }
-        Subject::Operator { streams } => {
-            conclude("operator", &Box::pin(fleet::operator(streams, steps)).await?, steps)
+        Subject::Operator { streams, only, revoked_minutes } => {
+            let (parts, revoked) = (Part::chosen(&only)?, Duration::from_mins(revoked_minutes));
+            let order = Order { streams, parts, revoked };
+            conclude("operator", &Box::pin(fleet::operator(&order, steps)).await?, steps)
         }
         Subject::Soak { seed, minutes } => {
             let soak = Soak::whole(seed.unwrap_or_else(|| fastrand::u64(..)));

@@ -9,8 +9,8 @@ use serde_json::json;
 use streamfleet_crds::CHECK_REQUESTED;
 
 use super::site::{REPORTS_EVERY, Site};
+use super::watched::Seen;
 use crate::cluster::wait::{Look, until};
-use crate::e2e::http;
 use crate::figures::Figure;
 use crate::steps::Steps;
 
@@ -33,16 +33,8 @@ pub async fn restart(site: &mut Site) -> Result<Duration> {
     site.world.take_operator()?.stop()?;
     let started = Instant::now();
     site.start_operator().await?;
-    let admin = site.world.operator()?.admin();
-    until(LONGEST, "every object has been looked at", async || {
-        let text = String::from_utf8(http::get(admin, "/metrics").await?)?;
-        // Of the streams: kinds without objects are done at once.
-        let is_done = text.lines().any(|line| {
-            line.starts_with("streamfleet_operator_first_pass_seconds") && line.contains("VideoStream")
-        });
-        Ok(if is_done { Look::Done(()) } else { Look::NotYet("not all".to_owned()) })
-    })
-    .await?;
+    // Of the streams: kinds without objects are done at once.
+    site.world.operator()?.has_seen_all("VideoStream", LONGEST).await?;
     Ok(started.elapsed())
 }
 
@@ -56,16 +48,7 @@ async fn foreign_changes(site: &Site, steps: &Steps) -> Result<Figure> {
         changed.push((name.clone(), Instant::now()));
         tokio::time::sleep_until(next).await;
     }
-    let mut latencies = Vec::new();
-    for (name, at) in &changed {
-        let drifted = until(LONGEST, &format!("the drift of {name} is in its status"), async || {
-            let drifted = site.seen().get(name).drifted;
-            Ok(drifted.map_or_else(|| Look::NotYet("none".to_owned()), Look::Done))
-        })
-        .await?;
-        latencies.push(drifted.saturating_duration_since(*at));
-    }
-    let p99 = percentile(&mut latencies, 99);
+    let p99 = latency(site, &changed, "known to have drifted", |seen| seen.drifted).await?;
     steps.done(format!(
         "{} foreign changes are in status, the slowest after {:.1} s",
         changed.len(),
@@ -101,34 +84,36 @@ async fn new_objects(site: &Site, steps: &Steps) -> Result<Figure> {
         Ok::<(), anyhow::Error>(())
     };
     let creations = async {
-        let mut made = Vec::new();
         // The sweep is to be under way.
         tokio::time::sleep(Duration::from_secs(2)).await;
-        for number in 0..NEW {
-            let name = format!("new{number:03}");
-            let next = tokio::time::Instant::now() + Duration::from_millis(250);
-            site.make(&name, false).await?;
-            made.push((name, Instant::now()));
-            tokio::time::sleep_until(next).await;
-        }
-        Ok::<_, anyhow::Error>(made)
+        site.make_steadily("new", NEW, Duration::from_millis(250)).await
     };
     let ((), made) = tokio::try_join!(sweep, creations)?;
-    let mut latencies = Vec::new();
-    for (name, at) in &made {
-        let taken_up = until(LONGEST, &format!("{name} is taken up"), async || {
-            let taken_up = site.seen().get(name).taken_up;
-            Ok(taken_up.map_or_else(|| Look::NotYet("not yet".to_owned()), Look::Done))
-        })
-        .await?;
-        latencies.push(taken_up.saturating_duration_since(*at));
-    }
-    let p99 = percentile(&mut latencies, 99);
+    let p99 = latency(site, &made, "taken up", |seen| seen.taken_up).await?;
     steps.done(format!(
         "{NEW} new objects during a sweep, the slowest taken up after {:.3} s",
         p99.as_secs_f64()
     ));
     Ok(Figure::new("new_object_first_reconcile_p99", p99.as_secs_f64(), "s").at_most(1.0).aim(0.3))
+}
+
+/// From the time of each until the watch showed it so: the 99th percentile.
+pub async fn latency(
+    site: &Site,
+    since: &[(String, Instant)],
+    what: &str,
+    when: fn(&Seen) -> Option<Instant>,
+) -> Result<Duration> {
+    let mut latencies = Vec::new();
+    for (name, at) in since {
+        let then = until(LONGEST, &format!("{name} is {what}"), async || {
+            let then = when(&site.seen().get(name));
+            Ok(then.map_or_else(|| Look::NotYet("not yet".to_owned()), Look::Done))
+        })
+        .await?;
+        latencies.push(then.saturating_duration_since(*at));
+    }
+    Ok(percentile(&mut latencies, 99))
 }
 
 /// The smallest value that so many percent do not exceed.

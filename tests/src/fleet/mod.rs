@@ -6,13 +6,16 @@
 //! calls by the emulator's log, memory and processor time by the kernel.
 
 mod changes;
+mod revoked;
+mod since;
 mod site;
 mod steady;
+mod storm;
 mod watched;
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 
 use crate::figures::Figure;
 use crate::steps::Steps;
@@ -28,6 +31,56 @@ const READY_MAX: f64 = 4.0;
 /// What a fleet has beside its streams' own time: starting, the first lists.
 const START_MAX: Duration = Duration::from_mins(2);
 
+/// What is measured.
+#[derive(Debug, Clone)]
+pub struct Order {
+    /// How many streams the largest fleet has.
+    pub streams: usize,
+    /// Which parts.
+    pub parts: Vec<Part>,
+    /// For how long credentials are revoked.
+    pub revoked: Duration,
+}
+
+/// A part of what is measured; all are of the largest fleet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// From empty to all Ready, a restart, rest; and the same of smaller fleets, for the growth.
+    Growth,
+    /// Foreign changes, and new objects during a sweep.
+    Changes,
+    /// Calls are throttled at a restart.
+    Storm,
+    /// Every call is denied for a while.
+    Revoked,
+}
+
+impl Part {
+    /// All of them, in their order.
+    const ALL: [(Self, &str); 4] = [
+        (Self::Growth, "growth"),
+        (Self::Changes, "changes"),
+        (Self::Storm, "storm"),
+        (Self::Revoked, "revoked"),
+    ];
+
+    /// The parts of these names with commas between them; all of no names.
+    pub fn chosen(only: &str) -> Result<Vec<Self>> {
+        if only.is_empty() {
+            return Ok(Self::ALL.iter().map(|(part, _)| *part).collect());
+        }
+        let names = || Self::ALL.map(|(_, name)| name).join(", ");
+        only.split(',')
+            .map(|name| {
+                let found = Self::ALL.iter().find(|(_, known)| *known == name);
+                found
+                    .map(|(part, _)| *part)
+                    .with_context(|| format!("there is no part {name:?}, have: {}", names()))
+            })
+            .collect()
+    }
+}
+
 /// What was measured of one fleet.
 struct Measured {
     streams: usize,
@@ -36,9 +89,51 @@ struct Measured {
     steady: Steady,
 }
 
-/// All figures, with the largest fleet of so many streams.
-pub async fn operator(streams: usize, steps: &Steps) -> Result<Vec<Figure>> {
+/// All figures that are asked for.
+pub async fn operator(order: &Order, steps: &Steps) -> Result<Vec<Figure>> {
+    let Order { streams, ref parts, revoked } = *order;
     ensure!(streams >= 100, "a fleet has at least 100 streams, for percentiles");
+    let is_asked = |part| parts.contains(&part);
+    let (template, mut fleets) = if is_asked(Part::Growth) {
+        smaller(streams, steps).await?
+    } else {
+        (Some(template(steps).await?), Vec::new())
+    };
+    let mut site = Site::new(streams, template.as_ref(), steps).await?;
+    let mut figures = Vec::new();
+    if is_asked(Part::Growth) {
+        let largest = measure(&mut site, steps).await?;
+        figures.extend(of_fleet(&largest));
+        fleets.push(largest);
+        figures.extend(growth(&fleets));
+    } else {
+        settle(&mut site, steps).await?;
+    }
+    if is_asked(Part::Changes) {
+        figures.extend(changes::figures(&site, steps).await?);
+    }
+    if is_asked(Part::Storm) {
+        let storm = Box::pin(storm::figures(&mut site, steps)).await;
+        figures.extend(or_missed("storm", storm, steps));
+    }
+    if is_asked(Part::Revoked) {
+        let revoked = Box::pin(revoked::figures(&site, revoked, steps)).await;
+        figures.extend(or_missed("revoked", revoked, steps));
+    }
+    site.leave()?;
+    Ok(figures)
+}
+
+/// What a part has shown; that it did not come to its end is a figure too, lest it take those of the hour before with it.
+fn or_missed(part: &str, figures: Result<Vec<Figure>>, steps: &Steps) -> Vec<Figure> {
+    figures.unwrap_or_else(|error| {
+        steps.done(format!("{part} has not come to its end: {error:#}"));
+        vec![Figure::new(format!("{part}_not_ended"), 1.0, "").at_most(0.0).note(format!("{error:#}"))]
+    })
+}
+
+/// Measures the smaller fleets, and learns from the first of them what an alarm is like.
+async fn smaller(streams: usize, steps: &Steps) -> Result<(Option<Template>, Vec<Measured>)> {
     let mut template = None;
     let mut fleets = Vec::new();
     for size in SMALLER.into_iter().filter(|size| *size < streams) {
@@ -49,18 +144,21 @@ pub async fn operator(streams: usize, steps: &Steps) -> Result<Vec<Figure>> {
         }
         site.leave()?;
     }
-    let mut site = Site::new(streams, template.as_ref(), steps).await?;
-    let largest = measure(&mut site, steps).await?;
-    let mut figures = of_fleet(&largest);
-    figures.extend(changes::figures(&site, steps).await?);
-    fleets.push(largest);
-    figures.extend(growth(&fleets));
-    site.leave()?;
-    Ok(figures)
+    Ok((template, fleets))
 }
 
-/// From empty to all Ready, and then steady.
-async fn measure(site: &mut Site, steps: &Steps) -> Result<Measured> {
+/// Learns from a single stream what an alarm is like.
+async fn template(steps: &Steps) -> Result<Template> {
+    let mut site = Site::new(1, None, steps).await?;
+    site.start_operator().await?;
+    site.seen().until(START_MAX, "a stream has its alarm", |seen| seen.has_alarm).await?;
+    let template = Template::learn(&site).await?;
+    site.leave()?;
+    Ok(template)
+}
+
+/// From empty to all Ready, and nothing written any more: how long it took until all were Ready.
+async fn settle(site: &mut Site, steps: &Steps) -> Result<Duration> {
     let streams = site.names().len();
     let floor = streams as f64 / CREATE_PER_SECOND;
     let started = Instant::now();
@@ -71,12 +169,18 @@ async fn measure(site: &mut Site, steps: &Steps) -> Result<Measured> {
     steps.done(format!("{streams} streams are Ready after {:.1} s", ready_after.as_secs_f64()));
     site.settle().await?;
     steps.done("all alarms are told, nothing is written any more");
+    Ok(ready_after)
+}
+
+/// From empty to all Ready, and then steady.
+async fn measure(site: &mut Site, steps: &Steps) -> Result<Measured> {
+    let ready_after = settle(site, steps).await?;
     // What a process has just made it need not read for hours: only one that has begun anew reads as it does all year.
     let observed_after = changes::restart(site).await?;
     steps.done(format!("after a restart all are observed in {:.1} s", observed_after.as_secs_f64()));
     let steady = Steady::measure(site).await?;
     steps.done(format!("steady: {steady}"));
-    Ok(Measured { streams, ready_after, observed_after, steady })
+    Ok(Measured { streams: site.names().len(), ready_after, observed_after, steady })
 }
 
 fn of_fleet(fleet: &Measured) -> Vec<Figure> {
@@ -160,6 +264,14 @@ mod tests {
         assert!(value("growth.list_reads.exponent").abs() < 1e-9);
         assert!((value("growth.aws_reads.exponent") - 1.0).abs() < 1e-9);
         assert!((value("memory_per_further_stream") - 90.0 * 1024.0 / 9_900.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn parts_are_chosen_by_their_names_and_none_means_all() {
+        assert_eq!(Part::chosen("").unwrap().len(), 4);
+        assert_eq!(Part::chosen("storm,revoked").unwrap(), [Part::Storm, Part::Revoked]);
+        let error = Part::chosen("strom").unwrap_err().to_string();
+        assert_eq!(error, "there is no part \"strom\", have: growth, changes, storm, revoked");
     }
 
     #[test]

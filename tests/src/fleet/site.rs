@@ -1,11 +1,11 @@
 //! A fleet and what it lives in: the cluster, an emulator with the service's quotas, an operator, a namespace and a class.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use futures::StreamExt as _;
 use kube::Api;
-use kube::api::PostParams;
+use kube::api::{Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 use streamfleet_crds::VideoStream;
 
@@ -61,7 +61,11 @@ impl Site {
         }
         let indices: Vec<usize> = (0..streams).collect();
         futures::stream::iter(indices)
-            .map(|number| site.make(&site.names[number], number % REPORTS_EVERY == 0))
+            .map(|number| {
+                let policy = if number % REPORTS_EVERY == 0 { "Report" } else { "Correct" };
+                let site = &site;
+                async move { site.make(&site.names[number], &json!({ "driftPolicy": policy })).await }
+            })
             .buffer_unordered(AT_A_TIME)
             .collect::<Vec<_>>()
             .await
@@ -72,12 +76,36 @@ impl Site {
         Ok(site)
     }
 
-    /// Makes an object.
-    pub async fn make(&self, name: &str, reports: bool) -> Result<()> {
-        let policy = if reports { "Report" } else { "Correct" };
-        let object = manifests::stream(name, &self.class, &json!({ "driftPolicy": policy }));
+    /// Makes an object; `more` is merged into its spec.
+    pub async fn make(&self, name: &str, more: &Value) -> Result<()> {
+        let object = manifests::stream(name, &self.class, more);
         let object: VideoStream = serde_json::from_value(object)?;
         self.api().create(&PostParams::default(), &object).await?;
+        Ok(())
+    }
+
+    /// Makes so many objects whose names begin so, one after the other, and says when each was there.
+    pub async fn make_steadily(
+        &self,
+        prefix: &str,
+        count: usize,
+        every: Duration,
+    ) -> Result<Vec<(String, Instant)>> {
+        let mut made = Vec::new();
+        for number in 0..count {
+            let name = format!("{prefix}{number:03}");
+            let next = tokio::time::Instant::now() + every;
+            self.make(&name, &json!({})).await?;
+            made.push((name, Instant::now()));
+            tokio::time::sleep_until(next).await;
+        }
+        Ok(made)
+    }
+
+    /// Changes the spec of an object.
+    pub async fn edit(&self, name: &str, spec: &Value) -> Result<()> {
+        let patch = json!({ "spec": spec });
+        self.api().patch(name, &PatchParams::default(), &Patch::Merge(&patch)).await?;
         Ok(())
     }
 

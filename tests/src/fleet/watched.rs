@@ -1,6 +1,6 @@
 //! What a watch of the fleet's objects has shown.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -15,14 +15,22 @@ use crate::cluster::wait::{Look, until};
 /// What is known of one object.
 #[derive(Debug, Clone, Default)]
 pub struct Seen {
-    /// `Ready` is True.
+    /// `Ready` is True, for the spec as it is now.
     pub is_ready: bool,
+    /// When it first was so.
+    pub ready: Option<Instant>,
+    /// The reason of `Ready`.
+    pub reason: String,
+    /// It has alarms.
+    pub has_alarm: bool,
     /// It has alarms, and the state of each is settled: no media comes, so all are to be in ALARM.
     pub is_alarmed: bool,
     /// When it first had a finalizer: the first thing that a pass does.
     pub taken_up: Option<Instant>,
     /// When its retention first was in `status.drift`.
     pub drifted: Option<Instant>,
+    /// How often it was written, its creation included.
+    pub writes: u64,
     version: String,
 }
 
@@ -54,8 +62,11 @@ impl Watched {
         let task = tokio::spawn(async move {
             let mut events = std::pin::pin!(watcher::watcher(api, watcher::Config::default()));
             while let Some(event) = events.next().await {
-                if let Ok(Event::Apply(object) | Event::InitApply(object)) = event {
-                    taking.lock().unwrap_or_else(PoisonError::into_inner).take(&object);
+                let mut state = taking.lock().unwrap_or_else(PoisonError::into_inner);
+                match event {
+                    Ok(Event::Apply(object) | Event::InitApply(object)) => state.take(&object),
+                    Ok(Event::Delete(object)) => drop(state.objects.remove(&object.name_any())),
+                    Ok(Event::Init | Event::InitDone) | Err(_) => {}
                 }
             }
         });
@@ -77,6 +88,21 @@ impl Watched {
     pub fn get(&self, name: &str) -> Seen {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.objects.get(name).cloned().unwrap_or_default()
+    }
+
+    /// Whether there is such an object.
+    pub fn knows(&self, name: &str) -> bool {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).objects.contains_key(name)
+    }
+
+    /// How many objects there are by the reason of their `Ready`.
+    pub fn reasons(&self) -> BTreeMap<String, usize> {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut reasons = BTreeMap::new();
+        for seen in state.objects.values() {
+            *reasons.entry(seen.reason.clone()).or_default() += 1;
+        }
+        reasons
     }
 
     /// Waits until so many objects have been seen at all.
@@ -109,16 +135,24 @@ impl State {
             return;
         }
         seen.version = version;
+        seen.writes += 1;
         self.writes += 1;
         self.last_write = Some(Instant::now());
         if !object.finalizers().is_empty() {
             seen.taken_up.get_or_insert_with(Instant::now);
         }
         let Some(status) = &object.status else { return };
-        seen.is_ready =
-            status.conditions.iter().any(|found| found.type_ == "Ready" && found.status == "True");
+        let ready = status.conditions.iter().find(|found| found.type_ == "Ready");
+        seen.reason = ready.map(|found| found.reason.clone()).unwrap_or_default();
+        seen.is_ready = ready.is_some_and(|found| {
+            found.status == "True" && found.observed_generation == object.metadata.generation
+        });
+        if seen.is_ready {
+            seen.ready.get_or_insert_with(Instant::now);
+        }
+        seen.has_alarm = !status.alarms.is_empty();
         seen.is_alarmed =
-            !status.alarms.is_empty() && status.alarms.iter().all(|alarm| alarm.state == AlarmState::Alarm);
+            seen.has_alarm && status.alarms.iter().all(|alarm| alarm.state == AlarmState::Alarm);
         if status.drift.iter().any(|drift| drift.field == "retentionHours") {
             seen.drifted.get_or_insert_with(Instant::now);
         }
