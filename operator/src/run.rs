@@ -21,7 +21,7 @@ use crate::context::{AwsSide, Cluster, Context};
 use crate::controller::{self, Wiring, erased};
 use crate::events::Events;
 use crate::feeds::Feeds;
-use crate::leader::{self, Candidate, Leadership};
+use crate::leader::{self, Candidate, Leadership, Stand};
 use crate::metrics::Metrics;
 use crate::pulse::{BEAT, Pulses};
 use crate::watch::{self, Caches, Triggers, Writers};
@@ -72,31 +72,29 @@ pub async fn run(mut settings: Settings) -> Result<(), Error> {
         prepared = prepare(&mut settings, &operator.obstacles) => prepared?,
         signal = &mut signal => return signal,
     };
-    let over = CancellationToken::new();
-    let (leadership, standing) = election(&settings, &prepared, over.clone());
-    let asked = leadership.clone();
-    // Asked when a call's turn has come, which may be long after the pass that makes it began.
-    let is_leader = Arc::new(move || asked.check().is_ok());
+    let (leadership, stand) = election(&settings, &prepared);
     let surroundings = Surroundings {
-        clouds: Arc::new(SdkClouds::new(operator.metrics.clone()).guarded_by(is_leader)),
+        // Asked when a call's turn has come, which may be long after the pass that makes it began.
+        clouds: Arc::new(SdkClouds::new(operator.metrics.clone()).guarded_by(leadership.clone())),
         client: prepared.clone(),
         leadership,
         settings,
     };
-    let mut work = std::pin::pin!(operator.work(surroundings, stop.clone()));
-    let result = tokio::select! {
-        () = &mut work => Ok(()),
-        problems = unfit(&prepared) => Err(Error::Definitions(problems)),
-        signal = &mut signal => {
-            tracing::info!("Operator stops");
-            stop.cancel();
-            let _ = tokio::time::timeout(DRAIN, work).await;
-            signal
+    let mut work = Box::pin(operator.work(surroundings, stop.clone()));
+    let (result, is_over) = tokio::select! {
+        () = &mut work => (Ok(()), true),
+        problems = unfit(&prepared) => (Err(Error::Definitions(problems)), false),
+        signal = &mut signal => (signal, false),
+    };
+    tracing::info!("Operator stops");
+    stop.cancel();
+    let rest = async move {
+        if !is_over {
+            work.await;
         }
     };
     // The lease is held until nothing writes any more.
-    over.cancel();
-    let _ = standing.await;
+    stand.end_after(rest, DRAIN).await;
     result
 }
 
@@ -117,13 +115,9 @@ async fn prepare(settings: &mut Settings, obstacles: &Obstacles) -> Result<Clien
     Ok(client)
 }
 
-fn election(
-    settings: &Settings,
-    client: &Client,
-    over: CancellationToken,
-) -> (Leadership, tokio::task::JoinHandle<()>) {
+fn election(settings: &Settings, client: &Client) -> (Leadership, Stand) {
     if !settings.leader_election {
-        return (Leadership::sole(), tokio::spawn(std::future::ready(())));
+        return (Leadership::sole(), Stand::alone());
     }
     let namespace = settings.lease_namespace.clone();
     let candidate = Candidate {
@@ -131,8 +125,7 @@ fn election(
         lease: settings.classes.lease_name(),
         pod: settings.pod_name.clone(),
     };
-    let (leadership, standing) = leader::stand(client, &candidate, over);
-    (leadership, tokio::spawn(standing))
+    leader::stand(client, &candidate)
 }
 
 async fn default_installation(client: &Client) -> Result<String, Error> {
@@ -348,9 +341,7 @@ fn is_observed<K: kube::Resource>(object: &K, observed: Option<i64>) -> bool {
 fn context(around: &Surroundings, caches: &Caches, triggers: &Triggers, metrics: &Arc<Metrics>) -> Context {
     let Surroundings { client, clouds, leadership, settings } = around;
     let client = leader::guarded(client, leadership, metrics);
-    let asked = leadership.clone();
-    let is_leader = Arc::new(move || asked.check().is_ok());
-    let clouds: Arc<dyn Clouds> = Arc::new(GuardedClouds::new(clouds.clone(), is_leader));
+    let clouds: Arc<dyn Clouds> = Arc::new(GuardedClouds::new(clouds.clone(), leadership.clone()));
     let sweeps = Sweeps {
         streams: settings.sweep,
         alarms: settings.alarms_sweep,

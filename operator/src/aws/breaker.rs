@@ -1,10 +1,15 @@
-//! What keeps an account that refuses us, or does not answer, from being asked all the time: after a few failures in a row calls
-//! to it fail here at once, with what it said last. From time to time one call goes through, to see whether it is over.
+//! What keeps an account that refuses us, or does not answer, from being asked all the time: after a few failures calls to it fail
+//! here at once, with what it said last. From time to time one call goes through, to see whether it is over.
 //!
-//! There is one breaker for each service of a place, for failures that concern every call, and one for each operation, for
-//! policies that lack it. So an account's revoked credentials slow nobody else.
+//! There is one breaker for each service of a place, for failures that concern every call: bad credentials, no answer. So an
+//! account's revoked credentials slow nobody else.
+//!
+//! There is one for each operation, for policies that lack it. But a policy may also refuse some streams and grant others, and a
+//! tenant whose streams are refused is to stop nobody else's. So refusals of streams count only once many different ones were
+//! refused and none was granted meanwhile; and even then one that was not refused itself gets through, one in a second, and the
+//! first that is granted ends it. A stream that is refused again and again is held back by its object's own delay.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -14,6 +19,12 @@ use super::{AwsError, ErrorKind};
 
 /// So many failures in a row open a breaker.
 const THRESHOLD: u32 = 3;
+/// So many different streams have to be refused an operation, and none granted it meanwhile, for that to open its breaker.
+const SUBJECTS: usize = 10;
+/// So many of them are remembered: the largest fleet of an operator. More are taken for refused.
+const SUBJECTS_MAX: usize = 10_000;
+/// How often a stream gets through an open breaker that was not refused itself.
+const NEWCOMER_EVERY: Duration = Duration::from_secs(1);
 /// The first pause.
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
 /// The longest pause: so long it takes at most to notice that it is over.
@@ -41,9 +52,10 @@ fn reach(kind: ErrorKind) -> Reach {
 /// One breaker.
 #[derive(Debug, Default)]
 struct Breaker {
+    /// Failures in a row that were about nothing in particular.
     failures: u32,
-    /// What the last failure was about, where that matters.
-    last: Option<u64>,
+    /// What was refused since anything was granted.
+    refused: HashSet<u64>,
     open: Option<Open>,
 }
 
@@ -53,23 +65,58 @@ struct Open {
     pauses: u32,
     error: AwsError,
     probing: bool,
+    /// When the next stream gets through that was not refused itself.
+    newcomer: Instant,
+}
+
+/// How a call gets through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pass {
+    /// As any call: the breaker is closed, or this one was not refused itself.
+    Free,
+    /// It looks whether it is over.
+    Probe,
 }
 
 impl Breaker {
     /// What calls come to for now; `None` where they may be made.
-    fn refusal(&self, now: Instant) -> Option<&AwsError> {
-        self.open.as_ref().filter(|open| open.probing || now < open.until).map(|open| &open.error)
+    fn refusal(&self, subject: Option<u64>, now: Instant) -> Option<&AwsError> {
+        let open = self.open.as_ref()?;
+        let is_shut = open.probing || now < open.until;
+        (is_shut && !self.is_newcomers_turn(subject, now)).then_some(&open.error)
     }
 
-    /// A call is made. True where it is the one that looks whether it is over.
-    fn admit(&mut self) -> bool {
-        self.open.as_mut().is_some_and(|open| !std::mem::replace(&mut open.probing, true))
+    /// Whether this one was not refused itself, though others were, and no other such was let through a moment ago.
+    fn is_newcomers_turn(&self, subject: Option<u64>, now: Instant) -> bool {
+        let is_new = subject.is_some_and(|subject| {
+            (1..SUBJECTS_MAX).contains(&self.refused.len()) && !self.refused.contains(&subject)
+        });
+        is_new && self.open.as_ref().is_some_and(|open| now >= open.newcomer)
     }
 
-    /// A call has failed; `about` tells failures of different things apart. True where that opens the breaker.
-    fn failed(&mut self, error: &AwsError, about: Option<u64>, is_probe: bool, now: Instant) -> bool {
+    /// A call is made.
+    fn admit(&mut self, subject: Option<u64>, now: Instant) -> Pass {
+        let is_newcomers_turn = self.is_newcomers_turn(subject, now);
+        let Some(open) = &mut self.open else { return Pass::Free };
+        if is_newcomers_turn {
+            open.newcomer = now + NEWCOMER_EVERY;
+            return Pass::Free;
+        }
+        open.probing = true;
+        Pass::Probe
+    }
+
+    /// A call has failed. True where that opens the breaker.
+    fn failed(&mut self, error: &AwsError, subject: Option<u64>, pass: Pass, now: Instant) -> bool {
+        match subject {
+            Some(subject) if self.refused.len() < SUBJECTS_MAX => {
+                self.refused.insert(subject);
+            }
+            Some(_) => {}
+            None => self.failures += 1,
+        }
         if let Some(open) = &mut self.open {
-            if is_probe {
+            if pass == Pass::Probe {
                 open.pauses = open.pauses.saturating_add(1);
                 open.until = now + pause(open.pauses, fastrand::f64());
                 open.probing = false;
@@ -77,28 +124,24 @@ impl Breaker {
             }
             return false;
         }
-        if about.is_none() || self.last != about {
-            self.failures += 1;
-        }
-        self.last = about;
-        if self.failures < THRESHOLD {
+        if self.failures < THRESHOLD && self.refused.len() < SUBJECTS {
             return false;
         }
         let until = now + pause(0, fastrand::f64());
-        self.open = Some(Open { until, pauses: 0, error: error.clone(), probing: false });
+        self.open = Some(Open { until, pauses: 0, error: error.clone(), probing: false, newcomer: now });
         true
     }
 
     /// A call has shown that it is over. True where the breaker was open.
     fn succeeded(&mut self) -> bool {
         self.failures = 0;
-        self.last = None;
+        self.refused = HashSet::new();
         self.open.take().is_some()
     }
 
     /// A call has shown nothing.
-    fn shown_nothing(&mut self, is_probe: bool) {
-        if let Some(open) = self.open.as_mut().filter(|_| is_probe) {
+    fn shown_nothing(&mut self, pass: Pass) {
+        if let Some(open) = self.open.as_mut().filter(|_| pass == Pass::Probe) {
             open.probing = false;
         }
     }
@@ -121,33 +164,49 @@ struct Both {
     operations: HashMap<&'static str, Breaker>,
 }
 
-impl Breakers {
-    /// What a call comes to while its breaker is open.
-    pub fn refusal(&self, service: &'static str, operation: &'static str) -> Option<AwsError> {
-        let both = self.lock();
-        let breakers = [both.services.get(service), both.operations.get(operation)];
-        let now = Instant::now();
-        let error = breakers.into_iter().flatten().find_map(|breaker| breaker.refusal(now))?;
+impl Both {
+    fn refusal(
+        &self,
+        service: &str,
+        operation: &'static str,
+        subject: Option<u64>,
+        now: Instant,
+    ) -> Option<AwsError> {
+        let of_service = self.services.get(service).and_then(|breaker| breaker.refusal(None, now));
+        let of_operation =
+            || self.operations.get(operation).and_then(|breaker| breaker.refusal(subject, now));
         // In the name of the call that is made: an object that fails for this keeps its message.
-        Some(AwsError { operation, ..error.clone() })
+        of_service.or_else(of_operation).map(|error| AwsError { operation, ..error.clone() })
+    }
+}
+
+impl Breakers {
+    /// What a call comes to while its breaker is open. `subject` tells the streams apart that calls are about.
+    pub fn refusal(
+        &self,
+        service: &'static str,
+        operation: &'static str,
+        subject: Option<u64>,
+    ) -> Option<AwsError> {
+        self.lock().refusal(service, operation, subject, Instant::now())
     }
 
-    /// Lets a call through, and says so only once for each pause. What comes of the call is to be reported.
-    pub fn admit(&self, service: &'static str, operation: &'static str) -> Result<Permit<'_>, AwsError> {
-        if let Some(error) = self.refusal(service, operation) {
+    /// Lets a call through, or says why not. What comes of the call is to be reported.
+    pub fn admit(
+        &self,
+        service: &'static str,
+        operation: &'static str,
+        subject: Option<u64>,
+    ) -> Result<Permit<'_>, AwsError> {
+        let now = Instant::now();
+        let mut both = self.lock();
+        if let Some(error) = both.refusal(service, operation, subject, now) {
             return Err(error);
         }
-        let mut both = self.lock();
-        let probes_service = both.services.get_mut(service).is_some_and(Breaker::admit);
-        let probes_operation = both.operations.get_mut(operation).is_some_and(Breaker::admit);
-        Ok(Permit {
-            breakers: self,
-            service,
-            operation,
-            probes_service,
-            probes_operation,
-            is_reported: false,
-        })
+        let of_service = both.services.get_mut(service).map(|breaker| breaker.admit(None, now));
+        let of_operation = both.operations.get_mut(operation).map(|breaker| breaker.admit(subject, now));
+        let passes = [of_service, of_operation].map(|pass| pass.unwrap_or(Pass::Free));
+        Ok(Permit { breakers: self, service, operation, subject, passes, is_reported: false })
     }
 
     /// What a service of the place refuses every call with, where it does.
@@ -165,8 +224,9 @@ pub struct Permit<'a> {
     breakers: &'a Breakers,
     service: &'static str,
     operation: &'static str,
-    probes_service: bool,
-    probes_operation: bool,
+    subject: Option<u64>,
+    /// How it gets through that of the service, and that of the operation.
+    passes: [Pass; 2],
     is_reported: bool,
 }
 
@@ -182,15 +242,15 @@ pub enum Change {
 }
 
 impl Permit<'_> {
-    /// Tells what came of the call. `about` is a hash of the stream that it was about: a policy may refuse one stream and allow
-    /// others, so that refusals count for the operation only where they are about different ones.
-    pub fn report(mut self, error: Option<&AwsError>, about: Option<u64>) -> Change {
+    /// Tells what came of the call.
+    pub fn report(mut self, error: Option<&AwsError>) -> Change {
         self.is_reported = true;
         let now = Instant::now();
         let mut both = self.breakers.lock();
         let Both { services, operations } = &mut *both;
         let service = services.entry(self.service).or_default();
         let operation = operations.entry(self.operation).or_default();
+        let [of_service, of_operation] = self.passes;
         let (opened, closed) = match error.map(|error| (error, reach(error.kind))) {
             None | Some((_, Reach::Call)) => {
                 let closed = service.succeeded();
@@ -198,11 +258,11 @@ impl Permit<'_> {
             }
             Some((error, Reach::Operation)) => {
                 let closed = service.succeeded();
-                (operation.failed(error, about, self.probes_operation, now), closed)
+                (operation.failed(error, self.subject, of_operation, now), closed)
             }
             Some((error, Reach::Service)) => {
-                operation.shown_nothing(self.probes_operation);
-                (service.failed(error, None, self.probes_service, now), false)
+                operation.shown_nothing(of_operation);
+                (service.failed(error, None, of_service, now), false)
             }
         };
         match (opened, closed) {
@@ -219,11 +279,12 @@ impl Drop for Permit<'_> {
             return;
         }
         let mut both = self.breakers.lock();
+        let [of_service, of_operation] = self.passes;
         if let Some(breaker) = both.services.get_mut(self.service) {
-            breaker.shown_nothing(self.probes_service);
+            breaker.shown_nothing(of_service);
         }
         if let Some(breaker) = both.operations.get_mut(self.operation) {
-            breaker.shown_nothing(self.probes_operation);
+            breaker.shown_nothing(of_operation);
         }
     }
 }
@@ -238,8 +299,9 @@ mod tests {
         AwsError { operation: "ListStreams", kind, message: "as ordered".to_owned() }
     }
 
-    fn fail(breakers: &Breakers, operation: &'static str, kind: ErrorKind, about: Option<u64>) -> Change {
-        breakers.admit(KVS, operation).unwrap_or_else(|_| panic!()).report(Some(&error(kind)), about)
+    fn fail(breakers: &Breakers, operation: &'static str, kind: ErrorKind, subject: Option<u64>) -> Change {
+        let permit = breakers.admit(KVS, operation, subject);
+        permit.unwrap_or_else(|_| panic!()).report(Some(&error(kind)))
     }
 
     fn open(breakers: &Breakers) {
@@ -251,10 +313,10 @@ mod tests {
     async fn refused_credentials_open_the_breaker_for_every_call_of_the_service_and_for_no_other_place() {
         let (breakers, others) = (Breakers::default(), Breakers::default());
         open(&breakers);
-        let refused = breakers.admit(KVS, "DescribeStream").err().unwrap();
+        let refused = breakers.admit(KVS, "DescribeStream", None).err().unwrap();
         assert_eq!(refused, AwsError { operation: "DescribeStream", ..error(ErrorKind::CredentialsRefused) });
-        assert!(breakers.admit("cloudwatch", "DescribeAlarms").is_ok());
-        assert!(others.admit(KVS, "DescribeStream").is_ok());
+        assert!(breakers.admit("cloudwatch", "DescribeAlarms", None).is_ok());
+        assert!(others.admit(KVS, "DescribeStream", None).is_ok());
         assert_eq!(breakers.trouble().unwrap().kind, ErrorKind::CredentialsRefused);
         assert_eq!(others.trouble(), None);
     }
@@ -264,10 +326,10 @@ mod tests {
         let breakers = Breakers::default();
         open(&breakers);
         tokio::time::advance(FIRST_PAUSE).await;
-        let probe = breakers.admit(KVS, "ListStreams").ok().unwrap();
-        assert!(breakers.admit(KVS, "ListStreams").is_err(), "a second probe");
-        assert_eq!(probe.report(None, None), Change::Closed);
-        assert!(breakers.admit(KVS, "ListStreams").is_ok());
+        let probe = breakers.admit(KVS, "ListStreams", None).ok().unwrap();
+        assert!(breakers.admit(KVS, "ListStreams", None).is_err(), "a second probe");
+        assert_eq!(probe.report(None), Change::Closed);
+        assert!(breakers.admit(KVS, "ListStreams", None).is_ok());
         assert_eq!(breakers.trouble(), None);
     }
 
@@ -276,8 +338,8 @@ mod tests {
         let breakers = Breakers::default();
         open(&breakers);
         tokio::time::advance(FIRST_PAUSE).await;
-        drop(breakers.admit(KVS, "ListStreams").ok().unwrap());
-        assert!(breakers.admit(KVS, "ListStreams").is_ok());
+        drop(breakers.admit(KVS, "ListStreams", None).ok().unwrap());
+        assert!(breakers.admit(KVS, "ListStreams", None).is_ok());
     }
 
     #[tokio::test(start_paused = true)]
@@ -289,30 +351,76 @@ mod tests {
         let mut probes = 0;
         for _ in 0..3_600 {
             tokio::time::advance(Duration::from_secs(1)).await;
-            if let Ok(permit) = breakers.admit(KVS, "ListStreams") {
+            if let Ok(permit) = breakers.admit(KVS, "ListStreams", None) {
                 probes += 1;
-                assert_eq!(permit.report(Some(&error(ErrorKind::Unreachable)), None), Change::None);
+                assert_eq!(permit.report(Some(&error(ErrorKind::Unreachable))), Change::None);
             }
         }
         assert!((60..=125).contains(&probes), "{probes}");
     }
 
+    /// These streams are refused an operation, and that opens its breaker.
+    fn refuse(breakers: &Breakers, streams: std::ops::Range<u64>) {
+        let changes = streams.map(|stream| fail(breakers, "TagStream", ErrorKind::Denied, Some(stream)));
+        assert_eq!(changes.last(), Some(Change::Opened));
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_policy_that_lacks_an_operation_stops_that_operation_alone() {
         let breakers = Breakers::default();
-        let changes = [1, 2, 3].map(|stream| fail(&breakers, "TagStream", ErrorKind::Denied, Some(stream)));
+        let changes = [(); 3].map(|()| fail(&breakers, "ListStreams", ErrorKind::Denied, None));
         assert_eq!(changes[2], Change::Opened);
-        assert_eq!(breakers.admit(KVS, "TagStream").err().unwrap().kind, ErrorKind::Denied);
-        assert!(breakers.admit(KVS, "DescribeStream").is_ok());
+        refuse(&breakers, 0..SUBJECTS as u64);
+        for operation in ["ListStreams", "TagStream"] {
+            let refused = breakers.admit(KVS, operation, Some(1)).err().unwrap();
+            assert_eq!((refused.operation, refused.kind), (operation, ErrorKind::Denied));
+        }
+        assert!(breakers.admit(KVS, "DescribeStream", Some(1)).is_ok());
         assert_eq!(breakers.trouble(), None, "the account itself is well");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn one_stream_that_is_refused_again_and_again_stops_no_other() {
+    async fn the_streams_of_one_tenant_that_are_refused_stop_nobody_elses() {
         let breakers = Breakers::default();
-        for _ in 0..20 {
-            assert_eq!(fail(&breakers, "TagStream", ErrorKind::Denied, Some(7)), Change::None);
+        for round in 0..20 {
+            for stream in 0..SUBJECTS as u64 - 1 {
+                assert_eq!(fail(&breakers, "TagStream", ErrorKind::Denied, Some(stream)), Change::None);
+            }
+            if round == 10 {
+                // Somebody else's is granted: all that was counted is about these alone.
+                assert_eq!(
+                    breakers.admit(KVS, "TagStream", Some(77)).ok().unwrap().report(None),
+                    Change::None
+                );
+            }
         }
+        breakers.admit(KVS, "TagStream", Some(77)).ok().unwrap().report(None);
+        // So many at last that it looks as if all were: who was not refused gets through nevertheless, at once.
+        refuse(&breakers, 100..100 + SUBJECTS as u64);
+        assert!(breakers.refusal(KVS, "TagStream", Some(100)).is_some());
+        assert_eq!(breakers.refusal(KVS, "TagStream", Some(77)), None);
+        let granted = breakers.admit(KVS, "TagStream", Some(77)).ok().unwrap();
+        assert!(breakers.admit(KVS, "TagStream", Some(79)).is_err(), "one in a second");
+        assert_eq!(granted.report(None), Change::Closed);
+        assert!(breakers.admit(KVS, "TagStream", Some(100)).is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_account_that_refuses_every_stream_is_asked_once_about_each_and_then_from_time_to_time() {
+        let breakers = Breakers::default();
+        let (mut calls, mut of_last_hour) = (0, 0);
+        for second in 0..7_200 {
+            tokio::time::advance(Duration::from_secs(1)).await;
+            // Each of them tries.
+            for stream in 0..500 {
+                let Ok(permit) = breakers.admit(KVS, "TagStream", Some(stream)) else { continue };
+                permit.report(Some(&error(ErrorKind::Denied)));
+                calls += 1;
+                of_last_hour += u64::from(second >= 3_600);
+            }
+        }
+        assert!(calls <= 500 + 2 * 125, "{calls}");
+        assert!((60..=125).contains(&of_last_hour), "{of_last_hour}");
     }
 
     #[tokio::test(start_paused = true)]

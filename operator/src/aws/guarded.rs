@@ -1,6 +1,6 @@
-//! A cloud that changes nothing once this process is not the leader any more, whatever cloud it is. The SDK's own clouds
-//! ([`SdkClouds::guarded_by`](super::sdk::SdkClouds::guarded_by)) check once more after each call's wait for its turn, directly
-//! before it is sent; what remains is the time that it is under way, for which the margin of the lease is kept.
+//! A cloud that changes nothing once this process is not the leader any more, whatever cloud it is: a call that changes something
+//! neither begins then nor goes on. The SDK's own clouds ([`SdkClouds::guarded_by`](super::sdk::SdkClouds::guarded_by)) check once
+//! more before each attempt, after the wait for its turn.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,9 +13,7 @@ use super::{
     Alarm, AlarmInfo, AlarmQuery, Answer, AwsError, Caller, Cloud, Clouds, CompositeAlarm, CompositeInfo,
     ErrorKind, NewStream, Place, RetentionChange, StreamInfo, StreamUpdate, Which,
 };
-
-/// Says whether the lease has time left.
-pub type IsLeader = Arc<dyn Fn() -> bool + Send + Sync>;
+use crate::leader::Leadership;
 
 /// What a call comes to that is not sent.
 pub fn not_leader(operation: &'static str) -> AwsError {
@@ -23,16 +21,22 @@ pub fn not_leader(operation: &'static str) -> AwsError {
     AwsError { operation, kind: ErrorKind::NotLeader, message }
 }
 
+/// What a call comes to that was on its way when the leadership ended.
+pub fn cut_off(operation: &'static str) -> AwsError {
+    let message = "this operator does not lead any more; what was on its way was cut off".to_owned();
+    AwsError { operation, kind: ErrorKind::NotLeader, message }
+}
+
 /// Clouds whose calls that change something are checked first.
 pub struct GuardedClouds {
     inner: Arc<dyn Clouds>,
-    is_leader: IsLeader,
+    leadership: Leadership,
 }
 
 impl GuardedClouds {
     /// Checks before each call of `inner` that changes something.
-    pub fn new(inner: Arc<dyn Clouds>, is_leader: IsLeader) -> Self {
-        Self { inner, is_leader }
+    pub fn new(inner: Arc<dyn Clouds>, leadership: Leadership) -> Self {
+        Self { inner, leadership }
     }
 }
 
@@ -40,7 +44,7 @@ impl Clouds for GuardedClouds {
     fn cloud<'a>(&'a self, place: &'a Place) -> BoxFuture<'a, Result<Arc<dyn Cloud>, AwsError>> {
         async move {
             let inner = self.inner.cloud(place).await?;
-            let guarded: Arc<dyn Cloud> = Arc::new(Guarded { inner, is_leader: self.is_leader.clone() });
+            let guarded: Arc<dyn Cloud> = Arc::new(Guarded { inner, leadership: self.leadership.clone() });
             Ok(guarded)
         }
         .boxed()
@@ -58,21 +62,20 @@ impl Clouds for GuardedClouds {
 /// A cloud whose calls that change something are checked first.
 struct Guarded {
     inner: Arc<dyn Cloud>,
-    is_leader: IsLeader,
+    leadership: Leadership,
 }
 
 impl Guarded {
-    /// Makes the call if this process is the leader. The check runs when the future is first polled, not when it is made.
+    /// Makes the call if this process is the leader, and as long as it is. The first check runs when the future is first polled, not when it is made.
     fn checked<'a, T: Send + 'a>(
         &'a self,
         operation: &'static str,
         call: impl FnOnce(&'a dyn Cloud) -> Answer<'a, T> + Send + 'a,
     ) -> Answer<'a, T> {
         async move {
-            if !(self.is_leader)() {
-                return Err(not_leader(operation));
-            }
-            call(&*self.inner).await
+            self.leadership.check().map_err(|_| not_leader(operation))?;
+            let answer = self.leadership.during(call(&*self.inner)).await;
+            answer.unwrap_or_else(|_| Err(cut_off(operation)))
         }
         .boxed()
     }
@@ -195,25 +198,20 @@ impl Cloud for Guarded {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicBool, Ordering};
-
     use super::super::fake::FakeCloud;
     use super::*;
+    use crate::leader::Reign;
 
     #[tokio::test]
     async fn who_does_not_lead_any_more_reads_but_changes_nothing() {
         let fake = FakeCloud::default();
-        let leads = Arc::new(AtomicBool::new(true));
-        let is_leader: IsLeader = {
-            let leads = leads.clone();
-            Arc::new(move || leads.load(Ordering::SeqCst))
-        };
-        let clouds = GuardedClouds::new(Arc::new(fake.clone()), is_leader);
+        let (reign, leadership) = Reign::begin();
+        let clouds = GuardedClouds::new(Arc::new(fake.clone()), leadership);
         let cloud = clouds.cloud(&Place::new("eu-west-1", "123456789012")).await.unwrap();
         let stream = NewStream { name: "a".to_owned(), retention_hours: 1, ..NewStream::default() };
         let arn = cloud.create_stream(&stream).await.unwrap();
         fake.changes();
-        leads.store(false, Ordering::SeqCst);
+        reign.end();
 
         let (tags, keys) = (BTreeMap::from([("a".to_owned(), "b".to_owned())]), ["a".to_owned()]);
         let (retention, update) = (RetentionChange::Increase(1), StreamUpdate::default());
@@ -241,16 +239,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_call_that_was_made_ready_before_the_lease_ended_is_checked_when_it_starts() {
-        let fake = FakeCloud::default();
-        let leads = Arc::new(AtomicBool::new(true));
-        let is_leader: IsLeader = {
-            let leads = leads.clone();
-            Arc::new(move || leads.load(Ordering::SeqCst))
-        };
-        let guarded = Guarded { inner: Arc::new(fake.clone()), is_leader };
+        let (reign, leadership) = Reign::begin();
+        let guarded = Guarded { inner: Arc::new(FakeCloud::default()), leadership };
         let names = ["x".to_owned()];
         let call = guarded.delete_alarms(&names);
-        leads.store(false, Ordering::SeqCst);
+        reign.end();
         assert_eq!(call.await.unwrap_err().kind, ErrorKind::NotLeader);
     }
 }

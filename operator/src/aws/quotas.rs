@@ -68,6 +68,16 @@ pub const QUOTAS: [Quota; 18] = [
 /// The same quota as `PutMetricAlarm`, and apart from it.
 const PUT_COMPOSITE_ALARM: Quota = cloud_watch("PutCompositeAlarm", 3.0);
 
+/// How many streams an account may have in a region unless it was granted more (developer guide of Kinesis Video Streams, "Service
+/// quotas").
+const STREAMS: usize = 10_000;
+
+/// How much of the quota of streams this many are, from 0 to 1. `None` where there are more than the usual quota lets be: the account has
+/// another one then, and no call tells which.
+pub fn streams_used(count: usize) -> Option<f64> {
+    (count <= STREAMS).then(|| count as f64 / STREAMS as f64)
+}
+
 /// Our share of the quota of an account and region. Not 1: two clocks never run alike, and a refused call costs more than it
 /// saves.
 const ACCOUNT_SHARE: f64 = 0.98;
@@ -152,8 +162,8 @@ impl Limiter {
     }
 }
 
-/// The name of a stream, of which the name or the ARN is given: both count for one.
-fn name_of(stream: &str) -> &str {
+/// The name of a stream, of which the name or the ARN is given: both count for one. Any other name is itself.
+pub fn name_of(stream: &str) -> &str {
     if stream.starts_with("arn:") { stream.split('/').nth(1).unwrap_or(stream) } else { stream }
 }
 
@@ -172,6 +182,11 @@ mod tests {
         for operation in named {
             assert!(quota(operation).is_some(), "{operation} has no quota");
         }
+    }
+
+    #[test]
+    fn the_quota_of_streams_is_known_as_long_as_there_are_not_more() {
+        assert_eq!([0, 5_000, 10_000, 10_001].map(streams_used), [Some(0.0), Some(0.5), Some(1.0), None]);
     }
 
     #[tokio::test(start_paused = true)]

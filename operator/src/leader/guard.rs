@@ -10,6 +10,8 @@ use kube::client::Body;
 use kube::client::retry::RetryPolicy;
 use tower::ServiceBuilder;
 use tower::retry::RetryLayer;
+use tracing::Instrument as _;
+use tracing::field::Empty;
 
 use super::Leadership;
 use crate::metrics::Metrics;
@@ -48,10 +50,16 @@ async fn send(
     }
     leadership.check()?;
     let (resource, verb) = (resource(request.uri().path()), verb(request.method()));
-    let answer = client.send(request).await;
-    let code = answer.as_ref().map_or(0, |response| response.status().as_u16());
+    let name = name(request.uri().path());
+    let span = tracing::debug_span!("kube_write", otel.kind = "client", resource, verb, name, code = Empty);
+    let answer = leadership.during(client.send(request)).instrument(span.clone()).await;
+    let code = match &answer {
+        Ok(Ok(response)) => response.status().as_u16(),
+        Ok(Err(_)) | Err(_) => 0,
+    };
+    span.record("code", code);
     metrics.kube_write(resource, verb, code);
-    Ok(answer?)
+    Ok(answer??)
 }
 
 fn verb(method: &Method) -> &'static str {
@@ -65,17 +73,26 @@ fn verb(method: &Method) -> &'static str {
 
 /// The resource and subresource of a path such as `/apis/GROUP/VERSION/namespaces/NAMESPACE/RESOURCE/NAME/SUBRESOURCE`.
 fn resource(path: &str) -> String {
-    let mut parts = path.split('/').filter(|part| !part.is_empty());
-    let skipped = if parts.next() == Some("api") { 1 } else { 2 };
-    let rest: Vec<&str> = parts.skip(skipped).collect();
-    let rest = match rest.as_slice() {
-        ["namespaces", _, rest @ ..] if !rest.is_empty() => rest,
-        rest => rest,
-    };
-    match rest {
+    match parts(path).as_slice() {
         [resource, _, subresource, ..] => format!("{resource}/{subresource}"),
         [resource, ..] => (*resource).to_owned(),
         [] => String::new(),
+    }
+}
+
+/// The name in such a path; `None` where the object is only being made.
+fn name(path: &str) -> Option<&str> {
+    parts(path).get(1).copied()
+}
+
+/// The resource, the name and the subresource of such a path, as far as it has them.
+fn parts(path: &str) -> Vec<&str> {
+    let mut parts = path.split('/').filter(|part| !part.is_empty());
+    let skipped = if parts.next() == Some("api") { 1 } else { 2 };
+    let rest: Vec<&str> = parts.skip(skipped).collect();
+    match rest.as_slice() {
+        ["namespaces", _, rest @ ..] if !rest.is_empty() => rest.to_vec(),
+        _ => rest,
     }
 }
 
@@ -86,10 +103,10 @@ mod tests {
     use k8s_openapi::api::core::v1::{ConfigMap, Pod};
     use kube::Api;
     use kube::api::{Patch, PatchParams};
-    use tokio::sync::watch;
 
-    use super::super::Tenure;
+    use super::super::Reign;
     use super::*;
+    use crate::telemetry::testing::Spans;
 
     /// A client whose requests come to nothing but a count.
     fn counted(status: u16) -> (Client, Arc<AtomicU32>) {
@@ -113,13 +130,13 @@ mod tests {
     async fn who_does_not_lead_reads_but_writes_nothing() {
         let (plain, sent) = counted(404);
         let metrics = Arc::new(Metrics::default());
-        let (tenure, leadership) = watch::channel(Tenure::Sole);
-        let client = guarded(&plain, &Leadership { tenure: leadership }, &metrics);
+        let (reign, leadership) = Reign::begin();
+        let client = guarded(&plain, &leadership, &metrics);
         write(&client).await.unwrap_err();
         assert_eq!(sent.load(Ordering::SeqCst), 1);
         assert!(metrics.text().unwrap().contains("resource=\"configmaps\",verb=\"patch\",code=\"404\"} 1"));
 
-        tenure.send_replace(Tenure::Vacant);
+        reign.end();
         let error = write(&client).await.unwrap_err();
         assert!(
             matches!(&error, kube::Error::Service(cause) if cause.to_string().contains("lead")),
@@ -134,8 +151,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_write_that_is_sent_again_is_checked_again() {
         let (plain, sent) = counted(503);
-        let (tenure, leadership) = watch::channel(Tenure::Sole);
-        let client = guarded(&plain, &Leadership { tenure: leadership }, &Arc::default());
+        let (reign, leadership) = Reign::begin();
+        let client = guarded(&plain, &leadership, &Arc::default());
         write(&client).await.unwrap_err();
         assert_eq!(sent.load(Ordering::SeqCst), 1 + TRIES);
 
@@ -143,22 +160,47 @@ mod tests {
         while sent.load(Ordering::SeqCst) == 1 + TRIES {
             tokio::task::yield_now().await;
         }
-        tenure.send_replace(Tenure::Vacant);
+        reign.end();
         let error = writing.await.unwrap().unwrap_err();
         assert!(matches!(error, kube::Error::Service(_)), "{error}");
         assert_eq!(sent.load(Ordering::SeqCst), 2 + TRIES);
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn each_write_is_a_span_of_its_pass_and_a_read_is_none() {
+        let spans = Spans::default();
+        let _kept = spans.keep();
+        let (plain, _) = counted(404);
+        let client = guarded(&plain, &Leadership::sole(), &Arc::default());
+        let pass = async {
+            write(&client).await.unwrap_err();
+            let pods: Api<Pod> = Api::default_namespaced(client.clone());
+            pods.get("a").await.unwrap_err();
+        };
+        pass.instrument(tracing::info_span!("pass")).await;
+        let spans = spans.named("kube_write");
+        assert_eq!(spans.len(), 1, "{spans:?}");
+        assert!(spans[0].starts_with("pass/"), "{spans:?}");
+        let fields =
+            "kube_write otel.kind=\"client\" resource=\"configmaps\" verb=\"patch\" name=\"a\" code=404";
+        assert!(spans[0].ends_with(fields), "{spans:?}");
+    }
+
     #[test]
     fn a_path_tells_the_resource() {
-        for (path, expected) in [
-            ("/apis/streamfleet.io/v1alpha1/namespaces/shop/videostreams/door/status", "videostreams/status"),
-            ("/apis/streamfleet.io/v1alpha1/streamclasses/standard", "streamclasses"),
-            ("/api/v1/namespaces/shop/configmaps/a", "configmaps"),
-            ("/api/v1/namespaces/shop", "namespaces"),
-            ("/apis/events.k8s.io/v1/namespaces/shop/events", "events"),
+        let streams = "/apis/streamfleet.io/v1alpha1/namespaces/shop/videostreams";
+        for (path, expected, named) in [
+            (format!("{streams}/door/status"), "videostreams/status", Some("door")),
+            (
+                "/apis/streamfleet.io/v1alpha1/streamclasses/standard".to_owned(),
+                "streamclasses",
+                Some("standard"),
+            ),
+            ("/api/v1/namespaces/shop/configmaps/a".to_owned(), "configmaps", Some("a")),
+            ("/api/v1/namespaces/shop".to_owned(), "namespaces", Some("shop")),
+            ("/apis/events.k8s.io/v1/namespaces/shop/events".to_owned(), "events", None),
         ] {
-            assert_eq!(resource(path), expected);
+            assert_eq!((resource(&path).as_str(), name(&path)), (expected, named));
         }
     }
 }

@@ -9,9 +9,10 @@ use kube::{Api, Client};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::election::{Election, Step};
-use super::{LEASE, Leadership, NotLeader, Tenure};
+use super::{LEASE, Leadership, NotLeader, Stand, Tenure};
 
 /// How often the leader renews its lease: some tries may fail before it runs out.
 const RENEW_EVERY: Duration = Duration::from_secs(3);
@@ -42,13 +43,9 @@ pub struct Candidate {
     pub pod: String,
 }
 
-/// Stands for election until `stop`, and gives the lease back then where it is held. The answer says at any time whether this
-/// replica leads; the client must not be one that asks it in turn.
-pub fn stand(
-    client: &Client,
-    candidate: &Candidate,
-    stop: CancellationToken,
-) -> (Leadership, impl Future<Output = ()> + Send + use<>) {
+/// Stands for election until the answer is dropped or ended. It says at any time whether this replica leads; the client must not be
+/// one that asks it in turn.
+pub fn stand(client: &Client, candidate: &Candidate) -> (Leadership, Stand) {
     let (tenure, leadership) = watch::channel(Tenure::Vacant);
     let identity = format!("{}_{:016x}", candidate.pod, fastrand::u64(..));
     let standing = Standing {
@@ -63,7 +60,9 @@ pub fn stand(
         identity,
         "Replica stands for election"
     );
-    (Leadership { tenure: leadership }, standing.run(stop))
+    let over = CancellationToken::new();
+    let election = AbortOnDropHandle::new(tokio::spawn(standing.run(over.clone())));
+    (Leadership { tenure: leadership }, Stand { election, over })
 }
 
 struct Standing {

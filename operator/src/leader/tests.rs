@@ -11,8 +11,6 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::Client;
 use kube::client::Body;
 use serde_json::{Value, json};
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::AbortOnDropHandle;
 
 use super::election::{Election, Step};
 use super::*;
@@ -79,8 +77,7 @@ fn failure(code: u16, reason: &str) -> Value {
 /// A replica that stands for election. Dropped, it is gone without a word.
 struct Replica {
     leadership: Leadership,
-    stop: CancellationToken,
-    task: AbortOnDropHandle<()>,
+    stand: Stand,
 }
 
 impl Replica {
@@ -90,9 +87,8 @@ impl Replica {
             lease: "streamfleet-operator".to_owned(),
             pod: pod.to_owned(),
         };
-        let stop = CancellationToken::new();
-        let (leadership, standing) = stand(&server.client(), &candidate, stop.clone());
-        Self { leadership, stop, task: AbortOnDropHandle::new(tokio::spawn(standing)) }
+        let (leadership, stand) = stand(&server.client(), &candidate);
+        Self { leadership, stand }
     }
 
     fn leads(&self) -> bool {
@@ -135,14 +131,85 @@ async fn a_lease_that_is_given_back_is_taken_within_seconds() {
     let other = Replica::start(&server, "other");
     pass(30).await;
     assert!(one.leads() && !other.leads());
-    one.stop.cancel();
-    one.task.await.unwrap();
+    one.stand.end_after(async {}, LEASE).await;
     assert_eq!(server.holder(), "");
     let took = seconds(other.leadership.gained()).await;
     assert!(took <= 2.0, "{took}");
     assert_eq!(server.holder(), "other");
     let transitions = server.lease.lock().unwrap().clone().unwrap()["spec"]["leaseTransitions"].clone();
     assert_eq!(transitions, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_is_given_back_when_all_passes_have_ended_and_runs_out_where_one_has_not() {
+    let server = Server::default();
+    for (lasts, expected) in [(Duration::from_secs(5), ""), (Duration::from_mins(1), "one")] {
+        let one = Replica::start(&server, "one");
+        one.leadership.gained().await;
+        let (begun, seen) = (Instant::now(), server.clone());
+        let work = async move {
+            tokio::time::sleep(lasts).await;
+            assert_eq!(seen.holder(), "one", "it was given back before the last pass had ended");
+        };
+        one.stand.end_after(work, Duration::from_secs(10)).await;
+        assert_eq!(server.holder(), expected);
+        assert!(begun.elapsed() <= Duration::from_secs(11));
+    }
+    // Nobody renews it any more.
+    let other = Replica::start(&server, "other");
+    let took = seconds(other.leadership.gained()).await;
+    assert!((2.0..=20.0).contains(&took), "{took}");
+}
+
+/// A call that counts its steps, one each second, of which there are so many.
+async fn call(steps: &AtomicU32, last: u32) -> u32 {
+    for _ in 0..last {
+        steps.fetch_add(1, Ordering::SeqCst);
+        pass(1).await;
+    }
+    last
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_is_cut_off_with_the_margin_left_and_goes_on_where_the_lease_is_renewed() {
+    let (reign, leadership) = Reign::begin();
+    let steps = AtomicU32::new(0);
+    reign.lasts(LEASE_MARGIN + Duration::from_millis(2_500));
+    let started = Instant::now();
+    assert_eq!(leadership.during(call(&steps, 8)).await, Err(NotLeader));
+    let took = started.elapsed().as_millis();
+    assert!((2_500..2_600).contains(&took), "{took}");
+    assert_eq!(steps.swap(0, Ordering::SeqCst), 3);
+    assert_eq!(leadership.during(call(&steps, 8)).await, Err(NotLeader));
+    assert_eq!(steps.load(Ordering::SeqCst), 0, "nothing begins within the margin");
+
+    reign.lasts(LEASE_MARGIN + Duration::from_secs(2));
+    let renewed = async {
+        pass(1).await;
+        reign.lasts(LEASE);
+    };
+    assert_eq!(tokio::join!(leadership.during(call(&steps, 8)), renewed).0, Ok(8));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_of_a_process_that_was_stopped_in_the_middle_does_nothing_more() {
+    let (reign, leadership) = Reign::begin();
+    reign.lasts(LEASE);
+    let (wake, woken) = tokio::sync::oneshot::channel();
+    let has_gone_on = AtomicBool::new(false);
+    let mut call = std::pin::pin!(leadership.during(async {
+        let _ = woken.await;
+        has_gone_on.store(true, Ordering::SeqCst);
+    }));
+    assert!(futures::poll!(call.as_mut()).is_pending());
+    // It is stopped; what it waits for has come when it goes on, and no timer has rung yet.
+    reign.0.send_if_modified(|tenure| {
+        *tenure = Tenure::Until(Instant::now());
+        false
+    });
+    wake.send(()).unwrap();
+    assert_eq!(futures::poll!(call.as_mut()), Poll::Ready(Err(NotLeader)));
+    assert!(!has_gone_on.load(Ordering::SeqCst));
 }
 
 #[tokio::test(start_paused = true)]

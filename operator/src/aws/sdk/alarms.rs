@@ -105,9 +105,8 @@ impl SdkCloud {
                 });
             }
         };
-        self.call(Request::overwrite("PutMetricAlarm").to_cloud_watch(), || request.clone().send())
-            .await
-            .map(drop)
+        let spec = Request::overwrite("PutMetricAlarm").to_cloud_watch().of(&alarm.name);
+        self.call(spec, || request.clone().send()).await.map(drop)
     }
 
     pub(super) async fn put_composite(&self, alarm: &CompositeAlarm) -> Result<(), AwsError> {
@@ -122,18 +121,17 @@ impl SdkCloud {
             .set_ok_actions(Some(alarm.actions.clone()))
             .actions_enabled(alarm.actions_enabled)
             .set_tags(tags(&alarm.tags));
-        self.call(Request::overwrite("PutCompositeAlarm").to_cloud_watch(), || request.clone().send())
-            .await
-            .map(drop)
+        let spec = Request::overwrite("PutCompositeAlarm").to_cloud_watch().of(&alarm.name);
+        self.call(spec, || request.clone().send()).await.map(drop)
     }
 
     pub(super) async fn remove_alarms(&self, names: &[String]) -> Result<(), AwsError> {
         for names in names.chunks(NAMES_MAX) {
             let request = self.clients.cloud_watch.delete_alarms().set_alarm_names(Some(names.to_vec()));
-            match self
-                .call(Request::overwrite("DeleteAlarms").to_cloud_watch(), || request.clone().send())
-                .await
-            {
+            let spec = Request::overwrite("DeleteAlarms").to_cloud_watch();
+            // A policy goes by their names, and one refusal is of all of them.
+            let spec = names.first().map_or(spec, |name| spec.of(name));
+            match self.call(spec, || request.clone().send()).await {
                 Ok(_) => {}
                 // The others are deleted nevertheless (API reference of DeleteAlarms).
                 Err(error) if error.kind == ErrorKind::NotFound => {}

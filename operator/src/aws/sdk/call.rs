@@ -8,13 +8,16 @@ use std::time::Duration;
 
 use aws_sdk_kinesisvideo::error::{ProvideErrorMetadata, SdkError};
 use tokio::time::Instant;
+use tracing::Instrument as _;
+use tracing::field::Empty;
 
 use super::super::breaker::{Breakers, Change};
-use super::super::guarded::{IsLeader, not_leader};
-use super::super::quotas::{CLOUD_WATCH, KINESIS_VIDEO, Limiter, STS};
+use super::super::guarded::{cut_off, not_leader};
+use super::super::quotas::{CLOUD_WATCH, KINESIS_VIDEO, Limiter, STS, name_of};
 use super::super::{AwsError, Caller, ErrorKind, Lane};
 use super::SdkCloud;
 use super::failure::ours;
+use crate::leader::Leadership;
 use crate::metrics::Metrics;
 
 /// How often a call is made at most.
@@ -35,8 +38,8 @@ pub(super) struct Request<'a> {
     pub(super) service: &'static str,
     /// The operation.
     pub(super) operation: &'static str,
-    /// The name or ARN of the stream that it is about.
-    pub(super) stream: Option<&'a str>,
+    /// The name or ARN of the stream, or the name of the alarm, that it is about.
+    pub(super) about: Option<&'a str>,
     /// What it does, and so when it may be sent again.
     pub(super) effect: Effect,
 }
@@ -57,27 +60,27 @@ pub(super) enum Effect {
 impl<'a> Request<'a> {
     /// The question who the caller is.
     pub(super) const fn identity() -> Self {
-        Self { service: STS, operation: "GetCallerIdentity", stream: None, effect: Effect::Read }
+        Self { service: STS, operation: "GetCallerIdentity", about: None, effect: Effect::Read }
     }
 
     /// A call that reads.
     pub(super) const fn read(operation: &'static str) -> Self {
-        Self { service: KINESIS_VIDEO, operation, stream: None, effect: Effect::Read }
+        Self { service: KINESIS_VIDEO, operation, about: None, effect: Effect::Read }
     }
 
     /// A call that has the same effect if it is sent twice.
     pub(super) const fn overwrite(operation: &'static str) -> Self {
-        Self { service: KINESIS_VIDEO, operation, stream: None, effect: Effect::Overwrite }
+        Self { service: KINESIS_VIDEO, operation, about: None, effect: Effect::Overwrite }
     }
 
     /// A call that is sent again only if the service has said that it did nothing.
     pub(super) const fn change(operation: &'static str, stream: &'a str) -> Self {
-        Self { service: KINESIS_VIDEO, operation, stream: Some(stream), effect: Effect::Change }
+        Self { service: KINESIS_VIDEO, operation, about: Some(stream), effect: Effect::Change }
     }
 
     /// A call that is never sent again: under a version that was read, or with an effect that is relative.
     pub(super) const fn once(operation: &'static str, stream: &'a str) -> Self {
-        Self { service: KINESIS_VIDEO, operation, stream: Some(stream), effect: Effect::Once }
+        Self { service: KINESIS_VIDEO, operation, about: Some(stream), effect: Effect::Once }
     }
 
     /// The same, to CloudWatch.
@@ -85,9 +88,9 @@ impl<'a> Request<'a> {
         Self { service: CLOUD_WATCH, ..self }
     }
 
-    /// The same, about a stream.
-    pub(super) const fn of(self, stream: &'a str) -> Self {
-        Self { stream: Some(stream), ..self }
+    /// The same, about a stream or an alarm.
+    pub(super) const fn of(self, about: &'a str) -> Self {
+        Self { about: Some(about), ..self }
     }
 }
 
@@ -98,7 +101,7 @@ pub(super) struct Rules {
     /// The breakers of the place.
     pub(super) breakers: Breakers,
     /// Whether this process may change anything.
-    pub(super) is_leader: Option<IsLeader>,
+    pub(super) leadership: Option<Leadership>,
     /// The metrics of the process.
     pub(super) metrics: Arc<Metrics>,
     /// Calls were refused for their credentials: other ones may be there by now.
@@ -223,38 +226,73 @@ impl SdkCloud {
         F: Future<Output = Result<T, SdkError<E>>> + Send,
         E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
     {
-        let Request { service, operation, stream, effect } = request;
-        let Rules { limiter, breakers, is_leader, metrics, .. } = &*self.rules;
+        let Request { service, operation, about, .. } = request;
+        let Rules { limiter, breakers, metrics, .. } = &*self.rules;
+        let subject = about.map(|about| hash(name_of(about)));
         // Before the wait too: nobody is to stand in a row for a service that does not answer.
-        if let Some(refusal) = breakers.refusal(service, operation) {
+        if let Some(refusal) = breakers.refusal(service, operation, subject) {
             return (Err(refusal), false);
         }
-        metrics.rate_limit_wait(operation, limiter.wait(operation, stream, Lane::current()).await);
-        let permit = match breakers.admit(service, operation) {
+        metrics.rate_limit_wait(operation, limiter.wait(operation, about, Lane::current()).await);
+        let permit = match breakers.admit(service, operation, subject) {
             Ok(permit) => permit,
             Err(refusal) => return (Err(refusal), false),
         };
-        if effect != Effect::Read && is_leader.as_ref().is_some_and(|is_leader| !is_leader()) {
-            return (Err(not_leader(operation)), false);
+        let span = tracing::debug_span!(
+            "aws_call",
+            otel.kind = "client",
+            service,
+            operation,
+            about = about.map(name_of),
+            code = Empty
+        );
+        let sent = self.sent(request, send).instrument(span.clone()).await;
+        let error = sent.as_ref().err().map(|(error, _)| error);
+        span.record("code", error.map_or("ok", |error| error.kind.as_str()));
+        // What was not sent, or was cut off, has shown nothing.
+        if error.is_none_or(|error| error.kind != ErrorKind::NotLeader) {
+            self.learn(operation, error);
+            self.tell(permit.report(error), service, operation, error);
         }
-        tracing::debug!(service, operation, stream, "AWS is called");
-        let started = Instant::now();
-        let answer = send().await;
-        let took = started.elapsed();
-        let (result, is_transient) = match answer {
+        match sent {
             Ok(answer) => (Ok(answer), false),
-            Err(error) => {
-                let (error, is_transient) = ours(operation, &error);
-                (Err(error), is_transient)
-            }
+            Err((error, is_transient)) => (Err(error), is_transient),
+        }
+    }
+
+    /// Sends a call, measured. What changes something is sent only while this process leads, and cut off when it does not any more.
+    /// True where a failure may be gone at the next attempt.
+    async fn sent<T, E, F>(
+        &self,
+        request: Request<'_>,
+        send: &(impl Fn() -> F + Send + Sync),
+    ) -> Result<T, (AwsError, bool)>
+    where
+        T: Send,
+        F: Future<Output = Result<T, SdkError<E>>> + Send,
+        E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+    {
+        let Request { service, operation, about, effect } = request;
+        let leadership = self.rules.leadership.as_ref().filter(|_| effect != Effect::Read);
+        if leadership.is_some_and(|leadership| leadership.check().is_err()) {
+            return Err((not_leader(operation), false));
+        }
+        tracing::debug!(service, operation, about, "AWS is called");
+        let started = Instant::now();
+        let answer = match leadership {
+            Some(leadership) => leadership.during(send()).await,
+            None => Ok(send().await),
         };
-        let error = result.as_ref().err();
-        let code = error.map_or("ok", |error| error.kind.as_str());
-        metrics.aws_request(service, operation, code, took);
-        tracing::debug!(service, operation, stream, code, "AWS has answered");
-        self.learn(operation, error);
-        self.tell(permit.report(error, stream.map(hash)), service, operation, error);
-        (result, is_transient)
+        let took = started.elapsed();
+        let result = match answer {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) => Err(ours(operation, &error)),
+            Err(_) => Err((cut_off(operation), false)),
+        };
+        let code = result.as_ref().err().map_or("ok", |(error, _)| error.kind.as_str());
+        self.rules.metrics.aws_request(service, operation, code, took);
+        tracing::debug!(service, operation, about, code, "AWS has answered");
+        result
     }
 
     /// What a failure means for the calls that follow.
@@ -288,8 +326,8 @@ fn delay(attempts: u32, jitter: f64) -> Duration {
     FIRST_DELAY.saturating_mul(2_u32.saturating_pow(attempts.saturating_sub(1))).mul_f64(1.0 - jitter / 2.0)
 }
 
-fn hash(stream: &str) -> u64 {
+fn hash(about: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
-    stream.hash(&mut hasher);
+    about.hash(&mut hasher);
     hasher.finish()
 }

@@ -6,6 +6,8 @@ mod connect;
 mod convert;
 mod failure;
 mod streams;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,12 +23,12 @@ use tokio::time::Instant;
 use self::call::Rules;
 use self::connect::Clients;
 use super::breaker::Breakers;
-use super::guarded::IsLeader;
 use super::quotas::Limiter;
 use super::{
     Alarm, AlarmInfo, AlarmQuery, Answer, AwsError, Caller, Cloud, Clouds, CompositeAlarm, CompositeInfo,
     Fleet, NewStream, Place, RetentionChange, StreamInfo, StreamUpdate, Which,
 };
+use crate::leader::Leadership;
 use crate::metrics::Metrics;
 
 /// How old clients are at least before new ones are made to read other credentials: reading them costs time.
@@ -38,7 +40,7 @@ const KEPT_FOR: Duration = Duration::from_hours(1);
 /// same authorities their connections.
 pub struct SdkClouds {
     metrics: Arc<Metrics>,
-    is_leader: Option<IsLeader>,
+    leadership: Option<Leadership>,
     credentials: Option<SharedCredentialsProvider>,
     known: Mutex<Known>,
     making: tokio::sync::Mutex<()>,
@@ -62,17 +64,17 @@ impl SdkClouds {
     pub fn new(metrics: Arc<Metrics>) -> Self {
         Self {
             metrics,
-            is_leader: None,
+            leadership: None,
             credentials: None,
             known: Mutex::default(),
             making: tokio::sync::Mutex::default(),
         }
     }
 
-    /// Each call that changes something is sent only while this says yes.
+    /// Each attempt of a call that changes something begins only while this replica leads, and is cut off when it does not any more.
     #[must_use]
-    pub fn guarded_by(self, is_leader: IsLeader) -> Self {
-        Self { is_leader: Some(is_leader), ..self }
+    pub fn guarded_by(self, leadership: Leadership) -> Self {
+        Self { leadership: Some(leadership), ..self }
     }
 
     /// These are the operator's own credentials, in place of those that the environment names.
@@ -116,7 +118,7 @@ impl SdkClouds {
         Arc::new(Rules {
             limiter: known.limiters.entry(place.fleet()).or_default().clone(),
             breakers: Breakers::default(),
-            is_leader: self.is_leader.clone(),
+            leadership: self.leadership.clone(),
             metrics: self.metrics.clone(),
             is_stale: AtomicBool::new(false),
             wrong: Mutex::default(),

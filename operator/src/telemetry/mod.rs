@@ -1,4 +1,8 @@
-//! Log lines, and traces of passes where they are asked for.
+//! Log lines, and traces of passes where they are asked for: each pass is a span, with one below it for each call to AWS and each
+//! write to the API server. What is called and what is answered is told, never what is sent.
+
+#[cfg(test)]
+pub mod testing;
 
 use std::time::Duration;
 
