@@ -4,13 +4,15 @@
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Router, routing::get};
-use streamfleet_crds::ConditionType;
+use jiff::Timestamp;
 use streamfleet_crds::types::{find_condition, is_true};
+use streamfleet_crds::{ConditionType, VideoStream};
 use tokio_util::sync::CancellationToken;
 
 use crate::aws::Lane;
@@ -135,7 +137,7 @@ async fn text(State(shared): State<Shared>) -> Response {
 
 fn count(shared: &Shared) {
     let Shared { caches, triggers, metrics, .. } = shared;
-    for lane in [Lane::Fresh, Lane::Sweep] {
+    for lane in Lane::ALL {
         metrics.set_queue_depth("StreamClass", lane.as_str(), triggers.classes.depth(lane));
         metrics.set_queue_depth("VideoStream", lane.as_str(), triggers.streams.depth(lane));
         metrics.set_queue_depth("Camera", lane.as_str(), triggers.cameras.depth(lane));
@@ -143,6 +145,9 @@ fn count(shared: &Shared) {
     metrics.set_objects("StreamClass", caches.classes.len());
     metrics.set_objects("VideoStream", caches.streams.len());
     metrics.set_objects("Camera", caches.cameras.len());
+    metrics.set_unreadable("StreamClass", caches.left_classes.unreadable());
+    metrics.set_unreadable("VideoStream", caches.left_streams.unreadable());
+    metrics.set_unreadable("Camera", caches.left_cameras.unreadable());
 
     let ready = ConditionType::Ready.as_str();
     let (streams, cameras) = (caches.streams.state(), caches.cameras.state());
@@ -158,7 +163,44 @@ fn count(shared: &Shared) {
         let count = (0..cameras.len()).filter(|index| value(of_camera(*index)) == wanted).count();
         metrics.set_cameras(wanted, count);
     }
+    metrics.set_drift_age(oldest_drift(streams.iter().map(AsRef::as_ref), Timestamp::now()));
     let ingests = |index: &usize| is_true(of_camera(*index), ConditionType::Ingesting.as_str());
     let expected = cameras.iter().filter(|camera| camera.metadata.deletion_timestamp.is_none()).count();
     metrics.set_recording(expected, (0..cameras.len()).filter(ingests).count());
+}
+
+/// For how long the oldest drift of these streams has been there; zero where there is none.
+fn oldest_drift<'a>(streams: impl Iterator<Item = &'a VideoStream>, now: Timestamp) -> Duration {
+    let drift = streams.filter_map(|stream| stream.status.as_ref()).flat_map(|status| &status.drift);
+    let oldest = drift.map(|drift| drift.since.0).min();
+    // A clock that was set back makes none older than it is.
+    oldest.and_then(|since| Duration::try_from(now.duration_since(since)).ok()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_age_of_drift_is_that_of_the_oldest_and_nothing_without_any() {
+        let stream = |since: &[i64]| -> VideoStream {
+            let drift = since.iter().enumerate().map(|(field, since)| {
+                let since = Timestamp::from_second(*since).unwrap().to_string();
+                json!({ "field": field.to_string(), "desired": "1", "observed": "2", "since": since })
+            });
+            serde_json::from_value(json!({
+                "apiVersion": "streamfleet.io/v1alpha1", "kind": "VideoStream",
+                "metadata": { "name": "door", "namespace": "shop" }, "spec": { "streamClassName": "standard" },
+                "status": { "drift": drift.collect::<Vec<_>>() },
+            }))
+            .unwrap()
+        };
+        let streams = [stream(&[]), stream(&[900, 400]), stream(&[700])];
+        let age = |from: usize, now| {
+            oldest_drift(streams[..from].iter(), Timestamp::from_second(now).unwrap()).as_secs()
+        };
+        assert_eq!([age(1, 1_000), age(3, 1_000), age(3, 300)], [0, 600, 0]);
+    }
 }

@@ -32,6 +32,8 @@ pub struct Metrics {
     first_pass: Ratio<KindLabels>,
     time_to_ready: Seconds<KindLabels>,
     drift_detected: Count<DriftLabels>,
+    drift_age: Gauge<f64, AtomicU64>,
+    unreadable: Level<KindLabels>,
     observer_age: Ratio<FleetLabels>,
     observed: Mutex<HashMap<FleetLabels, Instant>>,
     leader: Gauge<i64, AtomicI64>,
@@ -124,6 +126,8 @@ impl Default for Metrics {
             first_pass: Family::default(),
             time_to_ready: Family::new_with_constructor(long_seconds),
             drift_detected: Family::default(),
+            drift_age: Gauge::default(),
+            unreadable: Family::default(),
             observer_age: Family::default(),
             observed: Mutex::default(),
             leader: Gauge::default(),
@@ -161,7 +165,8 @@ impl Metrics {
         );
         registry.register(
             "aws_quota_used_ratio",
-            "How much of a quota is used, from 0 to 1; at 1 no more can be made before it is raised",
+            "How much of a quota of an account and region is used, from 0 to 1: by operation, of the calls a second that we make; for \
+             streams, of those that there may be. At 1 no more can be made before it is raised",
             self.aws_quota_used.clone(),
         );
         registry.register(
@@ -173,6 +178,12 @@ impl Metrics {
             "drift_detected",
             "Settings that were found to differ from the spec by somebody else's doing",
             self.drift_detected.clone(),
+        );
+        registry.register(
+            "drift_age_seconds",
+            "For how long the oldest setting has differed from the spec by somebody else's doing, 0 where none does; what is to be \
+             corrected is so within minutes, so that more is drift that is only reported or cannot be corrected",
+            self.drift_age.clone(),
         );
     }
 
@@ -215,6 +226,11 @@ impl Metrics {
     fn register_fleet(&mut self) {
         let registry = &mut self.registry;
         registry.register("objects", "Objects in the cluster by kind", self.objects.clone());
+        registry.register(
+            "unreadable_objects",
+            "Objects that this release cannot read, by kind: nothing is done about them and by them; the log has their names",
+            self.unreadable.clone(),
+        );
         registry.register(
             "videostreams",
             "VideoStreams by their condition Ready; those that are not True are not as declared",
@@ -260,6 +276,12 @@ impl Metrics {
         self.aws_quota_used.get_or_create(&labels).set(ratio);
     }
 
+    /// A quota of an account and region is not known.
+    pub fn quota_unknown(&self, quota: &'static str, account: &str, region: &str) {
+        let labels = QuotaLabels { quota, account: account.to_owned(), region: region.to_owned() };
+        self.aws_quota_used.remove(&labels);
+    }
+
     /// The streams of an account and region were listed just now.
     pub fn observed(&self, account: &str, region: &str) {
         let labels = FleetLabels { account: account.to_owned(), region: region.to_owned() };
@@ -270,11 +292,17 @@ impl Metrics {
     pub fn unobserved(&self) {
         self.observed.lock().unwrap_or_else(PoisonError::into_inner).clear();
         self.observer_age.clear();
+        self.aws_quota_used.clear();
     }
 
     /// Counts a field that was found to differ. The type of actor is `unknown` where nothing says who did it.
     pub fn drift_detected(&self, field: &str, actor_type: &'static str) {
         self.drift_detected.get_or_create(&DriftLabels { field: field.to_owned(), actor_type }).inc();
+    }
+
+    /// Sets for how long the oldest drift has been there; zero where there is none.
+    pub fn set_drift_age(&self, oldest: Duration) {
+        self.drift_age.set(oldest.as_secs_f64());
     }
 
     /// Counts a write to the API server: the resource such as `videostreams/status`, the verb, the HTTP status or 0.
@@ -310,6 +338,11 @@ impl Metrics {
     /// Sets how many objects of a kind there are.
     pub fn set_objects(&self, kind: &'static str, count: usize) {
         self.objects.get_or_create(&KindLabels { kind }).set(count as i64);
+    }
+
+    /// Sets how many objects of a kind cannot be read.
+    pub fn set_unreadable(&self, kind: &'static str, count: usize) {
+        self.unreadable.get_or_create(&KindLabels { kind }).set(count as i64);
     }
 
     /// Sets how many `VideoStreams` have this value of `Ready`.
@@ -358,6 +391,8 @@ mod tests {
         metrics.reconciled("VideoStream", "ok", Duration::from_millis(1));
         metrics.set_queue_depth("VideoStream", "fresh", 2);
         metrics.became_ready("VideoStream", Duration::from_secs(2));
+        metrics.set_drift_age(Duration::from_secs(90));
+        metrics.set_unreadable("Camera", 1);
         metrics.set_leader(true);
         let text = metrics.text().unwrap();
         for line in [
@@ -371,10 +406,26 @@ mod tests {
             "streamfleet_operator_reconcile_duration_seconds_count{kind=\"VideoStream\",result=\"ok\"} 1",
             "streamfleet_operator_reconcile_queue_depth{kind=\"VideoStream\",lane=\"fresh\"} 2",
             "streamfleet_operator_time_to_ready_seconds_count{kind=\"VideoStream\"} 1",
+            "streamfleet_operator_drift_age_seconds 90.0",
+            "streamfleet_operator_unreadable_objects{kind=\"Camera\"} 1",
             "streamfleet_operator_leader 1",
             "streamfleet_operator_build_info{version=\"",
         ] {
             assert!(text.contains(line), "{line}\n{text}");
         }
+    }
+
+    #[test]
+    fn a_quota_that_is_not_known_is_not_told_and_who_does_not_lead_tells_none() {
+        let metrics = Metrics::default();
+        let told = |metrics: &Metrics| metrics.text().unwrap().contains("quota_used_ratio{quota=\"streams\"");
+        let (account, region) = ("123456789012", "eu-west-1");
+        metrics.quota_used("streams", account, region, 0.5);
+        assert!(told(&metrics));
+        metrics.quota_unknown("streams", account, region);
+        assert!(!told(&metrics));
+        metrics.quota_used("streams", account, region, 0.5);
+        metrics.unobserved();
+        assert!(!told(&metrics));
     }
 }

@@ -292,7 +292,10 @@ async fn controllers(ctx: Arc<Context>, stop: &CancellationToken, pulses: &Pulse
         kind: "StreamClass",
         store: caches.classes.clone(),
         trigger: triggers.classes.clone(),
-        covers: |class, ctx| ctx.settings.classes.covers_class(class),
+        covers: |class, ctx| {
+            let name = class.metadata.name.as_deref().unwrap_or_default();
+            ctx.settings.classes.covers_class(class) && !ctx.cluster.caches.is_class_unreadable(name)
+        },
         is_settled: |class| {
             is_observed(class, class.status.as_ref().and_then(|status| status.observed_generation))
         },
@@ -302,7 +305,11 @@ async fn controllers(ctx: Arc<Context>, stop: &CancellationToken, pulses: &Pulse
         kind: "VideoStream",
         store: caches.streams.clone(),
         trigger: triggers.streams.clone(),
-        covers: |stream, ctx| ctx.settings.classes.covers_stream(stream, &ctx.cluster.caches.classes),
+        covers: |stream, ctx| {
+            let caches = &ctx.cluster.caches;
+            ctx.settings.classes.covers_stream(stream, &caches.classes)
+                && !caches.is_stream_unreadable(stream)
+        },
         is_settled: |stream| {
             is_observed(stream, stream.status.as_ref().and_then(|status| status.observed_generation))
         },
@@ -315,6 +322,7 @@ async fn controllers(ctx: Arc<Context>, stop: &CancellationToken, pulses: &Pulse
         covers: |camera, ctx| {
             let caches = &ctx.cluster.caches;
             ctx.settings.classes.covers_camera(camera, &caches.streams, &caches.classes)
+                && !caches.is_camera_unreadable(camera)
         },
         is_settled: |camera| {
             is_observed(camera, camera.status.as_ref().and_then(|status| status.observed_generation))

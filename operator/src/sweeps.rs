@@ -9,6 +9,7 @@ use kube::runtime::reflector::ObjectRef;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::aws::quotas::streams_used;
 use crate::aws::{AwsError, Fleet, Lane, Place};
 use crate::context::Context;
 use crate::stream_class::verified_place;
@@ -59,8 +60,18 @@ async fn streams(ctx: &Context, place: &Place) {
         let answer = ctx.aws.observer.sweep(place).await;
         if answer.is_ok() {
             ctx.metrics.observed(&place.account, &place.region);
+            tell_quota(ctx, place);
         }
         tell(ctx, place, "ListStreams", answer);
+    }
+}
+
+/// Tells how much of the quota of streams is used: those of others count as well.
+fn tell_quota(ctx: &Context, place: &Place) {
+    let (account, region) = (&place.account, &place.region);
+    match streams_used(ctx.aws.observer.stream_count(place)) {
+        Some(used) => ctx.metrics.quota_used("streams", account, region, used),
+        None => ctx.metrics.quota_unknown("streams", account, region),
     }
 }
 

@@ -18,6 +18,8 @@ pub struct Seen<'a> {
     pub is_deleting: bool,
     /// How many `VideoStreams` refer to it.
     pub in_use: usize,
+    /// How many `VideoStreams` this release cannot read.
+    pub unreadable: usize,
 }
 
 /// The conditions of a class.
@@ -31,10 +33,15 @@ pub fn verdicts(aws: &Aws, seen: &Seen<'_>) -> Vec<Verdict> {
 fn ready(aws: &Aws, seen: &Seen<'_>, caller: (Truth, StreamClassReason, String)) -> Verdict {
     let (truth, reason, message) = match (caller, seen.trouble) {
         _ if seen.is_deleting => {
-            let message = format!(
-                "The class is to be deleted, but {} VideoStream(s) still refer to it; it goes when they have gone",
-                seen.in_use
-            );
+            let message = match (seen.in_use, seen.unreadable) {
+                (0, unreadable) if unreadable > 0 => format!(
+                    "The class is to be deleted, but {unreadable} VideoStream(s), which the operator's log names, cannot be read \
+                     by this release and may refer to it; it goes when they can be read, or have gone"
+                ),
+                (in_use, _) => format!(
+                    "The class is to be deleted, but {in_use} VideoStream(s) still refer to it; it goes when they have gone"
+                ),
+            };
             (Truth::False, StreamClassReason::StillReferenced, message)
         }
         ((Truth::True, ..), Some(trouble)) => {
@@ -170,7 +177,7 @@ mod tests {
     }
 
     fn seen(answer: &Result<Caller, AwsError>) -> Seen<'_> {
-        Seen { answer, trouble: None, is_deleting: false, in_use: 0 }
+        Seen { answer, trouble: None, is_deleting: false, in_use: 0, unreadable: 0 }
     }
 
     #[test]
@@ -206,6 +213,9 @@ mod tests {
         let verdicts = verdicts(&aws(), &Seen { is_deleting: true, in_use: 3, ..seen(&answer) });
         assert_eq!(verdicts[0].reason, "StillReferenced");
         assert!(verdicts[0].message.contains("3 VideoStream"));
+        let unreadable = super::verdicts(&aws(), &Seen { is_deleting: true, unreadable: 2, ..seen(&answer) });
+        let message = &unreadable[0].message;
+        assert!(message.contains("2 VideoStream(s)") && message.contains("cannot be read"), "{message}");
         assert_eq!(verdicts[1].status, Truth::True, "the streams' own deletion still needs the class");
     }
 

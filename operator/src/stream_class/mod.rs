@@ -124,13 +124,15 @@ pub async fn reconcile(class: Arc<StreamClass>, ctx: Arc<Context>) -> Result<Act
     let name = class.name_any();
     let in_use =
         ctx.cluster.caches.streams.state_filter(|stream| stream.spec.stream_class_name == name).len();
+    // What cannot be read may refer to any class.
+    let unreadable = ctx.cluster.caches.left_streams.unreadable();
     let has_finalizer = class.finalizers().iter().any(|finalizer| finalizer == FINALIZER);
 
     if class.metadata.deletion_timestamp.is_some() {
         if !has_finalizer {
             return Ok(Action::await_change());
         }
-        if in_use == 0 {
+        if in_use == 0 && unreadable == 0 {
             return let_go(&ctx, &api, &class).await;
         }
     } else if !has_finalizer {
@@ -148,7 +150,7 @@ pub async fn reconcile(class: Arc<StreamClass>, ctx: Arc<Context>) -> Result<Act
     }
     let is_deleting = class.metadata.deletion_timestamp.is_some();
     let trouble = ctx.aws.clouds.trouble(&place);
-    let seen = check::Seen { answer: &answer, trouble: trouble.as_ref(), is_deleting, in_use };
+    let seen = check::Seen { answer: &answer, trouble: trouble.as_ref(), is_deleting, in_use, unreadable };
     let verdicts = check::verdicts(&class.spec.aws, &seen);
     let is_right = verdicts.iter().all(|verdict| verdict.status == conditions::Truth::True);
 

@@ -3,28 +3,31 @@
 //!
 //! kube's own sharing of watches does not pass deletions on, which is what the release of a stream's writer waits for.
 
+mod follow;
+mod left_out;
 mod shrink;
+#[cfg(test)]
+mod testing;
+mod touched;
 
 use std::collections::{BTreeSet, HashMap};
-use std::fmt::Debug;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use futures::{Stream, StreamExt as _, TryStreamExt as _};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Namespace, Pod};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
-use kube::core::{DeserializeGuard, PartialObjectMeta};
-use kube::runtime::reflector::{self, ObjectRef, Store, store::Writer};
-use kube::runtime::{WatchStreamExt as _, watcher};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::core::PartialObjectMeta;
+use kube::runtime::reflector::{ObjectRef, Store, store::Writer};
+use kube::runtime::watcher;
 use kube::{Api, Client, Resource, ResourceExt};
-use serde::de::DeserializeOwned;
-use streamfleet_crds::{CHECK_REQUESTED, Camera, ConditionType, StreamClass, VideoStream};
+use streamfleet_crds::{Camera, StreamClass, VideoStream};
 
-use crate::aws::Lane;
 use crate::labels::{self, CAMERA_LABEL};
 use crate::queue::{Limits, Trigger};
 use crate::scope::Scope;
 
+use follow::{follow, guarded, plain};
+pub use left_out::LeftOut;
 pub use shrink::live_digest;
 
 /// How many `StreamClasses` are worked on at a time.
@@ -49,6 +52,12 @@ pub struct Caches {
     pub deployments: Store<Deployment>,
     /// The pods of producers, without what nobody reads.
     pub pods: Store<Pod>,
+    /// `StreamClasses` that are not in the cache as they are.
+    pub left_classes: LeftOut,
+    /// `VideoStreams` that are not in the cache as they are.
+    pub left_streams: LeftOut,
+    /// Cameras that are not in the cache as they are.
+    pub left_cameras: LeftOut,
     /// Which Cameras name which `VideoStream`.
     writers: Arc<Mutex<CamerasByStream>>,
 }
@@ -104,6 +113,9 @@ pub fn caches() -> (Caches, Writers) {
         namespaces: writers.namespaces.as_reader(),
         deployments: writers.deployments.as_reader(),
         pods: writers.pods.as_reader(),
+        left_classes: LeftOut::default(),
+        left_streams: LeftOut::default(),
+        left_cameras: LeftOut::default(),
         writers: Arc::default(),
     };
     (caches, writers)
@@ -127,6 +139,30 @@ impl Caches {
         note("deployments", tokio::time::timeout(now, self.deployments.wait_until_ready()).await.is_ok());
         note("pods", tokio::time::timeout(now, self.pods.wait_until_ready()).await.is_ok());
         missing
+    }
+
+    /// Whether a class is not known as it is now: nothing is to be done about it, or by it.
+    pub fn is_class_unreadable(&self, name: &str) -> bool {
+        self.left_classes.is_unreadable("", name)
+    }
+
+    /// Whether a `VideoStream`, or its class, is not known as it is now.
+    pub fn is_stream_unreadable(&self, stream: &VideoStream) -> bool {
+        let namespace = stream.namespace().unwrap_or_default();
+        self.left_streams.is_unreadable(&namespace, &stream.name_any())
+            || self.is_class_unreadable(&stream.spec.stream_class_name)
+    }
+
+    /// Whether a Camera, its `VideoStream`, or the class of that, is not known as it is now.
+    pub fn is_camera_unreadable(&self, camera: &Camera) -> bool {
+        let namespace = camera.namespace().unwrap_or_default();
+        let stream = camera.video_stream_name();
+        self.left_cameras.is_unreadable(&namespace, &camera.name_any())
+            || self.left_streams.is_unreadable(&namespace, stream)
+            || self
+                .streams
+                .get(&ObjectRef::new(stream).within(&namespace))
+                .is_some_and(|stream| self.is_class_unreadable(&stream.spec.stream_class_name))
     }
 
     /// The pods of a Camera's producer.
@@ -169,465 +205,103 @@ impl Caches {
 /// out.
 pub async fn run(client: Client, writers: Writers, caches: Caches, triggers: Triggers, scope: Scope) {
     let producers = watcher::Config::default().labels(&labels::producers_selector());
-    let all = watcher::Config::default();
     let (c, t) = (&caches, &triggers);
     let of_others = move |stream: &VideoStream| scope.never_covers(stream);
     let producer = |metadata: Option<&ObjectMeta>| {
         let labels = metadata.and_then(|metadata| metadata.labels.as_ref());
         let label = labels.and_then(|labels| labels.get(CAMERA_LABEL).cloned());
-        producer_touched(c, t, metadata.and_then(|metadata| metadata.namespace.clone()), label);
+        touched::producer(c, t, metadata.and_then(|metadata| metadata.namespace.clone()), label);
     };
     tokio::join!(
         follow(
-            guarded(Api::all(client.clone()), all.clone(), |_| false),
+            guarded(Api::all(client.clone()), c.classes.clone(), &c.left_classes, |_| false),
             writers.classes,
             shrink::any,
-            |old, new| classes(c, t, old, new)
+            |old, new| touched::classes(c, t, old, new)
         ),
         follow(
-            guarded(Api::all(client.clone()), all.clone(), of_others),
+            guarded(Api::all(client.clone()), c.streams.clone(), &c.left_streams, of_others),
             writers.streams,
             shrink::any,
-            |old, new| streams(c, t, old, new)
+            |old, new| touched::streams(c, t, old, new)
         ),
         follow(
-            guarded(Api::all(client.clone()), all.clone(), |_| false),
+            guarded(Api::all(client.clone()), c.cameras.clone(), &c.left_cameras, |_| false),
             writers.cameras,
             shrink::any,
-            |old, new| cameras(c, t, old, new)
+            |old, new| touched::cameras(c, t, old, new)
         ),
-        follow(watcher(Api::all(client.clone()), all), writers.namespaces, shrink::any, |old, new| {
-            namespaces(c, t, old, new);
-        }),
         follow(
-            watcher(Api::all(client.clone()), producers.clone()),
+            plain(Api::all(client.clone()), watcher::Config::default()),
+            writers.namespaces,
+            shrink::any,
+            |old, new| touched::namespaces(c, t, old, new)
+        ),
+        follow(
+            plain(Api::all(client.clone()), producers.clone()),
             writers.deployments,
             shrink::deployment,
             |old, new| producer(new.or(old).map(Resource::meta))
         ),
-        follow(watcher(Api::all(client), producers), writers.pods, shrink::pod, |old, new| {
+        follow(plain(Api::all(client), producers), writers.pods, shrink::pod, |old, new| {
             producer(new.or(old).map(Resource::meta));
         }),
     );
 }
 
-/// A watch that leaves out objects which cannot be read, so that one broken object does not stop the rest, and those that are
-/// not wanted.
-fn guarded<K>(
-    api: Api<DeserializeGuard<K>>,
-    config: watcher::Config,
-    is_unwanted: impl Fn(&K) -> bool + Send,
-) -> impl Stream<Item = Result<watcher::Event<K>, watcher::Error>> + Send
-where
-    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static,
-{
-    watcher(api, config).try_filter_map(move |event| {
-        let read = |guard: DeserializeGuard<K>| match guard.0 {
-            Ok(object) => (!is_unwanted(&object)).then_some(object),
-            Err(broken) => {
-                let name = broken.metadata.name.as_deref().unwrap_or_default();
-                let namespace = broken.metadata.namespace.as_deref().unwrap_or_default();
-                tracing::warn!(kind = %K::kind(&()), namespace, name, error = %broken.error, "Object is left out, it cannot be read");
-                None
-            }
-        };
-        std::future::ready(Ok(match event {
-            watcher::Event::Apply(guard) => read(guard).map(watcher::Event::Apply),
-            watcher::Event::Delete(guard) => read(guard).map(watcher::Event::Delete),
-            watcher::Event::InitApply(guard) => read(guard).map(watcher::Event::InitApply),
-            watcher::Event::Init => Some(watcher::Event::Init),
-            watcher::Event::InitDone => Some(watcher::Event::InitDone),
-        }))
-    })
-}
-
-/// Fills a cache and calls `touched` with an object's state before and after, deletions and relists included.
-async fn follow<K>(
-    events: impl Stream<Item = Result<watcher::Event<K>, watcher::Error>> + Send,
-    mut writer: Writer<K>,
-    shrink: fn(&mut K),
-    touched: impl Fn(Option<&K>, Option<&K>),
-) where
-    K: Resource<DynamicType = ()> + reflector::Lookup<DynamicType = ()> + Clone + 'static,
-{
-    let reader = writer.as_reader();
-    let mut events = std::pin::pin!(events.default_backoff());
-    while let Some(event) = events.next().await {
-        let mut event = match event {
-            Ok(event) => event,
-            Err(error) => {
-                tracing::warn!(kind = %<K as Resource>::kind(&()), error = %error, "Watch broke, it is made again");
-                continue;
-            }
-        };
-        if let watcher::Event::Apply(object)
-        | watcher::Event::Delete(object)
-        | watcher::Event::InitApply(object) = &mut event
-        {
-            shrink(object);
-        }
-        match &event {
-            watcher::Event::Apply(object) | watcher::Event::Delete(object) => {
-                let key = ObjectRef::from_obj(object);
-                let before = reader.get(&key);
-                writer.apply_watcher_event(&event);
-                touched(before.as_deref(), reader.get(&key).as_deref());
-            }
-            watcher::Event::Init | watcher::Event::InitApply(_) => writer.apply_watcher_event(&event),
-            watcher::Event::InitDone => {
-                let mut before: HashMap<_, _> = reader
-                    .state()
-                    .into_iter()
-                    .map(|object| (ObjectRef::from_obj(&*object), object))
-                    .collect();
-                writer.apply_watcher_event(&event);
-                for object in reader.state() {
-                    let old = before.remove(&ObjectRef::from_obj(&*object));
-                    touched(old.as_deref(), Some(&object));
-                }
-                for object in before.into_values() {
-                    touched(Some(&object), None);
-                }
-            }
-        }
-    }
-}
-
-/// Whether what a controller goes by has changed: the spec, a finalizer that was taken away, or the wish to delete; what we write
-/// ourselves, status and finalizer, does not count.
-fn asks_for_something<K: Resource>(old: Option<&K>, new: Option<&K>) -> bool {
-    let (Some(old), Some(new)) = (old, new) else { return true };
-    let (old, new) = (old.meta(), new.meta());
-    let finalizers = |meta: &ObjectMeta| meta.finalizers.clone().unwrap_or_default();
-    let left = finalizers(new);
-    old.uid != new.uid
-        || old.generation != new.generation
-        || finalizers(old).iter().any(|finalizer| !left.contains(finalizer))
-        || old.deletion_timestamp != new.deletion_timestamp
-}
-
-fn classes(caches: &Caches, triggers: &Triggers, old: Option<&StreamClass>, new: Option<&StreamClass>) {
-    let Some(class) = new.or(old) else { return };
-    if asks_for_something(old, new) {
-        triggers.classes.send(ObjectRef::from_obj(class));
-    }
-    // What is said about alarms, which follows the number of streams, matters to none of them.
-    let matters = |condition: &&Condition| condition.type_ != ConditionType::AlarmsReady.as_str();
-    let conditions = |class: Option<&StreamClass>| {
-        let conditions = &class?.status.as_ref()?.conditions;
-        // Not the message: that of a network failure is another each time, and says nothing more to a stream.
-        let said = |condition: &Condition| {
-            let Condition { type_, status, reason, observed_generation, .. } = condition;
-            (type_.clone(), status.clone(), reason.clone(), *observed_generation)
-        };
-        Some(conditions.iter().filter(matters).map(said).collect::<Vec<_>>())
-    };
-    // The labels say whose a class is, where its operator goes by them.
-    let labels = |class: Option<&StreamClass>| class?.metadata.labels.clone();
-    if !asks_for_something(old, new) && conditions(old) == conditions(new) && labels(old) == labels(new) {
-        return;
-    }
-    let name = class.name_any();
-    for stream in caches.streams.state_filter(|stream| stream.spec.stream_class_name == name) {
-        triggers.streams.sweep(ObjectRef::from_obj(&*stream));
-        // The class says how the producers of its streams' cameras are made.
-        cameras_of(caches, triggers, &stream, Lane::Sweep);
-    }
-}
-
-fn streams(caches: &Caches, triggers: &Triggers, old: Option<&VideoStream>, new: Option<&VideoStream>) {
-    let Some(stream) = new.or(old) else { return };
-    // A label may say of which site the stream is.
-    let is_relabelled = old.map(|old| &old.metadata.labels) != new.map(|new| &new.metadata.labels);
-    if asks_for_something(old, new) || annotation(old) != annotation(new) || is_relabelled {
-        triggers.streams.send(ObjectRef::from_obj(stream));
-    }
-    if old.is_none() || new.is_none() || is_relabelled {
-        triggers.classes.sweep(ObjectRef::new(&stream.spec.stream_class_name));
-    }
-    cameras_of(caches, triggers, stream, Lane::Fresh);
-}
-
-/// Asks for a check now, by any value that it did not have before.
-fn annotation(stream: Option<&VideoStream>) -> Option<&String> {
-    stream?.annotations().get(CHECK_REQUESTED)
-}
-
-fn cameras_of(caches: &Caches, triggers: &Triggers, stream: &VideoStream, lane: Lane) {
-    let namespace = stream.namespace().unwrap_or_default();
-    for camera in caches.cameras_of(&namespace, &stream.name_any()) {
-        triggers.cameras.push(ObjectRef::new(&camera).within(&namespace), lane);
-    }
-}
-
-fn cameras(caches: &Caches, triggers: &Triggers, old: Option<&Camera>, new: Option<&Camera>) {
-    caches.note_camera(old, new);
-    let Some(camera) = new.or(old) else { return };
-    if asks_for_something(old, new) {
-        triggers.cameras.send(ObjectRef::from_obj(camera));
-    }
-    // A Camera that went, or turned to another stream, no longer writes the one that it wrote.
-    let stream = |camera: &Camera| camera.video_stream_name().to_owned();
-    if let Some(old) = old
-        && new.is_none_or(|new| stream(new) != stream(old) || new.metadata.uid != old.metadata.uid)
-    {
-        let namespace = old.namespace().unwrap_or_default();
-        triggers.streams.send(ObjectRef::new(&stream(old)).within(&namespace));
-    }
-}
-
-fn namespaces(
-    caches: &Caches,
-    triggers: &Triggers,
-    old: Option<&PartialObjectMeta<Namespace>>,
-    new: Option<&PartialObjectMeta<Namespace>>,
-) {
-    if let (Some(old), Some(new)) = (old, new)
-        && old.metadata.labels == new.metadata.labels
-    {
-        return;
-    }
-    let Some(name) = new.or(old).and_then(|namespace| namespace.metadata.name.clone()) else { return };
-    if !triggers.streams.is_open() {
-        return;
-    }
-    for stream in caches.streams.state_filter(|stream| stream.metadata.namespace.as_ref() == Some(&name)) {
-        triggers.streams.sweep(ObjectRef::from_obj(&*stream));
-    }
-}
-
-/// A producer's pod or `Deployment` came, went or changed: that matters to its Camera, and to a `VideoStream` that waits for
-/// the pod's end.
-fn producer_touched(caches: &Caches, triggers: &Triggers, namespace: Option<String>, label: Option<String>) {
-    let (Some(namespace), Some(label)) = (namespace, label) else { return };
-    if !triggers.cameras.is_open() {
-        return;
-    }
-    let exact = caches.cameras.get(&ObjectRef::new(&label).within(&namespace));
-    let camera = exact.or_else(|| {
-        caches.cameras.find(|camera| {
-            camera.metadata.namespace.as_ref() == Some(&namespace)
-                && labels::camera_label(&camera.name_any()) == label
-        })
-    });
-    if let Some(camera) = camera {
-        triggers.cameras.send(ObjectRef::from_obj(&*camera));
-    }
-    let waits_for_it = |stream: &VideoStream| {
-        stream.metadata.namespace.as_ref() == Some(&namespace)
-            && stream.writer().is_some_and(|writer| labels::camera_label(&writer.name) == label)
-    };
-    let is_waiting = |stream: &VideoStream| {
-        stream.metadata.deletion_timestamp.is_some()
-            || stream.writer().is_some_and(|writer| {
-                caches.cameras.get(&ObjectRef::new(&writer.name).within(&namespace)).is_none()
-            })
-    };
-    for stream in caches.streams.state_filter(|stream| waits_for_it(stream) && is_waiting(stream)) {
-        triggers.streams.send(ObjectRef::from_obj(&*stream));
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
-
-    use super::*;
-    use futures::stream;
+    use kube::core::DeserializeGuard;
+    use kube::runtime::reflector::Lookup;
+    use kube::runtime::watcher::Event;
+    use serde::de::DeserializeOwned;
     use serde_json::{Value, json};
-    use tokio::time::Instant;
 
-    fn camera(name: &str, changes: &Value) -> Camera {
-        let mut value = json!({
-            "apiVersion": "streamfleet.io/v1alpha1",
-            "kind": "Camera",
-            "metadata": { "name": name, "namespace": "shop", "uid": name, "generation": 1, "resourceVersion": "1" },
-            "spec": { "source": { "rtsp": { "url": "rtsp://door.example/live" } }, "streamRef": { "name": "door" } },
-        });
-        for (key, value_of) in changes.as_object().into_iter().flatten() {
-            value["metadata"][key] = value_of.clone();
-        }
-        serde_json::from_value(value).unwrap()
-    }
+    use super::left_out::Gate;
+    use super::*;
 
-    /// What was touched, as name, whether it was there before, and whether it is there after.
-    async fn touched(events: Vec<watcher::Event<Camera>>) -> Vec<(String, bool, bool)> {
-        let seen = Mutex::new(Vec::new());
-        let events = stream::iter(events.into_iter().map(Ok));
-        follow(events, Writer::default(), shrink::any, |old, new| {
-            let name = new.or(old).map(ResourceExt::name_any).unwrap_or_default();
-            seen.lock().unwrap().push((name, old.is_some(), new.is_some()));
-        })
-        .await;
-        let mut seen = seen.into_inner().unwrap();
-        seen.sort();
-        seen
-    }
-
-    fn told(name: &str, before: bool, after: bool) -> (String, bool, bool) {
-        (name.to_owned(), before, after)
-    }
-
-    #[tokio::test]
-    async fn what_comes_changes_and_goes_is_told() {
-        let object = || camera("a", &json!({}));
-        let events = vec![
-            watcher::Event::Apply(object()),
-            watcher::Event::Apply(object()),
-            watcher::Event::Delete(object()),
-        ];
-        assert_eq!(
-            touched(events).await,
-            [told("a", false, true), told("a", true, false), told("a", true, true)]
-        );
-    }
-
-    #[tokio::test]
-    async fn what_went_while_the_watch_was_broken_is_told() {
-        use watcher::Event::{Init, InitApply, InitDone};
-        let events = vec![
-            Init,
-            InitApply(camera("a", &json!({}))),
-            InitApply(camera("b", &json!({}))),
-            InitDone,
-            Init,
-            InitApply(camera("b", &json!({}))),
-            InitDone,
-        ];
-        let expected =
-            [told("a", false, true), told("a", true, false), told("b", false, true), told("b", true, true)];
-        assert_eq!(touched(events).await, expected);
+    /// An object comes that cannot be read.
+    fn break_it<K>(cache: Store<K>, left_out: &LeftOut, object: &Value)
+    where
+        K: Resource<DynamicType = ()>
+            + Lookup<DynamicType = ()>
+            + Clone
+            + DeserializeOwned
+            + std::fmt::Debug
+            + 'static,
+    {
+        let mut broken = object.clone();
+        broken["spec"] = json!(7);
+        let guard: DeserializeGuard<K> = serde_json::from_value(broken).unwrap();
+        assert!(Gate::new(cache, left_out.clone(), |_: &K| false).pass(Event::Apply(guard)).is_none());
     }
 
     #[test]
-    fn our_own_status_writes_bring_nobody_back() {
-        let before = camera("a", &json!({}));
-        let table = [
-            (json!({ "resourceVersion": "2" }), false),
-            (json!({ "generation": 2 }), true),
-            (json!({ "finalizers": ["x"] }), false),
-            (json!({ "deletionTimestamp": "2026-01-01T00:00:00Z" }), true),
-            (json!({ "uid": "successor" }), true),
-        ];
-        for (change, expected) in table {
-            let after = camera("a", &change);
-            assert_eq!(asks_for_something(Some(&before), Some(&after)), expected, "{change}");
-        }
-        assert!(asks_for_something(None, Some(&before)) && asks_for_something(Some(&before), None));
-        assert!(asks_for_something(Some(&camera("a", &json!({ "finalizers": ["x"] }))), Some(&before)));
-    }
-
-    /// The next object of a queue.
-    fn next<K: reflector::Lookup<DynamicType = ()> + 'static>(
-        trigger: &Trigger<K>,
-    ) -> Option<(String, Lane)> {
-        let (key, lane) = trigger.queue().pop(Instant::now())?;
-        Some((key.name.clone(), lane))
-    }
-
-    fn open_triggers() -> Triggers {
-        let triggers = Triggers::default();
-        triggers.classes.queue().open();
-        triggers.streams.queue().open();
-        triggers.cameras.queue().open();
-        triggers
-    }
-
-    #[test]
-    fn a_camera_that_goes_brings_the_stream_back_that_it_wrote() {
-        let (triggers, (caches, _writers)) = (open_triggers(), caches());
-        let present = camera("a", &json!({}));
-        cameras(&caches, &triggers, None, Some(&present));
-        assert_eq!(next(&triggers.streams), None);
-        cameras(&caches, &triggers, Some(&present), None);
-        assert_eq!(next(&triggers.streams), Some(("door".to_owned(), Lane::Fresh)));
-        assert_eq!(next(&triggers.cameras), Some(("a".to_owned(), Lane::Fresh)));
-    }
-
-    fn stream(name: &str, changes: &Value) -> VideoStream {
-        let mut value = json!({
-            "apiVersion": "streamfleet.io/v1alpha1",
-            "kind": "VideoStream",
-            "metadata": { "name": name, "namespace": "shop", "uid": name, "generation": 1 },
-            "spec": { "streamClassName": "standard" },
-        });
-        for (key, value_of) in changes.as_object().into_iter().flatten() {
-            value["metadata"][key] = value_of.clone();
-        }
-        serde_json::from_value(value).unwrap()
-    }
-
-    #[test]
-    fn a_stream_that_changes_brings_back_the_cameras_that_name_it() {
-        let (triggers, (caches, _writers)) = (open_triggers(), caches());
-        let object = stream("door", &json!({}));
-        for name in ["a", "b"] {
-            caches.note_camera(None, Some(&camera(name, &json!({}))));
-        }
-        caches.note_camera(Some(&camera("b", &json!({}))), None);
-        streams(&caches, &triggers, Some(&object), Some(&object));
-        assert_eq!(next(&triggers.streams), None, "nothing is asked of the stream itself");
-        assert_eq!(next(&triggers.cameras), Some(("a".to_owned(), Lane::Fresh)));
-        assert_eq!(next(&triggers.cameras), None);
-    }
-
-    #[test]
-    fn an_annotation_asks_for_a_check_now() {
-        let (triggers, (caches, _writers)) = (open_triggers(), caches());
-        let plain = stream("door", &json!({}));
-        let asked = stream("door", &json!({ "annotations": { CHECK_REQUESTED: "1" } }));
-        streams(&caches, &triggers, Some(&plain), Some(&asked));
-        assert_eq!(next(&triggers.streams), Some(("door".to_owned(), Lane::Fresh)));
-        triggers.streams.queue().close();
-        triggers.streams.queue().open();
-        streams(&caches, &triggers, Some(&asked), Some(&asked));
-        assert_eq!(next(&triggers.streams), None);
-    }
-
-    #[test]
-    fn another_label_brings_a_stream_back_and_has_its_class_look_at_the_sites() {
-        let (triggers, (caches, _writers)) = (open_triggers(), caches());
-        let (before, after) =
-            (stream("door", &json!({})), stream("door", &json!({ "labels": { "site": "4" } })));
-        streams(&caches, &triggers, Some(&before), Some(&after));
-        assert_eq!(next(&triggers.streams), Some(("door".to_owned(), Lane::Fresh)));
-        assert_eq!(next(&triggers.classes), Some(("standard".to_owned(), Lane::Sweep)));
-    }
-
-    #[test]
-    fn the_streams_of_a_class_that_changes_go_behind_what_is_new() {
-        let (triggers, (caches, mut writers)) = (open_triggers(), caches());
-        writers.streams.apply_watcher_event(&watcher::Event::Apply(stream("door", &json!({}))));
-        let class: StreamClass = serde_json::from_value(json!({
+    fn nothing_is_done_by_an_old_view_of_an_object_or_of_what_it_goes_by() {
+        let (caches, mut writers) = caches();
+        let class = json!({
             "apiVersion": "streamfleet.io/v1alpha1", "kind": "StreamClass", "metadata": { "name": "standard" },
             "spec": { "aws": { "region": "eu-west-1", "accountID": "123456789012" } },
-        }))
-        .unwrap();
-        classes(&caches, &triggers, None, Some(&class));
-        assert_eq!(next(&triggers.classes), Some(("standard".to_owned(), Lane::Fresh)));
-        assert_eq!(next(&triggers.streams), Some(("door".to_owned(), Lane::Sweep)));
-    }
-
-    #[test]
-    fn other_words_about_a_class_bring_no_stream_back_and_another_reason_does() {
-        let (triggers, (caches, mut writers)) = (open_triggers(), caches());
-        writers.streams.apply_watcher_event(&watcher::Event::Apply(stream("door", &json!({}))));
-        let class = |reason: &str, message: &str| -> StreamClass {
-            serde_json::from_value(json!({
-                "apiVersion": "streamfleet.io/v1alpha1", "kind": "StreamClass",
-                "metadata": { "name": "standard", "uid": "standard", "generation": 1 },
-                "spec": { "aws": { "region": "eu-west-1", "accountID": "123456789012" } },
-                "status": { "conditions": [{
-                    "type": "Ready", "status": "False", "reason": reason, "message": message,
-                    "lastTransitionTime": "2026-01-01T00:00:00Z",
-                }] },
-            }))
-            .unwrap()
+        });
+        let stream = json!({
+            "apiVersion": "streamfleet.io/v1alpha1", "kind": "VideoStream",
+            "metadata": { "name": "door", "namespace": "shop" }, "spec": { "streamClassName": "standard" },
+        });
+        let camera = testing::camera("a", &json!({}));
+        let object: VideoStream = serde_json::from_value(stream.clone()).unwrap();
+        writers.streams.apply_watcher_event(&Event::Apply(object.clone()));
+        let blind = || {
+            let class = caches.is_class_unreadable("standard");
+            [class, caches.is_stream_unreadable(&object), caches.is_camera_unreadable(&camera)]
         };
-        let before = class("EndpointUnreachable", "timed out");
-        classes(&caches, &triggers, Some(&before), Some(&class("EndpointUnreachable", "connection refused")));
-        assert_eq!(next(&triggers.streams), None);
-        classes(&caches, &triggers, Some(&before), Some(&class("CallerVerified", "timed out")));
-        assert_eq!(next(&triggers.streams), Some(("door".to_owned(), Lane::Sweep)));
+        assert_eq!(blind(), [false; 3]);
+        break_it(caches.cameras.clone(), &caches.left_cameras, &serde_json::to_value(&camera).unwrap());
+        assert_eq!(blind(), [false, false, true]);
+        caches.left_cameras.clear();
+        break_it(caches.streams.clone(), &caches.left_streams, &stream);
+        assert_eq!(blind(), [false, true, true]);
+        caches.left_streams.clear();
+        break_it(caches.classes.clone(), &caches.left_classes, &class);
+        assert_eq!(blind(), [true; 3]);
     }
 }

@@ -34,6 +34,7 @@ pub async fn search(ctx: &Context, place: &Place) {
     let is_cached = |object: &Object| match object {
         Object::Stream { namespace, name } => {
             caches.streams.get(&ObjectRef::new(name).within(namespace)).is_some()
+                || caches.left_streams.is_anothers(namespace, name)
         }
         Object::Class(name) => caches.classes.get(&ObjectRef::new(name)).is_some(),
     };

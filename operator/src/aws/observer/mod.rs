@@ -133,6 +133,11 @@ impl Observer {
         Ok(view.known().streams.get(name))
     }
 
+    /// How many streams there are, as of the last list.
+    pub fn stream_count(&self, place: &Place) -> usize {
+        self.view(place).known().streams.len()
+    }
+
     /// The stream as the service describes it now.
     pub async fn fresh(
         &self,

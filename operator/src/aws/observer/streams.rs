@@ -87,6 +87,10 @@ impl Streams {
         self.by_name.get(name).map(|kept| kept.to_info(name))
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.by_name.len()
+    }
+
     /// Whether this is the ARN of the stream of its name.
     pub(super) fn is_arn_of(&self, name: &str, arn: &str) -> Option<bool> {
         self.by_name.get(name).map(|kept| kept.arn.to_text(name) == arn)
