@@ -52,6 +52,23 @@ pub fn admit(
     admit_adoption_policy(stream, class)
 }
 
+/// Whether the class still takes this stream: one that is being deleted takes none but those that it has.
+pub fn admit_new(stream: &VideoStream, class: &StreamClass) -> Result<(), Refusal> {
+    let status = stream.status.as_ref();
+    // What is only looked at is put on record without an ARN.
+    let is_observed = stream.spec.management_policy == ManagementPolicy::Observe
+        && status.is_some_and(|status| status.aws_status.is_some());
+    if class.metadata.deletion_timestamp.is_none() || stream.stream_arn().is_some() || is_observed {
+        return Ok(());
+    }
+    let message = format!(
+        "StreamClass {} is being deleted and takes no new streams: delete this object, and make it again with another \
+         spec.streamClassName",
+        class.name_any()
+    );
+    Err(Refusal::new(VideoStreamReason::StreamClassDeleting, message))
+}
+
 /// Whether the class admits the namespace.
 pub fn admit_namespace(
     class: &StreamClass,

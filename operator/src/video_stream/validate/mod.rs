@@ -93,6 +93,7 @@ pub fn validate(
         Refusal::new(VideoStreamReason::StreamClassNotFound, message)
     })?;
     let adoption = limits::admit(stream, class, namespace_labels)?;
+    limits::admit_new(stream, class)?;
     let name = admit_name(stream, class)?;
     let tags = tags(stream, class)?;
     let place = verified_place(class).ok_or_else(|| not_ready(class))?;
@@ -265,6 +266,29 @@ mod tests {
         let class_default = class(json!({ "stream": { "deletionPolicy": "Delete" } }));
         assert_eq!(deletion_policy(&stream(json!({})), Some(&class_default)), DeletionPolicy::Delete);
         assert_eq!(deletion_policy(&stream(json!({})), None), DeletionPolicy::Retain);
+    }
+
+    #[test]
+    fn a_class_that_is_being_deleted_takes_no_new_streams_and_lets_those_go_on_that_it_has() {
+        let mut class = class(json!({}));
+        class.metadata.deletion_timestamp = serde_json::from_value(json!("2026-01-01T00:00:00Z")).unwrap();
+        let look = |spec: Value, status: Value| {
+            let mut stream = stream(spec);
+            stream.status = serde_json::from_value(status).unwrap();
+            validate(&stream, Some(&class), &BTreeMap::new(), INSTALLATION).map(drop)
+        };
+        let (manage, observe) = (json!({}), json!({ "managementPolicy": "Observe" }));
+        for (spec, status) in [
+            (&manage, json!(null)),
+            (&manage, json!({ "streamName": "p-shop.door", "awsStatus": "ACTIVE" })),
+            (&observe, json!({ "streamName": "p-shop.door" })),
+        ] {
+            let refusal = look(spec.clone(), status.clone()).unwrap_err();
+            assert_eq!(refusal.reason, VideoStreamReason::StreamClassDeleting, "{spec} {status}");
+            assert!(refusal.message.contains("standard") && refusal.message.contains("delete this object"));
+        }
+        assert_eq!(look(manage, json!({ "streamARN": "arn" })), Ok(()));
+        assert_eq!(look(observe, json!({ "streamName": "p-shop.door", "awsStatus": "ACTIVE" })), Ok(()));
     }
 
     #[test]
