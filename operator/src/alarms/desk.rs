@@ -24,6 +24,11 @@ const WRITERS: usize = 6;
 /// After a refusal nobody asks again for this time.
 const REFUSED: Duration = Duration::from_secs(30);
 
+/// How long it is remembered that the alarms of an object that goes are gone; they are looked for again after that.
+const GONE_FOR: Duration = Duration::from_hours(1);
+/// So many such objects are remembered: twice the largest fleet.
+const GONE_MAX: usize = 20_000;
+
 /// How often the alarms of a class are looked at, at most.
 const CLASS_EVERY: Duration = Duration::from_secs(5);
 
@@ -33,6 +38,8 @@ pub struct Desk {
     fleets: Mutex<HashMap<Fleet, Arc<Counter>>>,
     /// When the alarms of which class were looked at, and its generation then.
     classes: Mutex<HashMap<String, (Instant, Option<i64>)>>,
+    /// Objects that go and whose alarms have gone, by UID, and since when.
+    gone: Mutex<HashMap<String, Instant>>,
 }
 
 /// What is shared in one account and region.
@@ -43,14 +50,42 @@ pub struct Counter {
     refused: Mutex<Option<(Instant, AwsError)>>,
     /// What is to be deleted.
     pub removals: Removals,
-    /// What is known of alarms whose object is not in the cache.
-    pub orphans: Mutex<Memory>,
+    /// What is known of alarms whose object is not in the cache. Another endpoint of the account and region leads to the same ones: what
+    /// is known outlives an edit of the class's endpoints.
+    pub orphans: Arc<Mutex<Memory>>,
 }
 
 impl Desk {
     /// The counter of a place.
     pub fn counter(&self, place: &Place) -> Arc<Counter> {
-        lock(&self.fleets).entry(place.fleet()).or_insert_with(|| Arc::new(Counter::new())).clone()
+        let fleet = place.fleet();
+        let mut fleets = lock(&self.fleets);
+        if let Some(counter) = fleets.get(&fleet) {
+            return counter.clone();
+        }
+        let is_akin = |other: &Fleet| other.account == fleet.account && other.region == fleet.region;
+        let akin =
+            fleets.iter().find(|(other, _)| is_akin(other)).map(|(_, counter)| counter.orphans.clone());
+        let counter = Arc::new(Counter::new(akin.unwrap_or_default()));
+        fleets.insert(fleet, counter.clone());
+        counter
+    }
+
+    /// The alarms of an object that goes have gone.
+    pub fn note_gone(&self, uid: &str) {
+        let now = Instant::now();
+        let mut gone = lock(&self.gone);
+        if gone.len() >= GONE_MAX {
+            gone.retain(|_, since| now < *since + GONE_FOR);
+        }
+        if gone.len() < GONE_MAX {
+            gone.insert(uid.to_owned(), now);
+        }
+    }
+
+    /// Whether the alarms of an object that goes are known to have gone: they need not be looked for with each look at its stream.
+    pub fn are_known_gone(&self, uid: &str) -> bool {
+        lock(&self.gone).get(uid).is_some_and(|since| since.elapsed() < GONE_FOR)
     }
 
     /// Whether it is time to look at the alarms of a class, else how long it is until then: each new stream has its class looked at,
@@ -72,7 +107,7 @@ impl Desk {
 }
 
 impl Counter {
-    fn new() -> Self {
+    fn new(orphans: Arc<Mutex<Memory>>) -> Self {
         let per_second = quota("PutMetricAlarm").map_or(1.0, |quota| quota.account) * SHARE;
         Self {
             turns: Mutex::new(Turns::new(per_second)),
@@ -80,7 +115,7 @@ impl Counter {
             reading: tokio::sync::Mutex::default(),
             refused: Mutex::default(),
             removals: Removals::default(),
-            orphans: Mutex::default(),
+            orphans,
         }
     }
 
@@ -161,4 +196,34 @@ impl Counter {
 /// A lock whose holder never leaves it half done.
 pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::alarms::names::Object;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_known_of_alarms_that_were_left_outlives_another_endpoint_and_is_no_other_regions() {
+        let (desk, object) = (Desk::default(), Object::Class("standard".to_owned()));
+        let place = Place::new("eu-west-1", "123456789012");
+        lock(&desk.counter(&place).orphans).note_left(object.clone(), "uid-1");
+        let elsewhere = Place { kinesis_video: Some("https://vpce.example".to_owned()), ..place.clone() };
+        for (place, expected) in [
+            (elsewhere, Some("uid-1")),
+            (Place::new("eu-west-2", "123456789012"), None),
+            (Place::new("eu-west-1", "210987654321"), None),
+        ] {
+            assert_eq!(lock(&desk.counter(&place).orphans).left(&object).as_deref(), expected, "{place:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn alarms_that_have_gone_are_not_looked_for_again_before_long() {
+        let desk = Desk::default();
+        desk.note_gone("uid-1");
+        assert!(desk.are_known_gone("uid-1") && !desk.are_known_gone("uid-2"));
+        tokio::time::advance(GONE_FOR).await;
+        assert!(!desk.are_known_gone("uid-1"));
+    }
 }

@@ -52,6 +52,7 @@ use status::{Look, is_passing, is_seen, notes, statuses, verdict};
 
 pub use desk::Desk;
 pub use names::prefix;
+pub use status::unknown;
 
 /// How soon it is tried again where that may help soon.
 const SOON: Duration = Duration::from_secs(30);
@@ -312,7 +313,10 @@ pub async fn remove(aws: &AwsSide, leaving: &Leaving<'_>) -> Option<Note> {
         }
         Err(error) => Err(error),
     };
-    let error = result.err()?;
+    let Err(error) = result else {
+        aws.alarms.note_gone(&leaving.owner.uid);
+        return None;
+    };
     // Under Retain its stream stays, so that nobody else would know that they are nobody's.
     lock(&aws.alarms.counter(leaving.place).orphans).note_left(object, &leaving.owner.uid);
     let text =

@@ -6,7 +6,7 @@
 //! An installation may have several clusters, between which objects move: what this API server lacks may live in another. So an alarm
 //! goes only where its stream is gone too, or where this process let its object go and could not take the alarm along.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use streamfleet_crds::ownership_tags;
@@ -31,6 +31,8 @@ pub struct Memory {
     there: HashMap<Object, Instant>,
     /// Objects that this process let go without all of their alarms, with their UIDs.
     left: HashMap<Object, String>,
+    /// The object that was asked for last.
+    asked: Option<Object>,
 }
 
 impl Memory {
@@ -72,9 +74,10 @@ impl Memory {
         self.left.get(object).cloned()
     }
 
-    /// The objects to ask for, with their alarms: those of our alarms that are neither in the cache nor known to be there.
+    /// The objects to ask for, with their alarms: those of our alarms that are neither in the cache nor known to be there. Where they are
+    /// many, as with other clusters of the installation, each search takes up where the last one ended.
     pub fn suspects(
-        &self,
+        &mut self,
         alarms: &[(String, String)],
         installation: &str,
         is_cached: impl Fn(&Object) -> bool,
@@ -86,10 +89,15 @@ impl Memory {
             if self.there.contains_key(&object) || is_cached(&object) {
                 continue;
             }
-            if suspects.len() < ASKED_AT_ONCE || suspects.contains_key(&object) {
-                suspects.entry(object).or_default().push(name.clone());
-            }
+            suspects.entry(object).or_default().push(name.clone());
         }
+        let asked = self.asked.take();
+        let mut order: Vec<Object> = suspects.keys().cloned().collect();
+        order.sort_by_key(|object| asked.as_ref().is_some_and(|asked| object <= asked));
+        order.truncate(ASKED_AT_ONCE);
+        self.asked = order.last().cloned();
+        let order: BTreeSet<Object> = order.into_iter().collect();
+        suspects.retain(|object, _| order.contains(object));
         suspects
     }
 }
@@ -118,6 +126,31 @@ pub fn is_nobodys(
                 owner.owns(tags) && tags.get(ownership_tags::UID) != Some(&owner.uid)
             };
             !streams.iter().any(was_taken_over)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::names::mark;
+    use super::*;
+
+    #[test]
+    fn of_many_that_are_elsewhere_each_has_its_turn_to_be_asked_for() {
+        let alarms: Vec<(String, String)> = (0..250)
+            .map(|number| {
+                let object = Object::Stream { namespace: "shop".to_owned(), name: format!("c{number:03}") };
+                let name = object.alarm_name("north", "NoIngest");
+                let mark = mark("north", &object, &name, "digest");
+                (name, mark)
+            })
+            .collect();
+        let (mut memory, mut asked) = (Memory::default(), BTreeSet::new());
+        for (search, expected) in [100, 200, 250, 250].into_iter().enumerate() {
+            let suspects = memory.suspects(&alarms, "north", |_| false);
+            assert_eq!(suspects.len(), ASKED_AT_ONCE);
+            asked.extend(suspects.into_keys());
+            assert_eq!(asked.len(), expected, "after search {search}");
         }
     }
 }

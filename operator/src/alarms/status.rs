@@ -200,6 +200,22 @@ pub fn statuses(look: &Look<'_>) -> Vec<AlarmStatus> {
     statuses
 }
 
+/// What is said of the alarms on record of a stream that is not the object's (any more), for this reason: nothing is known of them. `None`
+/// where it never had any. Their names stay, for they are to go with the object.
+pub fn unknown(before: &VideoStreamStatus, reason: Reason) -> Option<(Verdict, Vec<AlarmStatus>)> {
+    find_condition(&before.conditions, ConditionType::AlarmsReady.as_str())
+        .filter(|known| known.reason != Reason::NoAlarms.as_str() || !before.alarms.is_empty())?;
+    let alarms = before.alarms.iter().map(|alarm| AlarmStatus {
+        state: AlarmState::InsufficientData,
+        reason: "It is not looked at, since the stream is not this object's".to_owned(),
+        since: None,
+        ..alarm.clone()
+    });
+    let message = "The stream is not this object's, and its alarms are not looked at: see Ready";
+    let verdict = Verdict::new(ConditionType::AlarmsReady, Truth::Unknown, reason.as_str(), message);
+    Some((verdict, alarms.collect()))
+}
+
 /// What to tell: alarms that went off and that are over, and trouble that was not there before.
 pub fn notes(look: &Look<'_>, after: &[AlarmStatus], verdict: Option<&Verdict>) -> Vec<Note> {
     let mut notes: Vec<Note> = after.iter().filter_map(|alarm| transition(look, alarm)).collect();
@@ -240,5 +256,44 @@ fn transition(look: &Look<'_>, alarm: &AlarmStatus) -> Option<Note> {
         }
         // That a new alarm has seen enough is no news, for each stream has that once.
         (_, AlarmState::Ok | AlarmState::InsufficientData) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use streamfleet_crds::AlarmKind;
+
+    use super::*;
+    use crate::conditions::merge;
+
+    fn status(reason: Option<Reason>, alarms: Vec<AlarmStatus>) -> VideoStreamStatus {
+        let verdict =
+            |reason: Reason| Verdict::new(ConditionType::AlarmsReady, Truth::True, reason.as_str(), "");
+        let verdicts: Vec<Verdict> = reason.map(verdict).into_iter().collect();
+        let conditions = merge(&[], &verdicts, Some(1), Timestamp::UNIX_EPOCH);
+        VideoStreamStatus { conditions, alarms, ..VideoStreamStatus::default() }
+    }
+
+    #[test]
+    fn of_a_stream_that_is_not_ours_no_alarm_is_said_to_stand_as_it_was_last_seen() {
+        let alarm = AlarmStatus {
+            name: "streamfleet/north/shop/door/NoIngest".to_owned(),
+            kind: Some(AlarmKind::NoIngest),
+            state: AlarmState::Ok,
+            reason: "Threshold Crossed".to_owned(),
+            since: Some(Time(Timestamp::UNIX_EPOCH)),
+        };
+        let before = status(Some(Reason::AlarmsInSync), vec![alarm.clone()]);
+        let (verdict, alarms) = unknown(&before, Reason::IdentityChanged).unwrap();
+        assert_eq!((verdict.status, verdict.reason), (Truth::Unknown, Reason::IdentityChanged.as_str()));
+        assert_eq!(alarms.len(), 1);
+        assert_eq!((&alarms[0].name, alarms[0].state), (&alarm.name, AlarmState::InsufficientData));
+        assert!(!is_seen(&alarms[0]), "no alarm of a site counts on it");
+        // It is said once, and nothing is said of alarms that there never were.
+        let again = VideoStreamStatus { alarms: alarms.clone(), ..before };
+        assert_eq!(unknown(&again, Reason::IdentityChanged).unwrap().1, alarms);
+        assert_eq!(unknown(&status(None, Vec::new()), Reason::OwnedByOther), None);
+        assert_eq!(unknown(&status(Some(Reason::NoAlarms), Vec::new()), Reason::OwnedByOther), None);
     }
 }

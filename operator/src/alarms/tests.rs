@@ -573,3 +573,17 @@ async fn the_alarm_of_a_site_counts_once_it_is_there_and_ours() {
     assert_eq!(done.again, None);
     assert_eq!(world.cloud.state().alarms[NO_INGEST].alarm.actions, Vec::<String>::new());
 }
+
+#[tokio::test(start_paused = true)]
+async fn alarms_of_an_object_that_goes_are_known_to_be_gone_only_once_that_was_seen() {
+    let mut world = World::new();
+    world.pass(json!({})).await;
+    let desired = testing::desired(json!({}));
+    let uid = desired.owner.uid.clone();
+    world.cloud.state().fail = Some(("DeleteAlarms", ErrorKind::Denied, false));
+    assert!(remove(&world.aws, &leaving(&desired, &world.status.alarms)).await.is_some());
+    assert!(!world.aws.alarms.are_known_gone(&uid));
+    world.cloud.state().fail = None;
+    assert_eq!(remove(&world.aws, &leaving(&desired, &world.status.alarms)).await, None);
+    assert!(world.aws.alarms.are_known_gone(&uid));
+}

@@ -165,9 +165,13 @@ impl<'a> Pass<'a> {
     pub async fn alarms(&self, desired: &Desired, plan: &Plan) -> AlarmsLook {
         let is_observed = desired.management == ManagementPolicy::Observe
             && matches!(plan.ownership, Ownership::Adoptable | Ownership::Refused(_));
-        let class = self.class.as_deref().filter(|_| is_observed || plan.ownership == Ownership::Ours);
-        let Some(class) = class.filter(|_| !plan.is_lost) else { return AlarmsLook::default() };
         let before = self.before();
+        let class = self.class.as_deref().filter(|_| is_observed || plan.ownership == Ownership::Ours);
+        let Some(class) = class.filter(|_| !plan.is_lost) else {
+            let unknown = not_looked_at(plan).and_then(|reason| alarms::unknown(&before, reason));
+            let standing = unknown.map(|(verdict, statuses)| Alarms { verdict, statuses });
+            return AlarmsLook { standing, ..AlarmsLook::default() };
+        };
         let wish = alarms::Wish {
             desired,
             class: &class.spec.alarms,
@@ -200,6 +204,11 @@ impl<'a> Pass<'a> {
         let (Some(class), Some(status)) = (self.class.as_deref(), self.stream.status.as_ref()) else {
             return;
         };
+        let uid = self.stream.metadata.uid.as_deref().unwrap_or_default();
+        if self.ctx.aws.alarms.are_known_gone(uid) {
+            // The stream itself may take long to go.
+            return;
+        }
         let (Some(place), Some(name)) = (stream_class::verified_place(class), status.stream_name.as_deref())
         else {
             return;
@@ -284,6 +293,18 @@ impl<'a> Pass<'a> {
     }
 }
 
+/// Why the alarms on record are not looked at, where the stream is not the object's (any more).
+fn not_looked_at(plan: &Plan) -> Option<VideoStreamReason> {
+    match &plan.ownership {
+        Ownership::Other(_) => Some(VideoStreamReason::OwnedByOther),
+        Ownership::Replaced { .. } => Some(VideoStreamReason::IdentityChanged),
+        Ownership::Refused(_) => Some(VideoStreamReason::AdoptionRefused),
+        Ownership::Leaving => Some(VideoStreamReason::Deleting),
+        Ownership::Nobody if plan.is_lost => Some(VideoStreamReason::StreamLost),
+        Ownership::Nobody | Ownership::Adoptable | Ownership::Ours => None,
+    }
+}
+
 /// Whether the stream under the name on record is another object's of the same installation, namespace and name, by a fresh read.
 async fn is_taken_over(
     aws: &AwsSide,
@@ -337,6 +358,21 @@ mod tests {
     use super::*;
     use crate::aws::fake::FakeCloud;
     use crate::conditions::{Truth, Verdict, merge};
+
+    #[test]
+    fn the_alarms_of_a_stream_that_is_not_the_objects_are_not_said_to_stand_as_they_did() {
+        let why = |ownership, is_lost| {
+            let plan = Plan { ownership, is_lost, changes: Vec::new(), has_work: false, steps: Vec::new() };
+            not_looked_at(&plan).map(VideoStreamReason::as_str)
+        };
+        let replaced = Ownership::Replaced { recorded: "a".to_owned(), found: "b".to_owned() };
+        assert_eq!(why(replaced, false), Some("IdentityChanged"));
+        assert_eq!(why(Ownership::Other("somebody's".to_owned()), false), Some("OwnedByOther"));
+        assert_eq!(why(Ownership::Nobody, true), Some("StreamLost"));
+        for ownership in [Ownership::Ours, Ownership::Adoptable, Ownership::Nobody] {
+            assert_eq!(why(ownership, false), None);
+        }
+    }
 
     #[tokio::test]
     async fn the_alarms_of_a_stream_that_another_cluster_has_taken_over_are_not_ours_to_delete() {
