@@ -1,8 +1,10 @@
 //! What every controller works with.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use kube::Client;
+use tokio::time::Instant;
 
 use crate::alarms::Desk;
 use crate::args::Settings;
@@ -15,6 +17,9 @@ use crate::leader::Leadership;
 use crate::metrics::Metrics;
 use crate::stream_class::Checks;
 use crate::watch::{Caches, Triggers};
+
+/// So long a call may be under way whose sender does not lead any more: the longest that one is waited for, and a while.
+const UNDER_WAY: Duration = Duration::from_secs(10);
 
 /// What every controller works with.
 pub struct Context {
@@ -56,6 +61,21 @@ pub struct AwsSide {
     pub checks: Arc<Checks>,
     /// Whose turn it is to write alarms.
     pub alarms: Arc<Desk>,
+    /// Since when this replica leads.
+    pub since: Instant,
+}
+
+impl AwsSide {
+    /// Whether a call of the operator that led before may still be under way: what is not on record may be there in a moment.
+    pub fn follows_another(&self) -> bool {
+        self.since.elapsed() < UNDER_WAY
+    }
+}
+
+/// When a replica began to lead whose predecessor's calls have all ended.
+#[cfg(test)]
+pub fn long_ago() -> Instant {
+    Instant::now().checked_sub(UNDER_WAY).unwrap()
 }
 
 impl Context {

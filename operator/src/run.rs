@@ -362,6 +362,7 @@ fn context(around: &Surroundings, caches: &Caches, triggers: &Triggers, metrics:
             clouds,
             checks: Arc::default(),
             alarms: Arc::default(),
+            since: Instant::now(),
         },
         feeds: Arc::new(Feeds::new(caches.cameras.clone(), triggers.cameras.clone())),
         cluster: Cluster {

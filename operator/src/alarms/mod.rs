@@ -36,6 +36,7 @@ use streamfleet_crds::types::find_condition;
 use streamfleet_crds::{
     AlarmStatus, ClassAlarms, ConditionType, DriftPolicy, VideoStreamReason, VideoStreamStatus,
 };
+use tokio::time::Instant;
 
 use crate::aws::{Alarm, AlarmInfo, AlarmQuery, AwsError, Cloud, ErrorKind, Owner, Place};
 use crate::backoff::jittered;
@@ -56,6 +57,9 @@ pub use status::unknown;
 
 /// How soon it is tried again where that may help soon.
 const SOON: Duration = Duration::from_secs(30);
+/// What keeps alarms that go.
+pub const NAMED: &str =
+    "Another alarm, as that of its site, still names its alarms, and is to be without them first";
 /// How soon where somebody has to do something first.
 const LATER: Duration = Duration::from_mins(5);
 /// The least time after which a stream comes back that was just made: its record is to be there.
@@ -293,33 +297,79 @@ pub fn leave(aws: &AwsSide, place: &Place, owner: &Owner) {
     lock(&aws.alarms.counter(place).orphans).note_left(object(owner), &owner.uid);
 }
 
-/// Takes the alarms of an object away that goes, under whatever policy. What fails is told and left to the search for orphans.
-pub async fn remove(aws: &AwsSide, leaving: &Leaving<'_>) -> Option<Note> {
+/// What came of the alarms of an object that goes.
+#[derive(Debug, PartialEq)]
+pub enum Removed {
+    /// They are gone.
+    All,
+    /// Something keeps them that passes, and the object is to wait for that.
+    Later(&'static str),
+    /// They stay, which is to be told, and are left to the search for orphans.
+    Left(Note),
+}
+
+/// Whether the alarm of a site names one of an object's: the service deletes none that another names. As far as is known without
+/// asking.
+pub async fn are_named(aws: &AwsSide, place: &Place, known: &[AlarmStatus]) -> bool {
+    if known.is_empty() {
+        return false;
+    }
+    let Ok((_, composites)) = aws.alarms.counter(place).fleet_alarms(aws, place).await else { return false };
+    composites.iter().any(|info| known.iter().any(|alarm| sites::names(&info.alarm.rule, &alarm.name)))
+}
+
+/// Whether an object that goes is to wait (longer) for its alarms.
+pub fn may_wait(aws: &AwsSide, place: &Place, owner: &Owner) -> bool {
+    lock(&aws.alarms.counter(place).orphans).may_wait(&object(owner), Instant::now())
+}
+
+/// Takes the alarms of an object away that goes, under whatever policy. What fails is left to the search for orphans.
+pub async fn remove(aws: &AwsSide, leaving: &Leaving<'_>) -> Removed {
     let installation = &leaving.owner.installation;
     let object = object(leaving.owner);
+    let counter = aws.alarms.counter(leaving.place);
     let mut names: BTreeSet<String> = leaving.known.iter().map(|alarm| alarm.name.clone()).collect();
-    let result = match aws.alarms.counter(leaving.place).alarms(aws, leaving.place, leaving.stream).await {
+    let result = match counter.alarms(aws, leaving.place, leaving.stream).await {
         Ok(there) => {
             let ours = there.into_iter().filter(|info| is_ours(&info.alarm, installation, &object));
             names.extend(ours.map(|info| info.alarm.name));
             let asked = leaving.asked.kinds.iter().flat_map(|kind| kinds::rows(*kind));
-            names.extend(asked.map(|row| object.alarm_name(installation, &kinds::suffix(row))));
+            let asked: Vec<String> =
+                asked.map(|row| object.alarm_name(installation, &kinds::suffix(row))).collect();
+            if aws.follows_another() && asked.iter().any(|name| !names.contains(name)) {
+                return Removed::Later(
+                    "Alarms may just have been made for it by the operator that led before",
+                );
+            }
+            names.extend(asked);
             remove::remove(aws, leaving.place, installation, &object, names.into_iter().collect()).await
         }
         Err(error) if names.is_empty() => {
             tracing::debug!(%error, "Alarms cannot be read of an object that goes");
-            lock(&aws.alarms.counter(leaving.place).orphans).note_left(object, &leaving.owner.uid);
-            return None;
+            lock(&counter.orphans).note_left(object, &leaving.owner.uid);
+            return Removed::All;
         }
         Err(error) => Err(error),
     };
-    let Err(error) = result else {
-        aws.alarms.note_gone(&leaving.owner.uid);
-        return None;
-    };
-    // Under Retain its stream stays, so that nobody else would know that they are nobody's.
-    lock(&aws.alarms.counter(leaving.place).orphans).note_left(object, &leaving.owner.uid);
-    let text =
-        format!("Alarms could not be deleted, and stay until they are found without an object: {error}");
-    Some(Note::warning("AlarmsLeft", "Delete", text))
+    let mut orphans = lock(&counter.orphans);
+    match result {
+        Ok(()) => {
+            orphans.waits_no_more(&object);
+            aws.alarms.note_gone(&leaving.owner.uid);
+            Removed::All
+        }
+        Err(error)
+            if error.kind == ErrorKind::InvalidArgument && orphans.may_wait(&object, Instant::now()) =>
+        {
+            Removed::Later(NAMED)
+        }
+        Err(error) => {
+            // Under Retain its stream stays, so that nobody else would know that they are nobody's.
+            orphans.note_left(object, &leaving.owner.uid);
+            let text = format!(
+                "Alarms could not be deleted, and stay until they are found without an object: {error}"
+            );
+            Removed::Left(Note::warning("AlarmsLeft", "Delete", text))
+        }
+    }
 }

@@ -21,8 +21,11 @@ const SEARCH_EVERY: Duration = Duration::from_mins(5);
 const BELIEVED: Duration = Duration::from_hours(6);
 /// So many objects are asked for in one search.
 const ASKED_AT_ONCE: usize = 100;
-/// So many objects are remembered whose alarms were left: twice the largest fleet.
+/// So many objects are remembered whose alarms were left, or who wait for theirs: twice the largest fleet.
 const LEFT_MAX: usize = 20_000;
+/// So long an object that goes waits for its alarms, where what keeps them passes. Within it a class takes what goes out of the
+/// alarms of its sites, a dozen of them every five seconds.
+const PATIENCE: Duration = Duration::from_mins(5);
 
 /// What is known of objects that are not in the cache.
 #[derive(Debug, Default)]
@@ -31,6 +34,8 @@ pub struct Memory {
     there: HashMap<Object, Instant>,
     /// Objects that this process let go without all of their alarms, with their UIDs.
     left: HashMap<Object, String>,
+    /// Objects that wait for their alarms to go, and since when.
+    waiting: HashMap<Object, Instant>,
     /// The object that was asked for last.
     asked: Option<Object>,
 }
@@ -51,9 +56,25 @@ impl Memory {
         self.there.insert(object, now);
     }
 
+    /// Whether an object that goes is to wait (longer) for its alarms, which something keeps that passes.
+    pub fn may_wait(&mut self, object: &Object, now: Instant) -> bool {
+        let since = match self.waiting.get(object) {
+            Some(since) => *since,
+            None if self.waiting.len() < LEFT_MAX => *self.waiting.entry(object.clone()).or_insert(now),
+            None => return false,
+        };
+        now < since + PATIENCE
+    }
+
+    /// An object waits no longer.
+    pub fn waits_no_more(&mut self, object: &Object) {
+        self.waiting.remove(object);
+    }
+
     /// An object of this cluster went, and alarms of it stayed.
     pub fn note_left(&mut self, object: Object, uid: &str) {
         self.there.remove(&object);
+        self.waiting.remove(&object);
         if self.left.len() < LEFT_MAX {
             self.left.insert(object, uid.to_owned());
         }
@@ -67,6 +88,18 @@ impl Memory {
     /// The alarms of the object have gone too.
     pub fn forget_left(&mut self, object: &Object) {
         self.left.remove(object);
+    }
+
+    /// Of all objects whose alarms stayed, those are forgotten of which none is there any more.
+    pub fn forget_gone(&mut self, alarms: &[(String, String)], installation: &str) {
+        if self.left.is_empty() {
+            return;
+        }
+        let object = |(name, description): &(String, String)| {
+            object_of(name, &read_mark(description, installation)?, installation)
+        };
+        let there: BTreeSet<Object> = alarms.iter().filter_map(object).collect();
+        self.left.retain(|object, _| there.contains(object));
     }
 
     /// The UID of an object that this process let go without all of its alarms.

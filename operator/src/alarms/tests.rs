@@ -38,6 +38,7 @@ impl World {
             clouds,
             checks: Arc::default(),
             alarms: Arc::default(),
+            since: crate::context::long_ago(),
         };
         Self { cloud, aws, class: ClassAlarms::default(), status: VideoStreamStatus::default() }
     }
@@ -242,7 +243,7 @@ async fn somebody_elses_alarm_of_the_same_name_is_left_alone_and_named() {
     assert!(world.message().contains(NO_INGEST) && world.status.alarms.is_empty());
     let desired = testing::desired(json!({}));
     let leaving = leaving(&desired, &world.status.alarms);
-    assert_eq!(remove(&world.aws, &leaving).await, None);
+    assert_eq!(remove(&world.aws, &leaving).await, Removed::All);
     assert_eq!(world.cloud.state().alarms[NO_INGEST], foreign);
     // Once it is gone the stream gets its own.
     world.cloud.state().alarms.clear();
@@ -378,10 +379,10 @@ async fn alarms_go_with_their_object_on_record_or_not_and_others_stay() {
     // Made by a process that did not live to record it, and not swept since.
     let desired = testing::desired(kinds(&["NoIngest", "ErrorAcks"]));
     world.aws.observer.forget_alarms(&desired.place, &[NO_INGEST.to_owned(), ERROR_ACKS.to_owned()]);
-    assert_eq!(remove(&world.aws, &leaving(&desired, &[])).await, None);
+    assert_eq!(remove(&world.aws, &leaving(&desired, &[])).await, Removed::All);
     assert_eq!(world.there(), [other.alarm.name]);
     // What is gone already is a success.
-    assert_eq!(remove(&world.aws, &leaving(&desired, &world.status.alarms)).await, None);
+    assert_eq!(remove(&world.aws, &leaving(&desired, &world.status.alarms)).await, Removed::All);
 }
 
 #[tokio::test(start_paused = true)]
@@ -390,9 +391,12 @@ async fn lost_credentials_keep_no_object_from_going() {
     world.pass(json!({})).await;
     let desired = testing::desired(json!({}));
     world.cloud.state().fail = Some(("DescribeAlarms", ErrorKind::CredentialsRefused, false));
-    let started = tokio::time::Instant::now();
-    let note = remove(&world.aws, &leaving(&desired, &world.status.alarms)).await.unwrap();
-    assert!(note.warning && note.reason == "AlarmsLeft");
+    let started = Instant::now();
+    let removed = remove(&world.aws, &leaving(&desired, &world.status.alarms)).await;
+    assert!(
+        matches!(&removed, Removed::Left(note) if note.warning && note.reason == "AlarmsLeft"),
+        "{removed:?}"
+    );
     assert!(started.elapsed() < Duration::from_secs(20));
 }
 
@@ -419,7 +423,7 @@ async fn the_alarms_of_many_objects_go_in_few_calls() {
         desireds.iter().map(|one| async { remove(&world.aws, &leaving(one, &[])).await }),
     );
     let (results, ()) = futures::join!(all, async { drop(under_way) });
-    assert!(results.iter().all(Option::is_none));
+    assert!(results.iter().all(|removed| *removed == Removed::All));
     assert_eq!(world.there(), Vec::<String>::new());
     let calls = world.cloud.changes().len();
     assert!(calls <= 4, "{calls}");
@@ -575,15 +579,68 @@ async fn the_alarm_of_a_site_counts_once_it_is_there_and_ours() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_object_waits_until_the_alarm_of_its_site_lets_its_alarms_go_and_not_for_ever() {
+    let mut world = World::new();
+    world.pass(json!({})).await;
+    let desired = testing::desired(json!({}));
+    assert!(!are_named(&world.aws, &desired.place, &world.status.alarms).await);
+    let (object, actions) = (Object::Class("standard".to_owned()), Vec::new());
+    let owner = sites::Class { installation: INSTALLATION, object: &object, actions: &actions };
+    let site = sites::site_alarms(owner, "4", vec![NO_INGEST.to_owned()]).remove(0);
+    world.aws.observer.note_composite_alarm(&desired.place, &site);
+    assert!(are_named(&world.aws, &desired.place, &world.status.alarms).await);
+    assert!(!are_named(&world.aws, &desired.place, &[]).await);
+    // The service knows of another alarm that names it.
+    world.cloud.state().fail = Some(("DeleteAlarms", ErrorKind::InvalidArgument, false));
+    let known = world.status.alarms.clone();
+    assert_eq!(remove(&world.aws, &leaving(&desired, &known)).await, Removed::Later(NAMED));
+    tokio::time::advance(Duration::from_mins(5)).await;
+    assert!(!may_wait(&world.aws, &desired.place, &desired.owner));
+    world.cloud.state().fail = Some(("DeleteAlarms", ErrorKind::InvalidArgument, false));
+    let removed = remove(&world.aws, &leaving(&desired, &known)).await;
+    assert!(matches!(removed, Removed::Left(_)), "{removed:?}");
+    world.cloud.state().fail = None;
+    assert_eq!(remove(&world.aws, &leaving(&desired, &known)).await, Removed::All);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_alarm_that_the_earlier_leader_may_be_making_is_waited_for() {
+    let mut world = World::new();
+    let desired = testing::desired(json!({}));
+    world.aws.since = Instant::now();
+    let removed = remove(&world.aws, &leaving(&desired, &[])).await;
+    assert!(matches!(removed, Removed::Later(_)), "{removed:?}");
+    // It comes.
+    let alarm = super::desired(&desired, &world.class, None, false).remove(0);
+    world.cloud.state().alarms.insert(alarm.name.clone(), info(alarm));
+    tokio::time::advance(Duration::from_secs(10)).await;
+    assert_eq!(remove(&world.aws, &leaving(&desired, &[])).await, Removed::All);
+    assert_eq!(world.there(), Vec::<String>::new());
+}
+
+#[test]
+fn of_objects_whose_alarms_stayed_those_are_forgotten_of_which_none_is_there() {
+    let mut memory = orphans::Memory::default();
+    let alarm = desired(&testing::desired(json!({})), &ClassAlarms::default(), None, false).remove(0);
+    let door = object(&testing::desired(json!({})).owner);
+    let gate = Object::Stream { namespace: "shop".to_owned(), name: "gate".to_owned() };
+    for object in [&door, &gate] {
+        memory.note_left(object.clone(), "uid-1");
+    }
+    memory.forget_gone(&[(alarm.name, alarm.description)], INSTALLATION);
+    assert_eq!((memory.left(&door).is_some(), memory.left(&gate)), (true, None));
+}
+
+#[tokio::test(start_paused = true)]
 async fn alarms_of_an_object_that_goes_are_known_to_be_gone_only_once_that_was_seen() {
     let mut world = World::new();
     world.pass(json!({})).await;
     let desired = testing::desired(json!({}));
     let uid = desired.owner.uid.clone();
     world.cloud.state().fail = Some(("DeleteAlarms", ErrorKind::Denied, false));
-    assert!(remove(&world.aws, &leaving(&desired, &world.status.alarms)).await.is_some());
+    assert!(matches!(remove(&world.aws, &leaving(&desired, &world.status.alarms)).await, Removed::Left(_)));
     assert!(!world.aws.alarms.are_known_gone(&uid));
     world.cloud.state().fail = None;
-    assert_eq!(remove(&world.aws, &leaving(&desired, &world.status.alarms)).await, None);
+    assert_eq!(remove(&world.aws, &leaving(&desired, &world.status.alarms)).await, Removed::All);
     assert!(world.aws.alarms.are_known_gone(&uid));
 }

@@ -13,10 +13,10 @@ use streamfleet_crds::types::find_condition;
 use streamfleet_crds::{ConditionType, FINALIZER, StreamClass, StreamClassReason, StreamClassStatus};
 use tokio::time::Instant;
 
-use crate::alarms::fleet::{FleetDone, converge_fleet, remove_fleet};
+use crate::alarms::fleet::{FleetDone, converge_fleet, leave_fleet, remove_fleet};
 use crate::aws::{AwsError, Caller, Clouds, Place};
 use crate::backoff::jittered;
-use crate::conditions::merge;
+use crate::conditions::{Verdict, merge};
 use crate::context::Context;
 use crate::events::{Note, turned};
 use crate::queue::Action;
@@ -152,7 +152,8 @@ pub async fn reconcile(class: Arc<StreamClass>, ctx: Arc<Context>) -> Result<Act
     let trouble = ctx.aws.clouds.trouble(&place);
     let seen = check::Seen { answer: &answer, trouble: trouble.as_ref(), is_deleting, in_use, unreadable };
     let verdicts = check::verdicts(&class.spec.aws, &seen);
-    let is_right = verdicts.iter().all(|verdict| verdict.status == conditions::Truth::True);
+    // Its streams and alarms are looked after also while it waits for them to go.
+    let is_right = trouble.is_none() && is_verified(&verdicts);
 
     let before = class.status.clone().unwrap_or_default();
     let fleet = if is_right { fleet(&ctx, &class, &place).await } else { FleetDone::default() };
@@ -180,7 +181,7 @@ pub async fn reconcile(class: Arc<StreamClass>, ctx: Arc<Context>) -> Result<Act
         tell(&ctx, &class, &before, &after).await;
     }
     ctx.cluster.events.publish(&class.object_ref(&()), &fleet.notes).await;
-    let look = jittered(if is_right { LOOK_EVERY } else { CHECK_AGAIN });
+    let look = jittered(if is_right && !is_deleting { LOOK_EVERY } else { CHECK_AGAIN });
     Ok(Action::requeue(fleet.again.map_or(look, |again| look.min(again))))
 }
 
@@ -194,11 +195,26 @@ async fn fleet(ctx: &Context, class: &StreamClass, place: &Place) -> FleetDone {
     }
 }
 
+fn is_verified(verdicts: &[Verdict]) -> bool {
+    let is_true = |verdict: &Verdict| verdict.status == conditions::Truth::True;
+    verdicts.iter().any(|verdict| verdict.type_ == ConditionType::CallerVerified && is_true(verdict))
+}
+
 /// Takes the alarms of a class away that nobody uses, and lets it go.
 async fn let_go(ctx: &Context, api: &Api<StreamClass>, class: &StreamClass) -> Result<Action, Error> {
     let has_alarms = class.status.as_ref().and_then(alarms_ready).is_some();
-    if let Some(place) = verified_place(class).filter(|_| has_alarms) {
-        remove_fleet(ctx, class, &place).await;
+    if has_alarms && check::mistake(&class.spec.aws).is_none() {
+        let place = Place::from(&class.spec.aws);
+        // That it is to be deleted is another generation, which its status knows nothing of yet.
+        let answer = ctx.aws.checks.caller(&*ctx.aws.clouds, &place).await;
+        let is_done = match &answer {
+            answer if is_right(&place, answer) => remove_fleet(ctx, class, &place).await,
+            Err(error) => leave_fleet(ctx, class, &place, error),
+            Ok(_) => true,
+        };
+        if !is_done {
+            return Ok(Action::requeue(jittered(CHECK_AGAIN)));
+        }
     }
     apply::remove_finalizer(api, class, FINALIZER).await.map_err(Error::RemoveFinalizer)?;
     Ok(Action::await_change())

@@ -17,6 +17,7 @@ use super::plan::{Ownership, Plan, Recorded, successor};
 use super::status::{self, Alarms, Outcome};
 use super::validate::{Desired, Refusal, alarm_settings, owner, validate};
 use super::{Error, new_drift, turn_notes};
+use crate::alarms::Removed;
 use crate::aws::{AwsError, ErrorKind, Owner, Place, StreamState};
 use crate::context::{AwsSide, Context};
 use crate::events::Note;
@@ -199,30 +200,39 @@ impl<'a> Pass<'a> {
     }
 
     /// Takes the alarms away of a stream that is on record as this object's, unless its namesake in another cluster has taken it
-    /// over: the alarms have the same names there. That nobody answers does not keep the object.
-    pub async fn remove_alarms(&self) {
-        let (Some(class), Some(status)) = (self.class.as_deref(), self.stream.status.as_ref()) else {
-            return;
-        };
+    /// over: the alarms have the same names there. That nobody answers does not keep the object; what it is to wait for, as it is
+    /// soon over, is the answer.
+    pub async fn remove_alarms(&self) -> Option<&'static str> {
+        let (class, status) = (self.class.as_deref()?, self.stream.status.as_ref()?);
         let uid = self.stream.metadata.uid.as_deref().unwrap_or_default();
         if self.ctx.aws.alarms.are_known_gone(uid) {
             // The stream itself may take long to go.
-            return;
+            return None;
         }
-        let (Some(place), Some(name)) = (stream_class::verified_place(class), status.stream_name.as_deref())
-        else {
-            return;
-        };
+        let name = status.stream_name.as_deref()?;
         let owner = owner(&self.stream, self.ctx.installation());
+        if is_owned_by_other(status) {
+            return None;
+        }
+        let Some(place) = stream_class::verified_place(class) else {
+            return self.await_class(class, status, &owner);
+        };
+        // Before anything is asked: thousands may wait at a time.
+        if alarms::are_named(&self.ctx.aws, &place, &status.alarms).await
+            && alarms::may_wait(&self.ctx.aws, &place, &owner)
+        {
+            self.touch_sites(class);
+            return Some(alarms::NAMED);
+        }
         match is_taken_over(&self.ctx.aws, &place, &owner, status).await {
             Ok(false) => {}
-            Ok(true) => return,
+            Ok(true) => return None,
             Err(error) => {
                 alarms::leave(&self.ctx.aws, &place, &owner);
                 let text = format!("Alarms are not deleted, since it cannot be read whose they are: {error}");
                 let note = Note::warning("AlarmsLeft", "Delete", text);
                 self.ctx.cluster.events.publish(&self.stream.object_ref(&()), &[note]).await;
-                return;
+                return None;
             }
         }
         let leaving = alarms::Leaving {
@@ -232,10 +242,34 @@ impl<'a> Pass<'a> {
             known: &status.alarms,
             asked: &alarm_settings(self.stream.spec.alarms.as_ref(), &class.spec.alarms),
         };
-        if let Some(note) = alarms::remove(&self.ctx.aws, &leaving).await {
-            self.ctx.cluster.events.publish(&self.stream.object_ref(&()), &[note]).await;
-        }
+        let removed = alarms::remove(&self.ctx.aws, &leaving).await;
         self.touch_sites(class);
+        match removed {
+            Removed::All => None,
+            Removed::Later(why) => Some(why),
+            Removed::Left(note) => {
+                self.ctx.cluster.events.publish(&self.stream.object_ref(&()), &[note]).await;
+                None
+            }
+        }
+    }
+
+    /// A class that was changed a moment ago, or is to go as well, is confirmed by its next pass.
+    fn await_class(
+        &self,
+        class: &StreamClass,
+        status: &VideoStreamStatus,
+        owner: &Owner,
+    ) -> Option<&'static str> {
+        if status.alarms.is_empty() {
+            return None;
+        }
+        let place = Place::from(&class.spec.aws);
+        if !stream_class::is_checked(class) && alarms::may_wait(&self.ctx.aws, &place, owner) {
+            return Some("Its alarms go when its StreamClass is confirmed as it is now");
+        }
+        alarms::leave(&self.ctx.aws, &place, owner);
+        None
     }
 
     /// Writes the status where it differs, and tells about what turned.
@@ -312,8 +346,7 @@ async fn is_taken_over(
     owner: &Owner,
     status: &VideoStreamStatus,
 ) -> Result<bool, AwsError> {
-    let condition = find_condition(&status.conditions, ConditionType::Owned.as_str());
-    if condition.is_some_and(|found| found.reason == VideoStreamReason::OwnedByOther.as_str()) {
+    if is_owned_by_other(status) {
         return Ok(true);
     }
     let Some(name) = status.stream_name.as_deref() else { return Ok(false) };
@@ -327,6 +360,12 @@ async fn is_taken_over(
         Err(error) if error.kind == ErrorKind::NotFound => Ok(false),
         Err(error) => Err(error),
     }
+}
+
+/// Whether it was seen before that the stream is another object's.
+fn is_owned_by_other(status: &VideoStreamStatus) -> bool {
+    let condition = find_condition(&status.conditions, ConditionType::Owned.as_str());
+    condition.is_some_and(|found| found.reason == VideoStreamReason::OwnedByOther.as_str())
 }
 
 /// What a refused write means: another one was faster, or the object is gone.

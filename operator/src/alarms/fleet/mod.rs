@@ -1,8 +1,8 @@
 //! The alarms of a class: one for each site, which names those of its streams, and one for each kind over all streams of the account and
 //! region; and the search for alarms whose object is gone.
 //!
-//! An alarm that a composite names cannot be deleted ("Cannot delete … as there are composite alarm(s) depending on it"). So the alarms
-//! of a stream that goes wait for the class's next look, which takes them out of the rule and then deletes them.
+//! An alarm that a composite names cannot be deleted ("Cannot delete … as there are composite alarm(s) depending on it"). So a stream
+//! that goes waits for the class's next look, which takes its alarms out of the rule.
 
 mod say;
 mod search;
@@ -12,13 +12,14 @@ use std::time::Duration;
 
 use kube::ResourceExt;
 use streamfleet_crds::{ClassAlarms, StreamClass, VideoStream};
+use tokio::time::Instant;
 
 use super::desired::{of_row, sign, site};
 use super::desk::lock;
 use super::kinds::{FRAGMENT_SECONDS_MAX, Row, rows, suffix};
 use super::names::{Object, object_of, read_mark};
 use super::sites::{self, site_alarms};
-use super::status::is_seen;
+use super::status::{is_passing, is_seen};
 use super::{SOON, never_had};
 use crate::aws::{
     Alarm, AlarmInfo, AlarmMetric, AlarmQuery, AwsError, Cloud, Comparison, CompositeAlarm, CompositeInfo,
@@ -30,7 +31,7 @@ use crate::context::{AwsSide, Context};
 use crate::events::Note;
 
 use say::{count, fleet_notes, fleet_verdict};
-use search::search;
+use search::{search, search_now};
 
 /// So many changes are made in one pass of a class: it has other things to do.
 const CHANGES_AT_ONCE: usize = 12;
@@ -166,33 +167,55 @@ pub async fn converge_fleet(ctx: &Context, class: &StreamClass, place: &Place) -
     FleetDone { verdict, notes, again }
 }
 
-/// Takes the alarms of a class away that goes. What stays is remembered, for the search for orphans of another class.
-pub async fn remove_fleet(ctx: &Context, class: &StreamClass, place: &Place) {
+/// Takes the alarms of a class away that goes, and those that its streams could not take along: nobody may look for them later.
+/// False where the class is to wait for them, since what keeps them passes; what stays for longer is remembered, for the search for
+/// orphans of another class.
+pub async fn remove_fleet(ctx: &Context, class: &StreamClass, place: &Place) -> bool {
     let object = Object::Class(class.name_any());
     let work = Work { aws: &ctx.aws, installation: ctx.installation(), place, object: &object };
     let all = async {
         // Each round takes away what no other alarm names any more.
         loop {
             match work.bring_in_line(&FleetAlarms::default()).await {
-                Ok(0) => return true,
+                Ok(0) => return Ok(()),
                 // Somebody else's alarm is no business of ours.
-                Err(error) if error.kind == ErrorKind::InUse => return true,
+                Err(error) if error.kind == ErrorKind::InUse => return Ok(()),
                 Ok(left) => tracing::debug!(left, "Alarms of a class go"),
-                Err(error) => {
-                    tracing::warn!(%error, "Alarms of a class stay that goes");
-                    return false;
-                }
+                Err(error) => return Err(error),
             }
         }
     };
-    let is_done = tokio::time::timeout(PATIENCE, all).await.unwrap_or(false);
+    let slow = AwsError {
+        operation: "DeleteAlarms",
+        kind: ErrorKind::Unreachable,
+        message: "it takes too long".to_owned(),
+    };
+    if let Err(error) = tokio::time::timeout(PATIENCE, all).await.unwrap_or(Err(slow)) {
+        return leave_fleet(ctx, class, place, &error);
+    }
+    let counter = ctx.aws.alarms.counter(place);
+    if lock(&counter.orphans).has_left() {
+        search_now(ctx, place).await;
+    }
+    let mut orphans = lock(&counter.orphans);
+    if orphans.has_left() && orphans.may_wait(&object, Instant::now()) {
+        return false;
+    }
+    orphans.waits_no_more(&object);
+    true
+}
+
+/// What becomes of a class that goes and whose alarms cannot be taken away: false where it waits, since what keeps them passes.
+pub fn leave_fleet(ctx: &Context, class: &StreamClass, place: &Place, error: &AwsError) -> bool {
+    let object = Object::Class(class.name_any());
     let counter = ctx.aws.alarms.counter(place);
     let mut orphans = lock(&counter.orphans);
-    if is_done {
-        orphans.forget_left(&object);
-    } else {
-        orphans.note_left(object, &class.uid().unwrap_or_default());
+    if is_passing(error.kind) && orphans.may_wait(&object, Instant::now()) {
+        return false;
     }
+    tracing::warn!(%error, "Alarms of a class stay that goes");
+    orphans.note_left(object, &class.uid().unwrap_or_default());
+    true
 }
 
 /// A stream that is there to stay, with those of its alarms that are. What is suspended tells nobody, its site neither.

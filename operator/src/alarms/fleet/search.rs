@@ -17,10 +17,15 @@ use crate::context::{AwsSide, Context};
 
 /// Removes alarms whose object is gone, by a fresh read of the API server and of the stream. What fails is tried again in the next search.
 pub async fn search(ctx: &Context, place: &Place) {
-    let counter = ctx.aws.alarms.counter(place);
-    if !lock(&counter.orphans).is_due(Instant::now()) {
-        return;
+    let is_due = lock(&ctx.aws.alarms.counter(place).orphans).is_due(Instant::now());
+    if is_due {
+        search_now(ctx, place).await;
     }
+}
+
+/// The same, whenever the last search was.
+pub async fn search_now(ctx: &Context, place: &Place) {
+    let counter = ctx.aws.alarms.counter(place);
     let Ok(alarms) = ctx.aws.observer.every_alarm(place).await else { return };
     let Ok((_, composites)) = counter.fleet_alarms(&ctx.aws, place).await else { return };
     let about: BTreeMap<String, String> = alarms
@@ -38,7 +43,11 @@ pub async fn search(ctx: &Context, place: &Place) {
         }
         Object::Class(name) => caches.classes.get(&ObjectRef::new(name)).is_some(),
     };
-    let suspects = lock(&counter.orphans).suspects(&alarms, ctx.installation(), is_cached);
+    let suspects = {
+        let mut orphans = lock(&counter.orphans);
+        orphans.forget_gone(&alarms, ctx.installation());
+        orphans.suspects(&alarms, ctx.installation(), is_cached)
+    };
     for (object, names) in suspects {
         match is_gone(ctx, &object).await {
             Ok(true) => {}
