@@ -7,7 +7,7 @@ use streamfleet_emulator::control::{ControlOptions, StreamRecord};
 
 use crate::api::store::{Key, Patch};
 use crate::cloud::perform;
-use crate::facts::stream_key;
+use crate::facts::{class_key, stream_key};
 use crate::world::{ACCOUNT, REGION, SECRET, World};
 
 pub const NAMESPACE: &str = "shop";
@@ -37,7 +37,14 @@ impl World {
                 "apiVersion": "v1", "kind": "Namespace", "metadata": { "labels": { "video": "allowed" } },
             }),
         );
-        world.create(&("streamclasses".to_owned(), String::new(), "standard".to_owned()), json!({
+        world.make_class();
+        world.to_rest();
+        world
+    }
+
+    /// `kubectl apply` of the class that grants everything.
+    pub fn make_class(&self) {
+        self.create(&class_key("standard"), json!({
             "apiVersion": "streamfleet.io/v1alpha1", "kind": "StreamClass", "metadata": {},
             "spec": {
                 "aws": {
@@ -53,8 +60,21 @@ impl World {
                 "alarms": { "perStream": ["NoIngest"], "actionARNs": [TOPIC] },
             },
         }));
-        world.to_rest();
-        world
+    }
+
+    /// `kubectl patch` of the class's spec.
+    pub fn edit_class(&self, spec: &Value) {
+        self.merge(&class_key("standard"), json!({ "spec": spec }));
+    }
+
+    /// `kubectl delete --wait=false` of the class.
+    pub fn delete_class(&self) {
+        self.remove(&class_key("standard"));
+    }
+
+    /// Whether the class is there.
+    pub fn has_class(&self) -> bool {
+        self.lock().store.get(&class_key("standard")).is_some()
     }
 
     fn create(&self, key: &Key, object: Value) {
@@ -67,12 +87,18 @@ impl World {
 
     /// `kubectl apply` of a new `VideoStream`.
     pub fn apply(&self, name: &str, spec: &Value) {
+        self.apply_at(name, None, spec);
+    }
+
+    /// The same, of a stream at a site.
+    pub fn apply_at(&self, name: &str, site: Option<&str>, spec: &Value) {
         let mut spec = spec.clone();
         spec["streamClassName"] = "standard".into();
+        let metadata = site.map_or_else(|| json!({}), |site| json!({ "labels": { "site": site } }));
         self.create(
             &stream_key(NAMESPACE, name),
             json!({
-                "apiVersion": "streamfleet.io/v1alpha1", "kind": "VideoStream", "metadata": {}, "spec": spec,
+                "apiVersion": "streamfleet.io/v1alpha1", "kind": "VideoStream", "metadata": metadata, "spec": spec,
             }),
         );
     }
@@ -83,19 +109,27 @@ impl World {
     }
 
     pub fn patch(&self, name: &str, body: Value) {
+        self.merge(&stream_key(NAMESPACE, name), body);
+    }
+
+    fn merge(&self, key: &Key, body: Value) {
         let mut inner = self.lock();
         let now_ms = inner.now_ms();
         let patch = Patch::Merge(body);
-        inner.store.patch(&stream_key(NAMESPACE, name), false, ("user", &patch), now_ms).unwrap();
+        inner.store.patch(key, false, ("user", &patch), now_ms).unwrap();
         drop(inner);
         self.wake();
     }
 
     /// `kubectl delete --wait=false`.
     pub fn delete(&self, name: &str) {
+        self.remove(&stream_key(NAMESPACE, name));
+    }
+
+    fn remove(&self, key: &Key) {
         let mut inner = self.lock();
         let now_ms = inner.now_ms();
-        inner.store.delete(&stream_key(NAMESPACE, name), &Value::Null, now_ms).unwrap();
+        inner.store.delete(key, &Value::Null, now_ms).unwrap();
         drop(inner);
         self.wake();
     }
@@ -152,6 +186,13 @@ impl World {
     /// Whether the object is there.
     pub fn has_object(&self, name: &str) -> bool {
         self.lock().store.get(&stream_key(NAMESPACE, name)).is_some()
+    }
+
+    /// Whether it is deleted, or to be.
+    pub fn is_leaving(&self, name: &str) -> bool {
+        let inner = self.lock();
+        let object = inner.store.get(&stream_key(NAMESPACE, name));
+        object.is_none_or(|object| object["metadata"]["deletionTimestamp"].is_string())
     }
 
     pub fn pass_time(&self, ms: u64) {

@@ -14,22 +14,24 @@ use streamfleet_operator::aws::{
 
 use crate::alarms;
 use crate::trace::{What, is_change};
-use crate::world::{ACCOUNT, Inner, World};
+use crate::world::{ACCOUNT, Inner, Replica, World};
 
-/// The clouds of a world.
+/// The clouds of a world, as one of its operators calls them.
 pub struct InProcess {
     world: World,
+    by: Replica,
 }
 
 impl InProcess {
-    pub fn new(world: &World) -> Self {
-        Self { world: world.clone() }
+    pub fn new(world: &World, by: Replica) -> Self {
+        Self { world: world.clone(), by }
     }
 }
 
 impl Clouds for InProcess {
     fn cloud<'a>(&'a self, place: &'a Place) -> BoxFuture<'a, Result<Arc<dyn Cloud>, AwsError>> {
-        let cloud: Arc<dyn Cloud> = Arc::new(OneCloud { world: self.world.clone(), place: place.clone() });
+        let (world, by) = (self.world.clone(), self.by);
+        let cloud: Arc<dyn Cloud> = Arc::new(OneCloud { world, by, place: place.clone() });
         async move { Ok(cloud) }.boxed()
     }
 
@@ -43,6 +45,7 @@ impl Clouds for InProcess {
 /// One account and region.
 struct OneCloud {
     world: World,
+    by: Replica,
     place: Place,
 }
 
@@ -53,8 +56,8 @@ impl OneCloud {
         let leak = self.world.lock().mutants.leaks().then_some(secret).flatten();
         let message = leak.unwrap_or("connection reset by peer").to_owned();
         let lost = || Err(AwsError { operation, kind: ErrorKind::Unreachable, message });
-        let answer =
-            self.world.step(operation, |inner| Ok(carry_out(inner, operation, request)), lost).await?;
+        let effect = move |inner: &mut Inner| Ok(carry_out(inner, operation, request));
+        let answer = self.world.step(self.by, operation, effect, lost).await?;
         answer.map_err(|(code, message)| AwsError::of_service(operation, &code, Some(&message)))
     }
 }

@@ -10,6 +10,11 @@ use streamfleet_emulator::control::{Status, StreamRecord};
 use crate::api::store::Key;
 use crate::world::{INSTALLATION, Inner};
 
+/// The alarm of a site of the class.
+pub const SITE: &str = "streamfleet/north/~class/standard/site/4";
+/// What the class's alarms over all streams begin with.
+pub const FLEET: &str = "streamfleet/north/~class/standard/fleet/";
+
 /// What others did.
 #[derive(Debug, Clone, Default)]
 pub struct Facts {
@@ -31,12 +36,54 @@ pub fn stream_key(namespace: &str, name: &str) -> Key {
     ("videostreams".to_owned(), namespace.to_owned(), name.to_owned())
 }
 
+pub fn class_key(name: &str) -> Key {
+    ("streamclasses".to_owned(), String::new(), name.to_owned())
+}
+
+/// What a class asks for of its own alarms.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ClassWish {
+    pub key: Key,
+    pub name: String,
+    /// The kinds of its alarms over all streams.
+    pub fleet: Vec<String>,
+    pub site_label: Option<String>,
+    pub topics: Vec<String>,
+    pub is_leaving: bool,
+}
+
+impl ClassWish {
+    pub fn all(inner: &Inner) -> Vec<Self> {
+        let all = inner.store.all("streamclasses");
+        let of = |(key, object): (&Key, &Arc<Value>)| {
+            let alarms = &object["spec"]["alarms"];
+            Self {
+                key: key.clone(),
+                name: key.2.clone(),
+                fleet: texts(&alarms["fleet"]),
+                site_label: alarms["siteLabel"].as_str().map(ToOwned::to_owned),
+                topics: texts(&alarms["actionARNs"]),
+                is_leaving: object["metadata"]["deletionTimestamp"].is_string(),
+            }
+        };
+        all.map(of).collect()
+    }
+
+    /// Of which site a stream is.
+    pub fn site<'a>(&self, wish: &'a Wish) -> Option<&'a str> {
+        let site = wish.labels.get(self.site_label.as_ref()?)?;
+        (!site.is_empty()).then_some(site)
+    }
+}
+
 /// What an object asks for, with its class's defaults.
 #[allow(clippy::struct_excessive_bools, reason = "a spec has many switches")]
 #[derive(Debug, Clone, PartialEq)]
 pub struct Wish {
     pub key: Key,
     pub uid: String,
+    pub class: String,
+    pub labels: BTreeMap<String, String>,
     pub stream: String,
     pub retention: i64,
     pub may_decrease: bool,
@@ -62,9 +109,8 @@ impl Wish {
     /// Reads an object, and its class as it is now.
     pub fn of(inner: &Inner, object: &Value) -> Option<Self> {
         let (metadata, spec) = (&object["metadata"], &object["spec"]);
-        let class = spec["streamClassName"].as_str()?;
-        let class_key = ("streamclasses".to_owned(), String::new(), class.to_owned());
-        let class = inner.store.get(&class_key).cloned().unwrap_or_default();
+        let class_name = spec["streamClassName"].as_str()?;
+        let class = inner.store.get(&class_key(class_name)).cloned().unwrap_or_default();
         let defaults = &class["spec"]["stream"];
         let text = |value: &Value| value.as_str().map(ToOwned::to_owned);
         let (namespace, name) = (text(&metadata["namespace"])?, text(&metadata["name"])?);
@@ -82,6 +128,8 @@ impl Wish {
         let kinds = alarm("perStream");
         Some(Self {
             uid: text(&metadata["uid"])?,
+            class: class_name.to_owned(),
+            labels: map(&metadata["labels"]),
             stream: text(&spec["streamName"]).unwrap_or_else(|| format!("{prefix}{namespace}.{name}")),
             key: stream_key(&namespace, &name),
             retention: spec["retentionHours"]
@@ -213,6 +261,13 @@ pub fn texts(value: &Value) -> Vec<String> {
     serde_json::from_value(value.clone()).unwrap_or_default()
 }
 
+/// Whether a difference is of an earlier object's making.
+pub fn is_left(inner: &Inner, wish: &Wish, difference: &str) -> bool {
+    let is_unasked = difference.starts_with("images") && wish.images.is_null()
+        || difference.starts_with("notification") && wish.notification.is_null();
+    is_unasked && inner.facts.left.contains(&wish.stream)
+}
+
 /// The streams that are not on their way out.
 pub fn streams(inner: &Inner) -> Vec<Arc<StreamRecord>> {
     let now_ms = inner.now_ms();
@@ -221,10 +276,19 @@ pub fn streams(inner: &Inner) -> Vec<Arc<StreamRecord>> {
     inner.control.streams().filter(is_there).cloned().collect()
 }
 
-/// The metric alarms.
+/// All alarms: those of streams, those of classes, and composite ones.
 pub fn alarms(inner: &mut Inner) -> Vec<Value> {
     let (scope, now_ms) = (crate::world::World::scope(), inner.now_ms());
-    let answer = inner.cloudwatch.call(&scope, "DescribeAlarms", &json!({ "MaxRecords": 100 }), now_ms);
-    let answer = answer.unwrap_or_default();
-    answer["MetricAlarms"].as_array().cloned().unwrap_or_default()
+    let mut request = json!({ "AlarmTypes": ["MetricAlarm", "CompositeAlarm"], "MaxRecords": 100 });
+    let mut all = Vec::new();
+    loop {
+        let page = inner.cloudwatch.call(&scope, "DescribeAlarms", &request, now_ms).unwrap_or_default();
+        for part in ["MetricAlarms", "CompositeAlarms"] {
+            all.extend(page[part].as_array().into_iter().flatten().cloned());
+        }
+        match page["NextToken"].as_str() {
+            Some(token) => request["NextToken"] = token.into(),
+            None => return all,
+        }
+    }
 }

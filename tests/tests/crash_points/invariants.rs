@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use streamfleet_crds::ownership_tags;
+use streamfleet_crds::{FINALIZER, ownership_tags};
 use streamfleet_emulator::control::StreamRecord;
 
 use crate::api::store::Key;
@@ -27,9 +27,12 @@ pub fn before(inner: &mut Inner, operation: &'static str, request: &Value) {
 /// After anything that the operator did.
 pub fn after(inner: &mut Inner, seen: &Seen) {
     match &seen.what {
-        What::Write { label, body, .. } => {
+        What::Write { label, key, body, object } => {
             if body.to_string().contains(SECRET) {
                 inner.violate(format!("I7: a secret was written ({label})"));
+            }
+            if let Some(problem) = object.as_ref().and_then(|object| unprotected(inner, key, object)) {
+                inner.violate(problem);
             }
         }
         What::Aws { operation, request, answer } if is_change(operation) && answer.is_ok() => {
@@ -44,6 +47,17 @@ pub fn after(inner: &mut Inner, seen: &Seen) {
         }
         What::Read { .. } | What::Aws { .. } => {}
     }
+}
+
+/// A class stays while a `VideoStream` refers to it.
+fn unprotected(inner: &Inner, key: &Key, written: &Value) -> Option<String> {
+    let is_protected = texts(&written["metadata"]["finalizers"]).iter().any(|name| name == FINALIZER);
+    if key.0 != "streamclasses" || is_protected {
+        return None;
+    }
+    let users = Wish::all(inner).into_iter().filter(|wish| wish.class == key.2 && wish.recorded.is_some());
+    let users: Vec<String> = users.map(|wish| wish.stream).collect();
+    (!users.is_empty()).then(|| format!("protection: class {} is let go, and {users:?} have it", key.2))
 }
 
 /// I1: at most one stream for each object, and none without an owner that nobody took away.
@@ -86,7 +100,7 @@ fn wishes(inner: &Inner, stream: &str) -> Vec<Wish> {
 
 /// The object of a stream as the task that calls has last read it, or been answered about it.
 fn as_read(inner: &Inner, stream: &str) -> Option<Wish> {
-    let task = tokio::task::try_id();
+    let task = inner.task();
     let mine = inner.trace.iter().rev().filter(|seen| seen.task == task);
     let objects = mine.filter_map(|seen| match &seen.what {
         What::Read { key, object: Some(object) } | What::Write { key, object: Some(object), .. } => {
@@ -100,7 +114,7 @@ fn as_read(inner: &Inner, stream: &str) -> Option<Wish> {
 
 /// I2: whether the task that calls has read this version of the stream since it changed anything, and the object at all.
 fn unread(inner: &Inner, stream: &StreamRecord, key: &Key) -> Option<String> {
-    let task = tokio::task::try_id();
+    let task = inner.task();
     let (mut has_stream, mut has_object) = (false, false);
     for seen in inner.trace.iter().rev().filter(|seen| seen.task == task) {
         match &seen.what {

@@ -7,9 +7,10 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use streamfleet_crds::FINALIZER;
 
+use crate::actions::TOPIC;
 use crate::api::store::{Key, Store};
 use crate::cloud::perform;
-use crate::facts::Wish;
+use crate::facts::{FLEET, SITE, Wish, class_key};
 use crate::trace::What;
 use crate::world::{How, Inner};
 
@@ -57,6 +58,18 @@ pub enum Mutant {
     NeverTheSame,
     /// A tier is changed, and only said to be.
     ChangeNotMade,
+    /// The lease seems never to run out.
+    LeaseNotChecked,
+    /// The alarm of a site stays when its last stream goes.
+    SiteStays,
+    /// The alarm of a site tells nobody.
+    SiteTellsNobody,
+    /// An alarm of a class over all streams stays, unseen.
+    FleetAlarmStays,
+    /// The alarms of a suspended stream go on telling.
+    SuspendedTells,
+    /// The streams of a class are not seen.
+    UsersHidden,
 }
 
 /// The fault of a world, if it has one, and what it remembers.
@@ -71,7 +84,7 @@ pub struct Mutants {
 }
 
 impl Mutants {
-    fn is(&self, mutant: Mutant) -> bool {
+    pub fn is(&self, mutant: Mutant) -> bool {
         self.on == Some(mutant)
     }
 
@@ -86,6 +99,7 @@ impl Mutants {
             match self.on {
                 Some(Mutant::ConsentAssumed) => object["spec"]["retentionDecreasePolicy"] = "Allow".into(),
                 Some(Mutant::RetainIgnored) => object["spec"]["deletionPolicy"] = "Delete".into(),
+                Some(Mutant::UsersHidden) => object["spec"]["streamClassName"] = "another".into(),
                 Some(Mutant::SuspensionIgnored) => object["spec"]["suspend"] = false.into(),
                 _ => {}
             }
@@ -140,6 +154,8 @@ impl Mutants {
     ) -> Option<Called> {
         match (self.on?, operation) {
             (Mutant::ReadFromCache, "DescribeStream") => Some(perform(inner, operation, request)),
+            (Mutant::SiteStays, "DeleteAlarms") if names(request, SITE) => Some(Ok(json!({}))),
+            (Mutant::FleetAlarmStays, "DeleteAlarms") if names(request, FLEET) => Some(Ok(json!({}))),
             (Mutant::AlarmsStay, "DeleteAlarms")
             | (Mutant::ChangeNotMade, "UpdateStreamStorageConfiguration") => Some(Ok(json!({}))),
             (Mutant::ChangeNotMade, "DescribeStreamStorageConfiguration") => {
@@ -179,6 +195,8 @@ impl Mutants {
         }
         let Some(mutant) = self.on else { return };
         match (mutant, operation) {
+            (Mutant::SiteTellsNobody, "PutCompositeAlarm") => request["AlarmActions"] = json!([]),
+            (Mutant::SuspendedTells, "PutMetricAlarm") => request["ActionsEnabled"] = true.into(),
             (Mutant::UntaggedCreate, "CreateStream") => {
                 request.as_object_mut().unwrap().remove("Tags");
             }
@@ -237,6 +255,28 @@ impl Mutants {
                 let hours = info["DataRetentionInHours"].clone();
                 info["DataRetentionInHours"] = inner.mutants.first_read.entry(name).or_insert(hours).clone();
             }
+            (Mutant::SiteTellsNobody, "DescribeAlarms", Ok(answer)) => {
+                for alarm in answer["CompositeAlarms"].as_array_mut().into_iter().flatten() {
+                    alarm["AlarmActions"] = json!([TOPIC]);
+                }
+            }
+            (Mutant::SuspendedTells, "DescribeAlarms", Ok(answer)) => {
+                let suspended = Wish::all(inner).into_iter().filter(|wish| wish.is_suspended);
+                let suspended: Vec<String> = suspended.map(|wish| wish.stream).collect();
+                for alarm in answer["MetricAlarms"].as_array_mut().into_iter().flatten() {
+                    if suspended.iter().any(|stream| alarm["Dimensions"][0]["Value"] == **stream) {
+                        alarm["ActionsEnabled"] = false.into();
+                    }
+                }
+            }
+            (Mutant::FleetAlarmStays, "DescribeAlarms", Ok(answer)) => {
+                if let Some(alarms) = answer["MetricAlarms"].as_array_mut() {
+                    let is_there = inner.store.get(&class_key("standard")).is_some_and(|class| {
+                        class["spec"]["alarms"]["fleet"].as_array().is_some_and(|fleet| !fleet.is_empty())
+                    });
+                    alarms.retain(|alarm| is_there || !named(&alarm["AlarmName"], FLEET));
+                }
+            }
             (Mutant::NeverTheSame, "ListStreams", Ok(answer)) => {
                 inner.mutants.count += 1;
                 let count = inner.mutants.count;
@@ -251,6 +291,15 @@ impl Mutants {
             _ => {}
         }
     }
+}
+
+fn named(name: &Value, prefix: &str) -> bool {
+    name.as_str().is_some_and(|name| name.starts_with(prefix))
+}
+
+/// Whether a request names an alarm of this prefix.
+fn names(request: &Value, prefix: &str) -> bool {
+    request["AlarmNames"].as_array().into_iter().flatten().any(|name| named(name, prefix))
 }
 
 fn call_again(inner: &mut Inner, operation: &'static str, request: &Value) {

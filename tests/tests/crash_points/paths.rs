@@ -9,10 +9,10 @@ use crate::world::{INSTALLATION, World};
 /// A way.
 pub struct Path {
     pub name: &'static str,
-    before: fn(&World),
-    act: fn(&World),
+    pub before: fn(&World),
+    pub act: fn(&World),
     /// Beside what holds at the end of every way.
-    expect: fn(&World) -> bool,
+    pub expect: fn(&World) -> bool,
 }
 
 impl Path {
@@ -55,7 +55,7 @@ fn images() -> Value {
     })
 }
 
-fn nothing(_world: &World) {}
+pub fn nothing(_world: &World) {}
 
 fn plain(world: &World) {
     world.apply("door", &json!({ "retentionHours": 24, "tags": { "site": "berlin", "old": "1" } }));
@@ -63,11 +63,11 @@ fn plain(world: &World) {
     world.foreign_tags(STREAM, &[("bill", "somebody")]);
 }
 
-fn with_stream(world: &World) -> bool {
+pub fn with_stream(world: &World) -> bool {
     world.stream(STREAM).is_some()
 }
 
-fn gone(world: &World) -> bool {
+pub fn gone(world: &World) -> bool {
     !world.has_object("door") && world.stream(STREAM).is_none() && alarms(&mut world.lock()).is_empty()
 }
 
@@ -75,7 +75,7 @@ fn kept(world: &World) -> bool {
     !world.has_object("door") && with_stream(world) && alarms(&mut world.lock()).is_empty()
 }
 
-/// All ways.
+/// The ways of a stream.
 pub const PATHS: &[Path] = &[
     Path { name: "create", before: nothing, act: |world| world.apply("door", &full()), expect: with_stream },
     Path {

@@ -4,9 +4,10 @@ use serde_json::json;
 
 use crate::actions::{NAMESPACE, slow};
 use crate::api::View;
+use crate::class_paths::with_alarms;
 use crate::mutants::Mutant;
-use crate::paths::{PATHS, Path, STREAM};
-use crate::world::{How, Interruption, World};
+use crate::paths::{Path, STREAM};
+use crate::world::{Held, How, Interruption, World};
 
 /// A fault, where it shows, and what finds it.
 struct Planted {
@@ -18,7 +19,7 @@ struct Planted {
 }
 
 fn path(name: &str) -> &'static Path {
-    PATHS.iter().find(|path| path.name == name).unwrap()
+    crate::class_paths::all().into_iter().find(|path| path.name == name).unwrap()
 }
 
 /// A way, with the fault.
@@ -33,10 +34,33 @@ fn made(world: &World) {
     world.to_rest();
 }
 
+/// A way, with something that happens at a call of this name: where that is is found by a first run of the same.
+fn way_with(world: &World, name: &str, operation: &str, how: How) {
+    let trial = world.fork();
+    trial.lock().mutants.on = None;
+    way(&trial, name);
+    let at = trial.lock().points.iter().position(|point| point == operation).unwrap();
+    world.lock().plan = Some(Interruption { at, how });
+    way(world, name);
+}
+
 /// The operator goes on, and somebody else changes the retention right before its next change of it.
 fn changed_meanwhile(world: &World) {
     world.lock().mutants.meddles = true;
     way(world, "retention up");
+}
+
+/// The class gets alarms of its own, and the stream a site.
+fn to_site(world: &World) {
+    world.patch("door", json!({ "metadata": { "labels": { "site": "4" } } }));
+    with_alarms(world);
+}
+
+/// The same, and the stream leaves it, the last there is.
+fn leave_site(world: &World) {
+    to_site(world);
+    world.delete("door");
+    world.to_rest();
 }
 
 const PLANTED: &[Planted] = &[
@@ -64,13 +88,7 @@ const PLANTED: &[Planted] = &[
     Planted {
         mutant: Mutant::ResendAfterLostAnswer,
         story: |world| {
-            // The point is where the change is: found by a first run of the same.
-            let trial = world.fork();
-            trial.lock().mutants.on = None;
-            way(&trial, "retention up");
-            let at = trial.lock().points.iter().position(|point| point == "UpdateDataRetention").unwrap();
-            world.lock().plan = Some(Interruption { at, how: How::LoseAnswer });
-            way(world, "retention up");
+            way_with(world, "retention up", "UpdateDataRetention", How::LoseAnswer);
         },
         says: "I3",
     },
@@ -203,12 +221,7 @@ const PLANTED: &[Planted] = &[
     Planted {
         mutant: Mutant::SecretInErrors,
         story: |world| {
-            let trial = world.fork();
-            trial.lock().mutants.on = None;
-            way(&trial, "retention up");
-            let at = trial.lock().points.iter().position(|point| point == "UpdateDataRetention").unwrap();
-            world.lock().plan = Some(Interruption { at, how: How::Fail });
-            way(world, "retention up");
+            way_with(world, "retention up", "UpdateDataRetention", How::Fail);
         },
         says: "I7",
     },
@@ -227,6 +240,40 @@ const PLANTED: &[Planted] = &[
             world.to_rest();
         },
         says: "end: t-shop.door: tier",
+    },
+    Planted {
+        mutant: Mutant::LeaseNotChecked,
+        story: |world| {
+            way_with(world, "retention up", "UpdateDataRetention", How::LoseLease(Held::Late));
+        },
+        says: "lease",
+    },
+    Planted { mutant: Mutant::SiteStays, story: leave_site, says: "the alarms of sites are" },
+    Planted { mutant: Mutant::SiteTellsNobody, story: to_site, says: "site/4\" tells" },
+    Planted {
+        mutant: Mutant::FleetAlarmStays,
+        story: |world| {
+            to_site(world);
+            world.edit_class(&json!({ "alarms": { "fleet": [] } }));
+            world.to_rest();
+        },
+        says: "I6: not settled: class standard has the alarms",
+    },
+    Planted {
+        mutant: Mutant::SuspendedTells,
+        story: |world| {
+            world.edit("door", &json!({ "suspend": true }));
+            world.to_rest();
+        },
+        says: "tells of a suspended stream",
+    },
+    Planted {
+        mutant: Mutant::UsersHidden,
+        story: |world| {
+            world.delete_class();
+            world.to_rest();
+        },
+        says: "protection",
     },
 ];
 
@@ -258,4 +305,7 @@ fn each_planted_fault_is_found_and_without_it_nothing_is() {
     println!("planted faults: {} of {} found", PLANTED.len() - missed.len(), PLANTED.len());
     assert!(missed.is_empty(), "{}", missed.join("\n"));
     assert!(PLANTED.len() >= 12);
+    if only.is_empty() {
+        crate::figures::say("planted faults", format!("{} planted faults, each found", PLANTED.len()));
+    }
 }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::actions::{NAMESPACE, slow};
 use crate::cloud::perform;
-use crate::facts::{Wish, stream_key, streams};
+use crate::facts::{Wish, is_left, stream_key, streams};
 use crate::rest::condition;
 use crate::schema::Schema;
 use crate::world::{How, Interruption, World};
@@ -49,6 +49,7 @@ fn random_specs_converge_to_the_last_one_and_then_nothing_is_changed() {
         "schema-driven: {ends} ends, {ready} Ready as the spec says, the others with the reason that is due"
     );
     assert!(transitions >= TRANSITIONS);
+    crate::figures::say("transitions", format!("{transitions} random transitions"));
     assert!(ready > ends / 3, "too few come true: {ready} of {ends}");
 }
 
@@ -263,13 +264,6 @@ impl Fuzz {
             inner.violate(problem);
         }
     }
-}
-
-/// Whether a difference is of an earlier object's making.
-pub fn is_left(inner: &crate::world::Inner, wish: &Wish, difference: &str) -> bool {
-    let is_unasked = difference.starts_with("images") && wish.images.is_null()
-        || difference.starts_with("notification") && wish.notification.is_null();
-    is_unasked && inner.facts.left.contains(&wish.stream)
 }
 
 /// Whether every tag is asked for, or somebody else's.

@@ -1,20 +1,19 @@
 //! The end of a run: everything settled, and then nothing changed any more.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use streamfleet_crds::{StreamClassReason, VideoStreamReason};
 
-use crate::facts::{Wish, alarms, streams};
-use crate::random::is_left;
+use crate::facts::{ClassWish, Wish, alarms, is_left, streams};
 use crate::trace::What;
+use crate::wanted;
 use crate::world::{Inner, World};
 
 /// So long nothing has changed: the second sweep of alarms, which come every two minutes, tells what CloudWatch makes of a new one.
 const QUIET_MS: u64 = 250_000;
 /// How often it is looked.
-const LOOK: Duration = Duration::from_secs(5);
+const LOOK: Duration = Duration::from_secs(10);
 
 /// How long the operator is watched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,11 +27,11 @@ pub struct Patience {
 }
 
 impl Patience {
-    /// Long enough for the sweeps of streams and alarms.
+    /// Nothing has changed for [`QUIET_MS`] by then, which is long enough for the sweeps of streams and alarms.
     pub const SHORT: Self = Self {
         looked_at: Duration::from_secs(250),
         within: Duration::from_mins(25),
-        steady: Duration::from_secs(130),
+        steady: Duration::from_secs(5),
     };
     /// Long enough for the regular look at each object too.
     pub const LONG: Self = Self { steady: Duration::from_mins(40), ..Self::SHORT };
@@ -48,7 +47,7 @@ pub async fn rested(world: &World) {
         let mut inner = world.lock();
         let mut unsettled = unsettled(&inner);
         if unsettled.is_empty() {
-            unsettled = orphans(&mut inner);
+            unsettled = wanted::problems(&mut inner);
         }
         let last = inner.trace.iter().rev().find(|seen| seen.what.is_change());
         let is_quiet = last.is_none_or(|seen| seen.at_ms + QUIET_MS <= inner.now_ms());
@@ -109,19 +108,22 @@ pub fn unsettled(inner: &Inner) -> Vec<String> {
         let is_leaving = object["metadata"]["deletionTimestamp"].is_string();
         (!is_last || !is_seen || is_leaving).then(|| format!("{} {}: {}", key.1, key.2, object["status"]))
     });
-    let classes = inner.store.all("streamclasses").filter_map(|(key, object)| {
-        let reason = condition(object, "Ready")["reason"].clone();
-        (reason != StreamClassReason::CallerVerified.as_str()).then(|| format!("{}: {reason}", key.2))
+    let classes = ClassWish::all(inner).into_iter().filter_map(|wish| {
+        let object = inner.store.get(&wish.key)?;
+        let is_used = Wish::all(inner).iter().any(|stream| stream.class == wish.name);
+        let due = if wish.is_leaving && is_used {
+            StreamClassReason::StillReferenced
+        } else {
+            StreamClassReason::CallerVerified
+        };
+        let ready = condition(object, "Ready")["reason"] == due.as_str();
+        let alarms = condition(object, "AlarmsReady");
+        let is_last = alarms["status"] != "Unknown" && alarms["reason"] != "AlarmsPending";
+        let is_seen = object["status"]["observedGeneration"] == object["metadata"]["generation"];
+        let is_done = ready && is_last && is_seen && (is_used || !wish.is_leaving);
+        (!is_done).then(|| format!("class {}: {}", wish.name, object["status"]))
     });
     streams.chain(classes).collect()
-}
-
-/// Alarms of no object: they are searched for every few minutes.
-fn orphans(inner: &mut Inner) -> Vec<String> {
-    let alarms = alarms(inner);
-    let streams: BTreeSet<String> = Wish::all(inner).into_iter().map(|wish| wish.stream).collect();
-    let names = alarms.iter().map(|alarm| alarm["Dimensions"][0]["Value"].as_str().unwrap_or_default());
-    names.filter(|name| !streams.contains(*name)).map(|name| format!("an alarm of {name}")).collect()
 }
 
 pub fn condition<'a>(object: &'a Value, type_: &str) -> &'a Value {
@@ -131,9 +133,9 @@ pub fn condition<'a>(object: &'a Value, type_: &str) -> &'a Value {
 
 /// What is not as the objects ask, where they say that all is well.
 fn wrong_ends(inner: &mut Inner) -> Vec<String> {
-    let alarms = alarms(inner);
+    let alarms = wanted::problems(inner).into_iter().map(|problem| format!("end: {problem}"));
     let inner = &*inner;
-    let mut problems = Vec::new();
+    let mut problems: Vec<String> = alarms.collect();
     let streams = streams(inner);
     let wishes = Wish::all(inner);
     for wish in &wishes {
@@ -152,7 +154,6 @@ fn wrong_ends(inner: &mut Inner) -> Vec<String> {
         }
         let differences = wish.differences(stream).into_iter().filter(|text| !is_left(inner, wish, text));
         problems.extend(differences.map(|text| format!("end: {}: {text}", wish.stream)));
-        problems.extend(wrong_alarms(&alarms, wish));
     }
     for (name, tags) in &inner.facts.foreign_tags {
         if let Some(stream) = streams.iter().find(|stream| stream.name == *name) {
@@ -160,42 +161,17 @@ fn wrong_ends(inner: &mut Inner) -> Vec<String> {
             problems.extend(gone.map(|(key, _)| format!("end: the foreign tag {key} of {name} is gone")));
         }
     }
-    for alarm in &alarms {
-        let stream = alarm["Dimensions"][0]["Value"].as_str().unwrap_or_default();
-        if !wishes.iter().any(|wish| wish.stream == stream) {
-            problems.push(format!("end: an alarm is left of {stream}"));
-        }
-    }
-    problems
-}
-
-fn wrong_alarms(alarms: &[Value], wish: &Wish) -> Vec<String> {
-    let alarms: Vec<&Value> =
-        alarms.iter().filter(|alarm| alarm["Dimensions"][0]["Value"] == *wish.stream).collect();
-    let mut problems = Vec::new();
-    // Some kinds are more than one alarm: `KIND.PART`.
-    let kind = |alarm: &&Value| {
-        let name = alarm["AlarmName"].as_str().and_then(|name| name.rsplit('/').next()).unwrap_or_default();
-        name.split('.').next().unwrap_or_default().to_owned()
-    };
-    let kinds: BTreeSet<String> = alarms.iter().map(kind).collect();
-    if kinds != wish.alarms.iter().cloned().collect() {
-        problems.push(format!("end: {} has the alarms {kinds:?} of {:?}", wish.stream, wish.alarms));
-    }
-    for alarm in alarms {
-        if alarm["AlarmActions"] != json!(wish.topics)
-            && !(wish.topics.is_empty() && alarm["AlarmActions"].is_null())
-        {
-            problems.push(format!("end: {} tells {}", alarm["AlarmName"], alarm["AlarmActions"]));
-        }
-    }
     problems
 }
 
 /// What there is, without times, versions and UIDs: two runs that end alike have the same.
 pub fn summary(inner: &mut Inner) -> Value {
-    let alarms: Vec<Value> =
-        alarms(inner).iter().map(|alarm| json!([alarm["AlarmName"], alarm["AlarmActions"]])).collect();
+    let alarm = |alarm: &Value| {
+        json!([alarm["AlarmName"], alarm["AlarmActions"], alarm["ActionsEnabled"], alarm["AlarmRule"]])
+    };
+    let alarms: Vec<Value> = alarms(inner).iter().map(alarm).collect();
+    let classes: Vec<Value> =
+        inner.store.all("streamclasses").map(|(_, object)| class_summary(object)).collect();
     let objects: Vec<Value> = inner
         .store
         .all("videostreams")
@@ -236,5 +212,15 @@ pub fn summary(inner: &mut Inner) -> Value {
             ])
         })
         .collect();
-    json!({ "objects": objects, "streams": streams, "alarms": alarms })
+    json!({ "objects": objects, "classes": classes, "streams": streams, "alarms": alarms })
+}
+
+fn class_summary(class: &Value) -> Value {
+    let conditions = class["status"]["conditions"].as_array().into_iter().flatten();
+    let conditions: Vec<Value> =
+        conditions.map(|one| json!([one["type"], one["status"], one["reason"]])).collect();
+    json!({
+        "name": class["metadata"]["name"], "finalizers": class["metadata"]["finalizers"],
+        "conditions": conditions, "streams": class["status"]["streams"],
+    })
 }

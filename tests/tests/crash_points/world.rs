@@ -9,10 +9,10 @@ use serde_json::Value;
 use streamfleet_emulator::cloudwatch::{self, CloudWatch};
 use streamfleet_emulator::control::{Control, ControlOptions, Scope};
 use streamfleet_operator::args::{Args, Settings};
-use streamfleet_operator::leader::Leadership;
+use streamfleet_operator::leader::{LEASE_MARGIN, Leadership, Lender};
 use streamfleet_operator::run::{Operator, Surroundings};
-use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
+use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -20,9 +20,9 @@ use crate::api::store::{Key, Store};
 use crate::api::{self, View};
 use crate::cloud::InProcess;
 use crate::facts::Facts;
-use crate::mutants::Mutants;
+use crate::mutants::{Mutant, Mutants};
 use crate::rest::{self, Patience};
-use crate::trace::{Seen, What};
+use crate::trace::{Seen, What, is_change};
 
 pub const ACCOUNT: &str = "123456789012";
 pub const REGION: &str = "eu-west-1";
@@ -38,6 +38,42 @@ const AWAY_MS: u64 = 2_000;
 static LOG: LazyLock<Option<String>> = LazyLock::new(|| std::env::var("CRASH_POINTS_LOG").ok());
 /// More lives than any run has: each is stopped once.
 const LIVES_MAX: u32 = 50;
+/// Longer than any life.
+const ALWAYS: Duration = Duration::from_hours(24 * 365);
+/// After the second operator has taken over, what the first had sent takes effect after one of these times: between two of the
+/// second's first calls, which take 4 ms each, or later.
+const LATE: [Duration; 8] = [
+    Duration::from_millis(1),
+    Duration::from_millis(5),
+    Duration::from_millis(9),
+    Duration::from_millis(13),
+    Duration::from_millis(21),
+    Duration::from_millis(45),
+    Duration::from_millis(600),
+    Duration::from_secs(4),
+];
+/// Where it takes effect before the second operator begins.
+const IN_TIME: Duration = Duration::from_secs(1);
+/// After so long the lease comes back to the first operator.
+const SECOND_LEADS: Duration = Duration::from_mins(1);
+
+/// Which of the operators of a life: the second stands by for the first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Replica {
+    First,
+    Second,
+}
+
+/// What becomes of a request of an operator that has no time left of its lease when it is under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Held {
+    /// It takes effect before another operator leads.
+    InTime,
+    /// It takes effect when another operator is at work.
+    Late,
+    /// It has no effect. The lease comes back to this operator a while later.
+    Never,
+}
 
 /// What is done at a point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -50,10 +86,26 @@ pub enum How {
     LoseAnswer,
     /// The request never arrives, and the operator goes on.
     Fail,
+    /// The operator loses its lease while the request is under way, and another takes over.
+    LoseLease(Held),
 }
 
 impl How {
-    pub const ALL: [Self; 4] = [Self::StopBefore, Self::StopAfter, Self::LoseAnswer, Self::Fail];
+    pub const ALL: [Self; 7] = [
+        Self::StopBefore,
+        Self::StopAfter,
+        Self::LoseAnswer,
+        Self::Fail,
+        Self::LoseLease(Held::InTime),
+        Self::LoseLease(Held::Late),
+        Self::LoseLease(Held::Never),
+    ];
+
+    /// Whether this is another thing for a read than one of the others. One that never arrives is one whose answer is lost, and
+    /// it is all the same when it is answered to whoever does not lead any more.
+    pub fn suits(self, label: &str) -> bool {
+        is_change(label) || !matches!(self, Self::Fail | Self::LoseLease(Held::Late | Held::Never))
+    }
 }
 
 /// What happens to the operator.
@@ -88,6 +140,10 @@ pub struct Inner {
     pub settled_after: usize,
     /// Whether the operator is stopped: nothing has an effect any more.
     is_stopped: bool,
+    /// Who holds the lease.
+    leader: Option<Replica>,
+    /// The task by which something takes effect that was sent earlier.
+    acting: Option<tokio::task::Id>,
     /// The time at the beginning of this life.
     base_ms: u64,
     began: Option<Instant>,
@@ -114,9 +170,21 @@ impl Inner {
         Some(Arc::new(self.mutants.shown(&object)))
     }
 
+    /// The task that does what is done now.
+    pub fn task(&self) -> Option<tokio::task::Id> {
+        self.acting.or_else(tokio::task::try_id)
+    }
+
+    /// An operator begins a call.
+    fn begin(&mut self, by: Replica, label: &str) {
+        if is_change(label) && self.leader != Some(by) {
+            self.violate(format!("lease: the {by:?} operator begins {label}, and does not lead"));
+        }
+    }
+
     /// Something happened.
     pub fn note(&mut self, what: What) {
-        let seen = Seen { at_ms: self.now_ms(), task: tokio::task::try_id(), what };
+        let seen = Seen { at_ms: self.now_ms(), task: self.task(), what };
         crate::invariants::after(self, &seen);
         self.trace.push(seen);
     }
@@ -137,6 +205,10 @@ impl Inner {
 struct Signals {
     changed: Notify,
     stopped: Notify,
+    /// The first operator has no time left of its lease.
+    lost: Notify,
+    /// Those of the first and the second operator.
+    lenders: Mutex<Option<[Lender; 2]>>,
 }
 
 /// A world; clones are the same one.
@@ -173,6 +245,8 @@ impl World {
             patience: Patience::SHORT,
             settled_after: 0,
             is_stopped: false,
+            leader: None,
+            acting: None,
             base_ms,
             began: None,
             ended: std::time::Instant::now(),
@@ -217,12 +291,14 @@ impl World {
 
     /// A call of AWS or a write to the API server: `effect` takes place unless something is to happen before, and `lost` is the
     /// answer that does not come.
-    pub async fn step<T>(
+    pub async fn step<T: Send + 'static>(
         &self,
+        by: Replica,
         label: &str,
-        effect: impl FnOnce(&mut Inner) -> T,
+        effect: impl FnOnce(&mut Inner) -> T + Send + 'static,
         lost: impl FnOnce() -> T,
     ) -> T {
+        self.lock().begin(by, label);
         self.latency().await;
         if self.lock().is_stopped {
             return std::future::pending().await;
@@ -231,6 +307,7 @@ impl World {
         match how {
             Some(How::StopBefore) => return self.stop().await,
             Some(How::Fail) => return lost(),
+            Some(How::LoseLease(held)) => return self.lose_lease(held, effect).await.unwrap_or_else(lost),
             Some(How::StopAfter | How::LoseAnswer) | None => {}
         }
         let answer = effect(&mut self.lock());
@@ -240,6 +317,72 @@ impl World {
         }
         self.latency().await;
         if how == Some(How::LoseAnswer) { lost() } else { answer }
+    }
+
+    /// The first operator has no time left of its lease, as late as it may know that: the lease runs out when that margin is over.
+    /// What is under way takes effect, or not, whatever becomes of the operator that has sent it.
+    async fn lose_lease<T: Send + 'static>(
+        &self,
+        held: Held,
+        effect: impl FnOnce(&mut Inner) -> T + Send + 'static,
+    ) -> Option<T> {
+        let over = Instant::now() + LEASE_MARGIN;
+        let (at, task) = {
+            let mut inner = self.lock();
+            inner.leader = None;
+            (inner.points.len(), inner.task())
+        };
+        if !self.lock().mutants.is(Mutant::LeaseNotChecked) {
+            self.lend(Replica::First, over);
+        }
+        self.signals.lost.notify_one();
+        let (world, (answer, answered)) = (self.clone(), oneshot::channel());
+        tokio::spawn(async move {
+            let takes_effect = match held {
+                Held::InTime => Instant::now() + IN_TIME,
+                Held::Late | Held::Never => over + LATE[at % LATE.len()],
+            };
+            let effect = async {
+                tokio::time::sleep_until(takes_effect).await;
+                if held == Held::Never {
+                    return;
+                }
+                let came = {
+                    let mut inner = world.lock();
+                    inner.acting = task;
+                    let came = effect(&mut inner);
+                    inner.acting = None;
+                    came
+                };
+                world.wake();
+                // Whoever has sent it may not wait for it any more.
+                let _ = answer.send(came);
+            };
+            tokio::join!(effect, world.hand_over(over, held));
+        });
+        answered.await.ok()
+    }
+
+    /// The second operator leads from then, and perhaps the first again later.
+    async fn hand_over(&self, at: Instant, held: Held) {
+        tokio::time::sleep_until(at).await;
+        self.lock().leader = Some(Replica::Second);
+        self.lend(Replica::Second, Instant::now() + ALWAYS);
+        if held != Held::Never {
+            return;
+        }
+        tokio::time::sleep(SECOND_LEADS).await;
+        self.lock().leader = None;
+        self.lend(Replica::Second, Instant::now() + LEASE_MARGIN);
+        tokio::time::sleep(LEASE_MARGIN).await;
+        self.lock().leader = Some(Replica::First);
+        self.lend(Replica::First, Instant::now() + ALWAYS);
+    }
+
+    fn lend(&self, to: Replica, until: Instant) {
+        if let Some(lenders) = &*self.signals.lenders.lock().unwrap() {
+            lenders[to as usize].lend_until(until);
+        }
     }
 
     /// A point is reached: what is to happen there.
@@ -274,26 +417,45 @@ impl World {
         self.live(script) == End::Rested
     }
 
+    /// An operator at work.
+    async fn operate(&self, by: Replica, leadership: Leadership) {
+        let around = Surroundings {
+            client: api::client(self, by),
+            clouds: Arc::new(InProcess::new(self, by)),
+            leadership,
+            settings: settings(),
+        };
+        Operator::new().work(around, CancellationToken::new()).await;
+    }
+
+    /// A life begins: who leads in it, the first operator and the second.
+    fn begin(&self) -> [Leadership; 2] {
+        let mut inner = self.lock();
+        inner.began = Some(Instant::now());
+        inner.is_stopped = false;
+        inner.leader = Some(Replica::First);
+        let ((first, leads), (second, stands_by)) = (Leadership::lent(), Leadership::lent());
+        first.lend_until(Instant::now() + ALWAYS);
+        *self.signals.lenders.lock().unwrap() = Some([first, second]);
+        [leads, stands_by]
+    }
+
     fn live(&self, script: impl Future<Output = ()>) -> End {
         fastrand::seed(7);
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
         let run = async {
-            {
-                let mut inner = self.lock();
-                inner.began = Some(Instant::now());
-                inner.is_stopped = false;
-            }
-            let around = Surroundings {
-                client: api::client(self),
-                clouds: Arc::new(InProcess::new(self)),
-                leadership: Leadership::sole(),
-                settings: settings(),
+            let [first, second] = self.begin();
+            // It has filled its caches by the time that it may lead.
+            let standby = async {
+                self.signals.lost.notified().await;
+                self.operate(Replica::Second, second).await;
             };
             let end = tokio::select! {
                 biased;
                 () = self.signals.stopped.notified() => End::Stopped,
-                () = Operator::new().work(around, CancellationToken::new()) => panic!("the operator ended"),
+                () = self.operate(Replica::First, first) => panic!("the operator ended"),
+                () = standby => panic!("the second operator ended"),
                 () = script => End::Rested,
             };
             // Outside of the runtime the clock is the real one.

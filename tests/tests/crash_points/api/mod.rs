@@ -15,7 +15,7 @@ use kube::client::Body;
 use serde_json::{Value, json};
 
 use crate::trace::What;
-use crate::world::World;
+use crate::world::{Inner, Replica, World};
 use store::{Entry, Key, Kind, Patch, Refusal, Store};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -84,14 +84,14 @@ impl Target {
     }
 }
 
-/// A client of the API server of this world.
-pub fn client(world: &World) -> Client {
+/// A client of the API server of this world, for one of its operators.
+pub fn client(world: &World, by: Replica) -> Client {
     let world = world.clone();
-    let service = tower::service_fn(move |request| serve(world.clone(), request));
+    let service = tower::service_fn(move |request| serve(world.clone(), by, request));
     Client::new(service, "default")
 }
 
-async fn serve(world: World, request: Request<Body>) -> Result<Answer, BoxError> {
+async fn serve(world: World, by: Replica, request: Request<Body>) -> Result<Answer, BoxError> {
     let (head, body) = request.into_parts();
     let target = Target::of(head.uri.path()).ok_or("no such path")?;
     let query = |name: &str| {
@@ -125,7 +125,7 @@ async fn serve(world: World, request: Request<Body>) -> Result<Answer, BoxError>
         target,
         body,
     };
-    write.send(&world).await
+    write.send(&world, by).await
 }
 
 async fn get(world: &World, target: &Target) -> Answer {
@@ -239,51 +239,47 @@ impl Write {
         format!("{verb} {plural}{subresource}")
     }
 
-    async fn send(self, world: &World) -> Result<Answer, BoxError> {
+    async fn send(self, world: &World, by: Replica) -> Result<Answer, BoxError> {
         let label = self.label();
         let lost = || Err("connection reset by peer".into());
-        world
-            .step(
-                &label,
-                |inner| {
-                    let mut key = self.target.key();
-                    if self.target.name.is_none() {
-                        self.body["metadata"]["name"].as_str().unwrap_or_default().clone_into(&mut key.2);
-                    }
-                    let is_status = self.target.subresource.as_deref() == Some("status");
-                    let mut body = self.body.clone();
-                    let kept = inner.mutants.keeps_write(&label, &mut body);
-                    let now_ms = inner.now_ms();
-                    let mut trial;
-                    // A write that a planted fault swallows is answered as if it had been made.
-                    let store = if kept {
-                        &mut inner.store
-                    } else {
-                        trial = inner.store.clone();
-                        &mut trial
-                    };
-                    let result = match self.verb {
-                        Verb::Create => store.create(&key, body.clone(), now_ms),
-                        Verb::Delete => store.delete(&key, &body["preconditions"], now_ms),
-                        Verb::Patch => {
-                            let patch = if self.is_apply {
-                                Patch::Apply { is_forced: self.is_forced, config: body.clone() }
-                            } else {
-                                Patch::Merge(body.clone())
-                            };
-                            store.patch(&key, is_status, (&self.manager, &patch), now_ms)
-                        }
-                    };
-                    let object: Option<Arc<Value>> = result.as_ref().ok().cloned();
-                    inner.note(What::Write { label: label.clone(), key, body, object });
-                    Ok(match result {
-                        Ok(object) => answer(if self.verb == Verb::Create { 201 } else { 200 }, &object),
-                        Err(refusal) => refuse(&refusal),
-                    })
-                },
-                lost,
-            )
-            .await
+        world.step(by, &label.clone(), move |inner| Ok(self.carry_out(inner, label)), lost).await
+    }
+
+    fn carry_out(self, inner: &mut Inner, label: String) -> Answer {
+        let mut key = self.target.key();
+        if self.target.name.is_none() {
+            self.body["metadata"]["name"].as_str().unwrap_or_default().clone_into(&mut key.2);
+        }
+        let is_status = self.target.subresource.as_deref() == Some("status");
+        let mut body = self.body;
+        let kept = inner.mutants.keeps_write(&label, &mut body);
+        let now_ms = inner.now_ms();
+        let mut trial;
+        // A write that a planted fault swallows is answered as if it had been made.
+        let store = if kept {
+            &mut inner.store
+        } else {
+            trial = inner.store.clone();
+            &mut trial
+        };
+        let result = match self.verb {
+            Verb::Create => store.create(&key, body.clone(), now_ms),
+            Verb::Delete => store.delete(&key, &body["preconditions"], now_ms),
+            Verb::Patch => {
+                let patch = if self.is_apply {
+                    Patch::Apply { is_forced: self.is_forced, config: body.clone() }
+                } else {
+                    Patch::Merge(body.clone())
+                };
+                store.patch(&key, is_status, (&self.manager, &patch), now_ms)
+            }
+        };
+        let object: Option<Arc<Value>> = result.as_ref().ok().cloned();
+        inner.note(What::Write { label, key, body, object });
+        match result {
+            Ok(object) => answer(if self.verb == Verb::Create { 201 } else { 200 }, &object),
+            Err(refusal) => refuse(&refusal),
+        }
     }
 }
 
@@ -317,8 +313,10 @@ mod tests {
     async fn a_watch_shows_at_once_what_is_written() {
         let world = World::new(ControlOptions::default());
         world.apply("door", &json!({}));
-        let api: Api<VideoStream> = Api::namespaced(client(&world), "shop");
-        let mut events = watcher(Api::<VideoStream>::all(client(&world)), watcher::Config::default()).boxed();
+        let api: Api<VideoStream> = Api::namespaced(client(&world, Replica::First), "shop");
+        let mut events =
+            watcher(Api::<VideoStream>::all(client(&world, Replica::First)), watcher::Config::default())
+                .boxed();
         for _ in 0..3 {
             events.next().await.unwrap().unwrap();
         }
