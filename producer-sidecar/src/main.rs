@@ -29,6 +29,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Threads for what the kernel cannot do without waiting: looking up names, reading files.
 const WAITING_THREADS_MAX: usize = 8;
+/// How long such a thread waits for more work. Each has a stack and pieces of the heap of its own, and work goes round among
+/// those that wait: with the runtime's 10 s all that an outage had called for would stay, kept by looks at files alone.
+const WAITING_THREADS_STAY: Duration = Duration::from_secs(2);
 
 fn main() -> ExitCode {
     let Command::Run(run) = Args::parse().command;
@@ -39,6 +42,7 @@ fn main() -> ExitCode {
     // One thread: all feeds are read after one wake-up, and hand on from task to task without waking another thread.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .max_blocking_threads(WAITING_THREADS_MAX)
+        .thread_keep_alive(WAITING_THREADS_STAY)
         .enable_all()
         .build();
     let outcome = runtime.context("failed to start the runtime").and_then(|runtime| {
