@@ -136,7 +136,7 @@ impl<'a> Before<'a> {
                 count(&|call| call.stream.as_deref() == Some(&*target)),
                 "calls",
             )
-            .at_most(calls_with_back_off(took) as f64)
+            .at_most(f64::from(calls_with_back_off(took)))
             .note(format!("every one was throttled, in {:.0} s", took.as_secs_f64())),
             Figure::new("storm_fleet_not_ready", unready.count() as f64, "streams").at_most(0.0),
             Figure::new("storm_fleet_writes", (writes(site, self.target) - self.writes) as f64, "writes")
