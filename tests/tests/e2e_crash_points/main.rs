@@ -5,7 +5,11 @@
 //! `STREAMFLEET_SEED` draws the same points again, as far as the ways have the same points again. `CRASH_POINTS_PATH` names one way,
 //! and with it `CRASH_POINTS_AT` a point (or a part of its name), for example `after CreateStream 1`.
 
-#![allow(clippy::unwrap_used, reason = "it is all a test: what is not there fails it")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "it is all a test: what is not there fails it; the world of in process prints its log when that is asked for"
+)]
 
 mod asked;
 mod gate;

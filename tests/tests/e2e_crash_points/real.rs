@@ -34,7 +34,7 @@ const STEADY: Duration = Duration::from_millis(2_500);
 /// So often it is watched for that.
 const WATCHED_MAX: usize = 4;
 /// A point comes within so long.
-const POINT_MAX: Duration = Duration::from_secs(60);
+const POINT_MAX: Duration = Duration::from_mins(1);
 /// The signal by which the operator is killed.
 const SIGKILL: i32 = 9;
 /// Somebody else's stream.
