@@ -246,15 +246,15 @@ impl SdkCloud {
             about = about.map(name_of),
             code = Empty
         );
-        let sent = self.sent(request, send).instrument(span.clone()).await;
-        let error = sent.as_ref().err().map(|(error, _)| error);
+        let answer = self.sent(request, send).instrument(span.clone()).await;
+        let error = answer.as_ref().err().map(|(error, _)| error);
         span.record("code", error.map_or("ok", |error| error.kind.as_str()));
         // What was not sent, or was cut off, has shown nothing.
         if error.is_none_or(|error| error.kind != ErrorKind::NotLeader) {
             self.learn(operation, error);
             self.tell(permit.report(error), service, operation, error);
         }
-        match sent {
+        match answer {
             Ok(answer) => (Ok(answer), false),
             Err((error, is_transient)) => (Err(error), is_transient),
         }

@@ -24,8 +24,6 @@ use crate::leader::{LEASE_MARGIN, Leadership, Reign};
 use crate::telemetry::testing::Spans;
 
 const ACCOUNT: &str = "123456789012";
-/// How long anything may take on a busy machine.
-const LIMIT: Duration = Duration::from_secs(60);
 
 /// The service: the paths that were called, and what the next calls get. After that each is answered well.
 #[derive(Clone, Default)]
