@@ -13,7 +13,7 @@ use streamfleet_crds::types::find_condition;
 use streamfleet_crds::{ConditionType, FINALIZER, StreamClass, StreamClassReason, StreamClassStatus};
 use tokio::time::Instant;
 
-use crate::alarms::fleet::{FleetDone, converge_fleet, leave_fleet, remove_fleet};
+use crate::alarms::fleet::{FleetDone, converge_fleet, leave_fleet, may_have_alarms, remove_fleet};
 use crate::aws::{AwsError, Caller, Clouds, Place};
 use crate::backoff::jittered;
 use crate::conditions::{Verdict, merge};
@@ -202,8 +202,7 @@ fn is_verified(verdicts: &[Verdict]) -> bool {
 
 /// Takes the alarms of a class away that nobody uses, and lets it go.
 async fn let_go(ctx: &Context, api: &Api<StreamClass>, class: &StreamClass) -> Result<Action, Error> {
-    let has_alarms = class.status.as_ref().and_then(alarms_ready).is_some();
-    if has_alarms && check::mistake(&class.spec.aws).is_none() {
+    if may_have_alarms(ctx, class) && check::mistake(&class.spec.aws).is_none() {
         let place = Place::from(&class.spec.aws);
         // That it is to be deleted is another generation, which its status knows nothing of yet.
         let answer = ctx.aws.checks.caller(&*ctx.aws.clouds, &place).await;

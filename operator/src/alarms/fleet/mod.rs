@@ -11,7 +11,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use kube::ResourceExt;
-use streamfleet_crds::{ClassAlarms, StreamClass, VideoStream};
+use streamfleet_crds::types::find_condition;
+use streamfleet_crds::{ClassAlarms, ConditionType, StreamClass, VideoStream};
 use tokio::time::Instant;
 
 use super::desired::{of_row, sign, site};
@@ -26,7 +27,7 @@ use crate::aws::{
     ErrorKind, Place, Statistic,
 };
 use crate::backoff::jittered;
-use crate::conditions::Verdict;
+use crate::conditions::{Truth, Verdict};
 use crate::context::{AwsSide, Context};
 use crate::events::Note;
 
@@ -165,6 +166,18 @@ pub async fn converge_fleet(ctx: &Context, class: &StreamClass, place: &Place) -
         Err(_) => Some(jittered(SOON)),
     };
     FleetDone { verdict, notes, again }
+}
+
+/// Whether there may be alarms of a class that goes, or of its streams: who never had any need not let us see some to go.
+pub fn may_have_alarms(ctx: &Context, class: &StreamClass) -> bool {
+    let conditions = class.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+    let was_confirmed = find_condition(conditions, ConditionType::CallerVerified.as_str())
+        .is_some_and(|condition| condition.status == Truth::True.as_str());
+    let alarms = &class.spec.alarms;
+    let asks = !alarms.fleet.is_empty() || alarms.site_label.is_some();
+    let place = Place::from(&class.spec.aws);
+    was_confirmed && (asks || !never_had(conditions))
+        || lock(&ctx.aws.alarms.counter(&place).orphans).has_left()
 }
 
 /// Takes the alarms of a class away that goes, and those that its streams could not take along: nobody may look for them later.
