@@ -199,7 +199,7 @@ impl World {
         }
         let classes: Api<StreamClass> = Api::all(self.client.clone());
         let of_ours = self.class_name("");
-        for name in classes.list(&ListParams::default()).await?.iter().map(kube::ResourceExt::name_any) {
+        for name in classes.list(&ListParams::default()).await?.iter().map(ResourceExt::name_any) {
             if name.starts_with(&of_ours) {
                 classes.delete(&name, &DeleteParams::default()).await?;
                 super::objects::is_gone(&classes, &name).await?;

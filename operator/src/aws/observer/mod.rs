@@ -27,6 +27,9 @@ const SETTINGS_AT_ONCE: usize = 8;
 const SETTINGS_AT_MOST: usize = 200;
 /// A view that is older than so many sweeps is read anew by whoever needs it.
 const OVERDUE: u32 = 3;
+/// How long a list of all alarms is waited for: 10,000 of them take 11 s. One that is throttled may take minutes, and what is
+/// known of the streams is not to wait for it.
+const LIST_PATIENCE: Duration = Duration::from_secs(20);
 
 /// How often what is looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,6 +83,8 @@ struct Known {
     streams: Streams,
     settings: SettingsKept,
     described: Option<Instant>,
+    /// When the list of alarms that is being made was begun, or else the last one.
+    describing_since: Option<Instant>,
     /// Somebody has asked for alarms: before that they are not looked at, which the operator may not be allowed to.
     alarms_wanted: bool,
     alarms: Alarms,
@@ -90,6 +95,19 @@ struct Known {
 impl View {
     fn known(&self) -> std::sync::MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for the list of alarms that is being made, for as long as lists usually take; `None` where this one takes longer.
+    async fn turn_to_describe(&self) -> Option<tokio::sync::MutexGuard<'_, ()>> {
+        let turn = match self.describing.try_lock() {
+            Ok(turn) => turn,
+            Err(_) => {
+                let since = self.known().describing_since.unwrap_or_else(Instant::now);
+                tokio::time::timeout_at(since + LIST_PATIENCE, self.describing.lock()).await.ok()?
+            }
+        };
+        self.known().describing_since = Some(Instant::now());
+        Some(turn)
     }
 
     /// Leaves what was found to the next sweep. Before the first list there was nothing to go by, and nobody to be told.
@@ -317,7 +335,7 @@ impl Observer {
         let view = self.view(place);
         view.known().alarms_wanted = true;
         if Self::is_overdue(view.known().described, self.sweeps.alarms) {
-            let _describing = view.describing.lock().await;
+            let _describing = view.turn_to_describe().await.ok_or_else(still_described)?;
             // Somebody else may have made it meanwhile.
             let before = view.known().described;
             if Self::is_overdue(before, self.sweeps.alarms) {
@@ -346,6 +364,15 @@ impl Observer {
     fn view(&self, place: &Place) -> Arc<View> {
         let mut fleets = self.fleets.lock().unwrap_or_else(PoisonError::into_inner);
         fleets.entry(place.fleet()).or_default().clone()
+    }
+}
+
+/// What those are told who do not wait for the list of alarms any longer.
+fn still_described() -> AwsError {
+    AwsError {
+        operation: "DescribeAlarms",
+        kind: ErrorKind::Throttled,
+        message: "the list of all alarms takes longer than usual".to_owned(),
     }
 }
 

@@ -45,6 +45,28 @@ async fn those_that_wait_for_the_first_list_make_one_list() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_list_of_alarms_that_takes_long_is_waited_for_once_and_by_nobody_after_that() {
+    let (cloud, begun) = (FakeCloud::default(), Instant::now());
+    let (observer, place) = (observer(&cloud), place());
+    let view = observer.view(&place);
+    let describing = view.turn_to_describe().await.unwrap();
+    let passes = (0..20).map(|_| observer.alarms(&place, "a"));
+    for alarms in futures::future::join_all(passes).await {
+        assert_eq!(
+            alarms.unwrap_err().kind,
+            ErrorKind::Throttled,
+            "it is asked again, and nothing is said to be gone"
+        );
+    }
+    assert_eq!(begun.elapsed(), LIST_PATIENCE);
+    assert!(observer.alarms(&place, "a").await.is_err());
+    assert_eq!(begun.elapsed(), LIST_PATIENCE, "it is not waited for again");
+    drop(describing);
+    assert_eq!(observer.alarms(&place, "a").await.unwrap(), []);
+    assert_eq!(calls(&cloud), ["DescribeAlarms", "DescribeAlarms"], "of metrics, and composites");
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_read_anew_is_what_the_next_cached_read_says() {
     let cloud = FakeCloud::default();
     let arn = cloud.state().put("a", 24, BTreeMap::new());

@@ -15,8 +15,13 @@ const DESCRIBE_PAGE: i32 = 100;
 /// The most names of a `DescribeAlarms` or `DeleteAlarms` (`AlarmNames`).
 const NAMES_MAX: usize = 100;
 
+/// So often a page is asked for again that was refused for the number of calls, each time after the tries of a call: a list of
+/// a hundred pages is not begun anew for one of them.
+const PAGE_TRIES: usize = 10;
+
 /// A page of `DescribeAlarms`.
 type Page = aws_sdk_cloudwatch::operation::describe_alarms::DescribeAlarmsOutput;
+type PageRequest = aws_sdk_cloudwatch::operation::describe_alarms::builders::DescribeAlarmsFluentBuilder;
 
 impl SdkCloud {
     pub(super) async fn metric_alarms(&self, query: &AlarmQuery) -> Result<Vec<AlarmInfo>, AwsError> {
@@ -53,9 +58,7 @@ impl SdkCloud {
             let mut token = None;
             loop {
                 let request = part.clone().set_next_token(token);
-                let page = self
-                    .call(Request::read("DescribeAlarms").to_cloud_watch(), || request.clone().send())
-                    .await?;
+                let page = self.alarms_page(&request).await?;
                 all.extend(found(&page));
                 token = page.next_token.filter(|token| !token.is_empty());
                 if token.is_none() {
@@ -64,6 +67,17 @@ impl SdkCloud {
             }
         }
         Ok(all)
+    }
+
+    async fn alarms_page(&self, request: &PageRequest) -> Result<Page, AwsError> {
+        let mut tries = 1;
+        loop {
+            let spec = Request::read("DescribeAlarms").to_cloud_watch();
+            match self.call(spec, || request.clone().send()).await {
+                Err(error) if error.kind == ErrorKind::Throttled && tries < PAGE_TRIES => tries += 1,
+                answer => return answer,
+            }
+        }
     }
 
     pub(super) async fn put_metric_alarm(&self, alarm: &Alarm) -> Result<(), AwsError> {
