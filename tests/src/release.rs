@@ -41,9 +41,12 @@ pub fn install(cluster: &Cluster, installation: &str, credentials: &str, values:
     output(&mut command).map(drop)
 }
 
-/// Removes the release and waits until it is gone; its definitions stay.
+/// Removes the release and waits until it is gone; its definitions stay. The right to give the Lease back goes with it, so the Lease
+/// is removed too: the next release would wait until it has run out.
 pub fn uninstall(cluster: &Cluster) -> Result<()> {
-    output(cluster.helm().args(["uninstall", NAME, "--namespace", NAMESPACE, "--wait"])).map(drop)
+    output(cluster.helm().args(["uninstall", NAME, "--namespace", NAMESPACE, "--wait"]))?;
+    output(cluster.kubectl().args(["-n", NAMESPACE, "delete", "leases.coordination.k8s.io", "--all"]))
+        .map(drop)
 }
 
 /// The ends of the operators' logs.
