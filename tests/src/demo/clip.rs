@@ -34,10 +34,11 @@ pub fn probe(file: &str) -> Result<String> {
     Ok(without_complaint(&mut command)?.trim().replace('\n', "  "))
 }
 
-/// Decodes all of a file.
+/// Decodes all of a file, with the times that it has: by default ffmpeg rounds them to whole pictures of the rate that it guesses, and
+/// finds fault where two become one, as after minutes of a camera whose clock is some parts in a thousand off.
 pub fn decode(file: &str) -> Result<()> {
     let mut command = Command::new("ffmpeg");
-    command.args(["-v", "error", "-xerror", "-i", file, "-f", "null", "-"]);
+    command.args(["-v", "error", "-xerror", "-i", file, "-enc_time_base", "-1", "-f", "null", "-"]);
     without_complaint(&mut command).map(drop)
 }
 
