@@ -255,28 +255,7 @@ impl Mutants {
                 let hours = info["DataRetentionInHours"].clone();
                 info["DataRetentionInHours"] = inner.mutants.first_read.entry(name).or_insert(hours).clone();
             }
-            (Mutant::SiteTellsNobody, "DescribeAlarms", Ok(answer)) => {
-                for alarm in answer["CompositeAlarms"].as_array_mut().into_iter().flatten() {
-                    alarm["AlarmActions"] = json!([TOPIC]);
-                }
-            }
-            (Mutant::SuspendedTells, "DescribeAlarms", Ok(answer)) => {
-                let suspended = Wish::all(inner).into_iter().filter(|wish| wish.is_suspended);
-                let suspended: Vec<String> = suspended.map(|wish| wish.stream).collect();
-                for alarm in answer["MetricAlarms"].as_array_mut().into_iter().flatten() {
-                    if suspended.iter().any(|stream| alarm["Dimensions"][0]["Value"] == **stream) {
-                        alarm["ActionsEnabled"] = false.into();
-                    }
-                }
-            }
-            (Mutant::FleetAlarmStays, "DescribeAlarms", Ok(answer)) => {
-                if let Some(alarms) = answer["MetricAlarms"].as_array_mut() {
-                    let is_there = inner.store.get(&class_key("standard")).is_some_and(|class| {
-                        class["spec"]["alarms"]["fleet"].as_array().is_some_and(|fleet| !fleet.is_empty())
-                    });
-                    alarms.retain(|alarm| is_there || !named(&alarm["AlarmName"], FLEET));
-                }
-            }
+            (mutant, "DescribeAlarms", Ok(answer)) => described(mutant, inner, answer),
             (Mutant::NeverTheSame, "ListStreams", Ok(answer)) => {
                 inner.mutants.count += 1;
                 let count = inner.mutants.count;
@@ -317,4 +296,33 @@ fn stream_of(request: &Value) -> Option<String> {
 fn current_version(inner: &Inner, request: &Value) -> Option<String> {
     let name = stream_of(request)?;
     inner.control.streams().find(|stream| stream.name == name).map(|stream| stream.version.clone())
+}
+
+/// What a planted fault makes of the alarms that are told.
+fn described(mutant: Mutant, inner: &Inner, answer: &mut Value) {
+    match mutant {
+        Mutant::SiteTellsNobody => {
+            for alarm in answer["CompositeAlarms"].as_array_mut().into_iter().flatten() {
+                alarm["AlarmActions"] = json!([TOPIC]);
+            }
+        }
+        Mutant::SuspendedTells => {
+            let suspended = Wish::all(inner).into_iter().filter(|wish| wish.is_suspended);
+            let suspended: Vec<String> = suspended.map(|wish| wish.stream).collect();
+            for alarm in answer["MetricAlarms"].as_array_mut().into_iter().flatten() {
+                if suspended.iter().any(|stream| alarm["Dimensions"][0]["Value"] == **stream) {
+                    alarm["ActionsEnabled"] = false.into();
+                }
+            }
+        }
+        Mutant::FleetAlarmStays => {
+            if let Some(alarms) = answer["MetricAlarms"].as_array_mut() {
+                let is_there = inner.store.get(&class_key("standard")).is_some_and(|class| {
+                    class["spec"]["alarms"]["fleet"].as_array().is_some_and(|fleet| !fleet.is_empty())
+                });
+                alarms.retain(|alarm| is_there || !named(&alarm["AlarmName"], FLEET));
+            }
+        }
+        _ => {}
+    }
 }

@@ -99,12 +99,11 @@ impl View {
 
     /// Waits for the list of alarms that is being made, for as long as lists usually take; `None` where this one takes longer.
     async fn turn_to_describe(&self) -> Option<tokio::sync::MutexGuard<'_, ()>> {
-        let turn = match self.describing.try_lock() {
-            Ok(turn) => turn,
-            Err(_) => {
-                let since = self.known().describing_since.unwrap_or_else(Instant::now);
-                tokio::time::timeout_at(since + LIST_PATIENCE, self.describing.lock()).await.ok()?
-            }
+        let turn = if let Ok(turn) = self.describing.try_lock() {
+            turn
+        } else {
+            let since = self.known().describing_since.unwrap_or_else(Instant::now);
+            tokio::time::timeout_at(since + LIST_PATIENCE, self.describing.lock()).await.ok()?
         };
         self.known().describing_since = Some(Instant::now());
         Some(turn)
