@@ -113,7 +113,7 @@ pub async fn operator(order: &Order, steps: &Steps) -> Result<Vec<Figure>> {
         figures.extend(changes::figures(&site, steps).await?);
     }
     if is_asked(Part::Storm) {
-        let storm = Box::pin(storm::figures(&mut site, steps)).await;
+        let storm = Box::pin(storm(&mut site, steps)).await;
         figures.extend(or_missed("storm", storm, steps));
     }
     if is_asked(Part::Revoked) {
@@ -122,6 +122,12 @@ pub async fn operator(order: &Order, steps: &Steps) -> Result<Vec<Figure>> {
     }
     site.leave()?;
     Ok(figures)
+}
+
+/// Begins when nothing is left of what was asked for before: a thousand looks that wait for their quota are no restart's.
+async fn storm(site: &mut Site, steps: &Steps) -> Result<Vec<Figure>> {
+    site.settle().await?;
+    storm::figures(site, steps).await
 }
 
 /// What a part has shown; that it did not come to its end is a figure too, lest it take those of the hour before with it.

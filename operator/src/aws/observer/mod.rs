@@ -99,14 +99,11 @@ impl View {
 
     /// Waits for the list of alarms that is being made, for as long as lists usually take; `None` where this one takes longer.
     async fn turn_to_describe(&self) -> Option<tokio::sync::MutexGuard<'_, ()>> {
-        let turn = if let Ok(turn) = self.describing.try_lock() {
-            turn
-        } else {
-            let since = self.known().describing_since.unwrap_or_else(Instant::now);
-            tokio::time::timeout_at(since + LIST_PATIENCE, self.describing.lock()).await.ok()?
-        };
-        self.known().describing_since = Some(Instant::now());
-        Some(turn)
+        if let Ok(turn) = self.describing.try_lock() {
+            return Some(turn);
+        }
+        let since = self.known().describing_since.unwrap_or_else(Instant::now);
+        tokio::time::timeout_at(since + LIST_PATIENCE, self.describing.lock()).await.ok()
     }
 
     /// Leaves what was found to the next sweep. Before the first list there was nothing to go by, and nobody to be told.
@@ -347,6 +344,7 @@ impl Observer {
 
     async fn describe(&self, place: &Place, view: &View) -> Result<Vec<String>, AwsError> {
         let begun = Instant::now();
+        view.known().describing_since = Some(begun);
         let cloud = self.clouds.cloud(place).await?;
         let query = AlarmQuery::Prefix(self.sweeps.alarm_prefix.clone());
         let alarms = cloud.describe_alarms(&query).await?;
