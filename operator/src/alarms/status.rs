@@ -68,7 +68,7 @@ pub fn verdict(look: &Look<'_>) -> Option<Verdict> {
         let names = look.plan.drifted.iter().map(|drifted| drifted.name.as_str());
         let message = format!(
             "Somebody else has changed or deleted alarms, and driftPolicy Report leaves them so: {}. To have them corrected, set \
-             driftPolicy to Correct",
+             spec.driftPolicy to Correct",
             list(names)
         );
         return verdict(Truth::False, Reason::DriftReported, message);

@@ -101,8 +101,8 @@ fn absent(look: &Look<'_>) -> Vec<Verdict> {
     }
     if is_loss_held(look.plan) {
         let message = "The stream has disappeared from AWS, with its footage, and is not made again: see \
-                       status.pendingChanges for why; to have it made, set suspend to false, managementPolicy to Manage and \
-                       driftPolicy to Correct";
+                       status.pendingChanges for why; to have it made, set spec.suspend to false, spec.managementPolicy to \
+                       Manage and spec.driftPolicy to Correct";
         return not_there(Reason::StreamLost, message);
     }
     if look.plan.is_held(Hold::Suspended) {
