@@ -9,35 +9,36 @@ use anyhow::{Context as _, Result};
 use k8s_openapi::api::events::v1::Event;
 use kube::api::ListParams;
 use kube::{Api, ResourceExt as _};
-use streamfleet_crds::VideoStream;
+use streamfleet_crds::{ConditionType, VideoStream};
 use streamfleet_tests::cluster::Cluster;
 use streamfleet_tests::cluster::wait::{Look, until};
 use streamfleet_tests::demo::figures::FIRST_PERSISTED_LIMIT;
 use streamfleet_tests::demo::observe::Observer;
 use streamfleet_tests::demo::{self, Stage, install, site, story};
 use streamfleet_tests::e2e::OperatorLock;
+use streamfleet_tests::e2e::objects::has_condition;
+use streamfleet_tests::e2e::world::let_go;
 use streamfleet_tests::images::own_folder;
 use streamfleet_tests::process::output;
 use streamfleet_tests::release;
 use streamfleet_tests::steps::Steps;
 use streamfleet_tests::tools::cache_dir;
+use tokio::runtime::Handle;
 
 /// Ends what a test has started outside the cluster, and its operator, on every way out.
 struct Cleanup(Stage);
 
 impl Drop for Cleanup {
     fn drop(&mut self) {
-        let mut objects = self.0.cluster.kubectl();
-        objects.args(["delete", "namespace", install::NAMESPACE, "--ignore-not-found", "--timeout=60s"]);
-        drop(output(&mut objects));
-        drop(output(self.0.cluster.kubectl().args([
-            "delete",
-            "streamclass",
-            "standard",
-            "--ignore-not-found",
-            "--timeout=20s",
-        ])));
-        drop(release::uninstall(&self.0.cluster));
+        let cluster = &self.0.cluster;
+        drop(delete(cluster, "namespace", install::NAMESPACE, "60s"));
+        drop(delete(cluster, "streamclass", install::CLASS, "20s"));
+        drop(release::uninstall(cluster));
+        // What the operator did not let go of would stay for ever, and the next test would find it in deletion.
+        let all = |name: &str| [install::NAMESPACE, install::CLASS].contains(&name);
+        let freed = async { let_go(&cluster.client().await?, all).await };
+        drop(tokio::task::block_in_place(|| Handle::current().block_on(freed)));
+        drop(delete(cluster, "namespace", install::NAMESPACE, "60s"));
         for process in self.0.cluster.host_processes().all() {
             let own = process.name == site::EMULATOR
                 || site::CAMERAS.iter().any(|camera| camera.name == process.name);
@@ -46,6 +47,12 @@ impl Drop for Cleanup {
             }
         }
     }
+}
+
+/// Deletes an object, and waits until it is gone.
+fn delete(cluster: &Cluster, kind: &str, name: &str, limit: &str) -> Result<String> {
+    let limit = format!("--timeout={limit}");
+    output(cluster.kubectl().args(["delete", kind, name, "--ignore-not-found", &limit]))
 }
 
 fn stage() -> Result<Stage> {
@@ -101,6 +108,15 @@ async fn told_by_events(stage: &Stage) -> Result<()> {
     .await
 }
 
+/// Waits until each stream has its alarms: the class leads to the emulator's CloudWatch too.
+async fn have_alarms(stage: &Stage) -> Result<()> {
+    let streams: Api<VideoStream> = Api::namespaced(stage.cluster.client().await?, install::NAMESPACE);
+    for camera in site::CAMERAS {
+        has_condition(&streams, camera.name, (ConditionType::AlarmsReady, "True", "AlarmsInSync")).await?;
+    }
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a cluster"]
 async fn the_demo_goes_its_way_and_a_second_one_finds_its_streams_again() {
@@ -121,12 +137,12 @@ async fn the_demo_goes_its_way_and_a_second_one_finds_its_streams_again() {
         assert!(*time <= FIRST_PERSISTED_LIMIT, "{camera} was first stored {time:?} after the apply");
     }
     told_by_events(&stage).await.unwrap();
+    have_alarms(&stage).await.unwrap();
     let before = arns(&stage).await.unwrap();
     assert_eq!(before.len(), site::CAMERAS.len(), "{before:?}");
 
     // Everything in Kubernetes goes; the streams are retained, and found again by their tags.
-    let mut delete = stage.cluster.kubectl();
-    output(delete.args(["delete", "namespace", install::NAMESPACE, "--timeout=90s"])).unwrap();
+    delete(&stage.cluster, "namespace", install::NAMESPACE, "90s").unwrap();
     let emulator = site::start_all(&stage, &steps).unwrap();
     install::install(&stage, &emulator, &steps).unwrap();
     let observer = Observer::new(&stage).await.unwrap();
@@ -136,8 +152,8 @@ async fn the_demo_goes_its_way_and_a_second_one_finds_its_streams_again() {
     assert_eq!(arns(&stage).await.unwrap(), before);
 
     // A Camera that is deleted takes its producer along.
-    let mut delete = stage.cluster.kubectl();
-    output(delete.args(["-n", install::NAMESPACE, "delete", "camera", "lobby", "--timeout=60s"])).unwrap();
+    let mut lobby = stage.cluster.kubectl();
+    output(lobby.args(["-n", install::NAMESPACE, "delete", "camera", "lobby", "--timeout=60s"])).unwrap();
     until(Duration::from_mins(1), "the deleted camera has no pod", async || {
         Ok(match observer.producer("lobby").await? {
             None => Look::Done(()),
@@ -146,5 +162,9 @@ async fn the_demo_goes_its_way_and_a_second_one_finds_its_streams_again() {
     })
     .await
     .unwrap();
+
+    // The operator lets go of all by itself, of alarms too.
+    delete(&stage.cluster, "namespace", install::NAMESPACE, "90s").unwrap();
+    delete(&stage.cluster, "streamclass", install::CLASS, "60s").unwrap();
     drop(cleanup);
 }

@@ -16,6 +16,8 @@ use crate::steps::Steps;
 
 /// The namespace of the cameras in `examples/`.
 pub const NAMESPACE: &str = "cameras";
+/// The class of their streams.
+pub const CLASS: &str = "standard";
 /// The producers' pods.
 pub const PRODUCER_SELECTOR: &str = "app.kubernetes.io/name=streamfleet-producer";
 
@@ -39,7 +41,7 @@ pub fn install(stage: &Stage, emulator: &Emulator, steps: &Steps) -> Result<()> 
     release::install(&stage.cluster, &stage.installation, CREDENTIALS, &[])?;
     steps.done("helm install: the operator runs");
     stage.cluster.apply(&[class(emulator)])?;
-    steps.done("StreamClass `standard` is applied; it leads to the emulator");
+    steps.done(format!("StreamClass `{CLASS}` is applied; it leads to the emulator"));
     Ok(())
 }
 
@@ -85,17 +87,20 @@ fn write_credentials(stage: &Stage) -> Result<PathBuf> {
     Ok(file)
 }
 
-/// The class that `examples/` name, as `examples/aws/streamclass.yaml` has it, but leading to the emulator.
+/// The class that `examples/` name, as `examples/aws/streamclass.yaml` has it, but leading to the emulator: with every service, since
+/// one without an endpoint here is AWS's own.
 fn class(emulator: &Emulator) -> Value {
     json!({
         "apiVersion": "streamfleet.io/v1alpha1",
         "kind": "StreamClass",
-        "metadata": { "name": "standard" },
+        "metadata": { "name": CLASS },
         "spec": {
             "aws": {
                 "region": REGION,
                 "accountID": ACCOUNT,
-                "endpoints": { "kinesisVideo": emulator.url, "sts": emulator.url },
+                "endpoints": {
+                    "kinesisVideo": emulator.url, "sts": emulator.url, "cloudWatch": emulator.url,
+                },
                 "caBundle": emulator.authority,
             },
             "allowedNamespaces": { "from": "Selector", "selector": { "matchLabels": { "video": "allowed" } } },
@@ -103,4 +108,27 @@ fn class(emulator: &Emulator) -> Value {
             "producer": { "credentialsSecretName": release::AWS_SECRET },
         },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use streamfleet_crds::all_crds;
+
+    use super::*;
+
+    #[test]
+    fn the_class_leads_to_the_emulator_with_every_service_that_a_class_can_name() {
+        let definitions = all_crds();
+        let of_classes = definitions.iter().find(|definition| definition.spec.names.kind == "StreamClass");
+        let of_classes = serde_json::to_value(of_classes.unwrap()).unwrap();
+        let path = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/aws/properties/endpoints/properties";
+        let services = of_classes.pointer(path).and_then(Value::as_object).unwrap();
+        assert!(services.contains_key("kinesisVideo"), "{services:?}");
+
+        let emulator = Emulator { url: "https://10.77.0.1:8443".to_owned(), authority: String::new() };
+        let class = class(&emulator);
+        for service in services.keys() {
+            assert_eq!(class["spec"]["aws"]["endpoints"][service], emulator.url, "{service}");
+        }
+    }
 }

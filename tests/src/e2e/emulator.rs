@@ -150,8 +150,8 @@ impl Emulator {
         command.args(["--listen", "127.0.0.1:0", "--listen-tls", &format!("{address}:0")]);
         command.args(["--account", ACCOUNT]).args(flags);
         command.arg("--data").arg(&data).arg("--credentials").arg(&known);
-        let mut process = Daemon::start("the emulator", &command, &folder.join("emulator.log"))?;
-        let addresses = wait_ready(&mut process, &data.join("addresses.json")).await?;
+        let process = Daemon::start("the emulator", &command, &folder.join("emulator.log"))?;
+        let addresses = wait_ready(&process, &data.join("addresses.json")).await?;
         let hooks = addresses.http;
         let client = client(addresses.http, &keys);
         Ok(Self { process, hooks, addresses, data, keys, client })
@@ -261,10 +261,9 @@ pub fn free_port(address: Ipv4Addr) -> Result<SocketAddr> {
     Ok(listener.local_addr()?)
 }
 
-async fn wait_ready(process: &mut Daemon, file: &Path) -> Result<Addresses> {
-    let process = tokio::sync::Mutex::new(process);
+async fn wait_ready(process: &Daemon, file: &Path) -> Result<Addresses> {
     until(START_MAX, "the emulator answers", async || {
-        if let Err(error) = process.lock().await.check() {
+        if let Err(error) = process.check() {
             return Ok(Look::Done(Err(error)));
         }
         let found: Addresses = serde_json::from_slice(&fs::read(file)?)?;

@@ -104,15 +104,18 @@ impl Operator {
         self.process.pid()
     }
 
+    /// An error with the end of its log when it has ended.
+    pub fn is_alive(&self) -> Result<()> {
+        self.process.check()
+    }
+
     /// Waits until it says that it is ready.
-    pub async fn ready(&mut self) -> Result<()> {
-        let admin = self.admin;
-        let process = tokio::sync::Mutex::new(&mut self.process);
+    pub async fn ready(&self) -> Result<()> {
         until(START_MAX, "the operator is ready", async || {
-            if let Err(error) = process.lock().await.check() {
+            if let Err(error) = self.is_alive() {
                 return Ok(Look::Done(Err(error)));
             }
-            http::get(admin, "/readyz").await?;
+            http::get(self.admin, "/readyz").await?;
             Ok(Look::Done(Ok(())))
         })
         .await?

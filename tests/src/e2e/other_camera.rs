@@ -19,7 +19,8 @@ const START_MAX: Duration = Duration::from_secs(30);
 /// A running camera. It ends when this is dropped.
 #[derive(Debug)]
 pub struct OtherCamera {
-    process: Daemon,
+    // Ends with us.
+    _process: Daemon,
     /// Where its stream is.
     pub url: String,
 }
@@ -36,9 +37,7 @@ impl OtherCamera {
             .args(["--video", codec, "--size", "160x120", "--rate", "5"]);
         let name = format!("the {codec} camera");
         let process = Daemon::start(&name, &command, &folder.join(format!("camera-{codec}.log")))?;
-        let camera = tokio::sync::Mutex::new(Self { process, url: format!("rtsp://{listen}/live") });
         until(START_MAX, &format!("{name} listens"), async || {
-            let process = &mut camera.lock().await.process;
             if let Err(error) = process.check() {
                 return Ok(Look::Done(Err(error)));
             }
@@ -46,6 +45,6 @@ impl OtherCamera {
             Ok(if said.contains("ready") { Look::Done(Ok(())) } else { Look::NotYet(said) })
         })
         .await??;
-        Ok(camera.into_inner())
+        Ok(Self { _process: process, url: format!("rtsp://{listen}/live") })
     }
 }

@@ -97,7 +97,7 @@ impl World {
 
     /// Starts the operator, and waits until it is ready.
     pub async fn start_operator(&mut self) -> Result<()> {
-        let mut operator = self.setup.start()?;
+        let operator = self.setup.start()?;
         operator.ready().await?;
         self.operator = Some(operator);
         Ok(())
@@ -316,30 +316,36 @@ async fn wait_published(cluster: &Cluster) -> Result<()> {
 
 /// Clears away what failed tests have left: no operator lives that would take its finalizers off.
 async fn clear_leftovers(client: &Client) -> Result<()> {
-    let ours = |name: Option<String>| name.is_some_and(|name| name.starts_with(PREFIX));
+    let ours = |name: &str| name.starts_with(PREFIX);
+    let_go(client, ours).await?;
+    let namespaces = Api::<Namespace>::all(client.clone());
+    for namespace in namespaces.list(&ListParams::default().labels("streamfleet.io/test=true")).await? {
+        if ours(&namespace.name_any()) && namespace.metadata.deletion_timestamp.is_none() {
+            namespaces.delete(&namespace.name_any(), &DeleteParams::default()).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Deletes the Cameras and VideoStreams of namespaces with these names, and the StreamClasses with these, without their finalizers:
+/// for when no operator lives that would take them off.
+pub async fn let_go(client: &Client, is_ours: impl Fn(&str) -> bool) -> Result<()> {
     let everything = ListParams::default();
+    let in_ours = |namespace: Option<String>| namespace.filter(|name| is_ours(name));
     for object in Api::<Camera>::all(client.clone()).list(&everything).await? {
-        let namespace = object.namespace().unwrap_or_default();
-        if ours(object.namespace()) {
+        if let Some(namespace) = in_ours(object.namespace()) {
             release::<Camera>(&Api::namespaced(client.clone(), &namespace), &object.name_any()).await?;
         }
     }
     for object in Api::<VideoStream>::all(client.clone()).list(&everything).await? {
-        let namespace = object.namespace().unwrap_or_default();
-        if ours(object.namespace()) {
+        if let Some(namespace) = in_ours(object.namespace()) {
             release::<VideoStream>(&Api::namespaced(client.clone(), &namespace), &object.name_any()).await?;
         }
     }
     let classes = Api::<StreamClass>::all(client.clone());
     for object in classes.list(&everything).await? {
-        if ours(object.metadata.name.clone()) {
+        if is_ours(&object.name_any()) {
             release(&classes, &object.name_any()).await?;
-        }
-    }
-    let namespaces = Api::<Namespace>::all(client.clone());
-    for namespace in namespaces.list(&ListParams::default().labels("streamfleet.io/test=true")).await? {
-        if ours(namespace.metadata.name.clone()) && namespace.metadata.deletion_timestamp.is_none() {
-            namespaces.delete(&namespace.name_any(), &DeleteParams::default()).await?;
         }
     }
     Ok(())
