@@ -161,6 +161,11 @@ impl<K: Clone + Eq + Hash> Queue<K> {
             Some(Place::Ready { lane: present, .. }) if first(present, lane) == present => {}
             _ => {
                 self.leave(place);
+                // What is under way keeps its right to go first, also when a sweep names it. A steady or failed object has none.
+                let lane = match place {
+                    Some(Place::Later { lane: present, .. }) => first(present, lane),
+                    _ => lane,
+                };
                 self.make_ready(key, lane);
             }
         }
@@ -223,16 +228,10 @@ impl<K: Clone + Eq + Hash> Queue<K> {
             Outcome::Gone => None,
         };
         let next = match (again, delay) {
-            (Some(again), _) => Some((SETTLE, again)),
-            (None, Some(delay)) => {
-                let lane = match outcome {
-                    Outcome::Failed => Lane::Sweep,
-                    _ if delay < UNDER_WAY => Lane::Fresh,
-                    _ if delay < UNFINISHED => lane,
-                    _ => Lane::Sweep,
-                };
-                Some((delay, lane))
-            }
+            // By the better right of the two: what is under way stays ahead of what has not been begun.
+            (Some(again), Some(delay)) => Some((SETTLE, first(again, next_lane(outcome, delay, lane)))),
+            (Some(again), None) => Some((SETTLE, again)),
+            (None, Some(delay)) => Some((delay, next_lane(outcome, delay, lane))),
             (None, None) => None,
         };
         match next.and_then(|(delay, lane)| Some((now.checked_add(delay)?, lane))) {
@@ -312,6 +311,16 @@ impl<K: Clone + Eq + Hash> Queue<K> {
     fn number(&mut self) -> u64 {
         self.sequence += 1;
         self.sequence
+    }
+}
+
+/// The lane of the next look after a pass in this lane.
+fn next_lane(outcome: Outcome, delay: Duration, lane: Lane) -> Lane {
+    match outcome {
+        Outcome::Failed => Lane::Sweep,
+        _ if delay < UNDER_WAY => Lane::Fresh,
+        _ if delay < UNFINISHED => lane,
+        _ => Lane::Sweep,
     }
 }
 

@@ -108,6 +108,52 @@ fn what_is_under_way_goes_ahead_of_what_has_not_been_begun() {
 }
 
 #[test]
+fn a_sweep_that_names_what_is_under_way_does_not_put_it_behind_what_has_not_been_begun() {
+    let (mut queue, now) = open();
+    for key in ["waits", "runs", "later"] {
+        queue.push(key, Lane::Fresh);
+        assert_eq!(queue.pop(now), Some((key, Lane::Fresh)));
+    }
+    queue.done(&"waits", Outcome::Done(Action::requeue(seconds(1))), now);
+    queue.push("waits", Lane::Sweep);
+    queue.push("runs", Lane::Sweep);
+    queue.done(&"runs", Outcome::Done(Action::requeue(seconds(1))), now);
+    // In its lane, but no longer under way.
+    queue.done(&"later", Outcome::Done(Action::requeue(seconds(30))), now);
+    queue.push("later", Lane::Sweep);
+    queue.push("not begun", Lane::Sweep);
+    assert_eq!((queue.depth(Lane::Fresh), queue.depth(Lane::Sweep)), (2, 1));
+    for key in ["waits", "later", "runs"] {
+        assert_eq!(queue.pop(now + SETTLE), Some((key, Lane::Fresh)), "at once, or when it has settled");
+    }
+    assert_eq!(queue.pop(now + SETTLE), None, "all places are taken");
+    queue.done(&"runs", Outcome::Gone, now);
+    assert_eq!(queue.pop(now + SETTLE), Some(("not begun", Lane::Sweep)));
+}
+
+#[test]
+fn a_sweep_gives_what_is_steady_or_has_failed_no_right_to_go_first() {
+    let (mut queue, now) = open();
+    for outcome in [Outcome::Done(Action::requeue(seconds(3600))), Outcome::Failed] {
+        // Named while it waits, and while it runs.
+        for is_running in [false, true] {
+            queue.push("a", Lane::Fresh);
+            queue.pop(now + seconds(1)).unwrap();
+            if is_running {
+                queue.push("a", Lane::Sweep);
+            }
+            queue.done(&"a", outcome, now + seconds(1));
+            queue.push("a", Lane::Sweep);
+            assert_eq!((queue.depth(Lane::Fresh), queue.depth(Lane::Sweep)), (0, 1), "{outcome:?}");
+        }
+    }
+    // Its failures are counted nevertheless.
+    queue.pop(now + seconds(1)).unwrap();
+    let wait = queue.done(&"a", Outcome::Failed, now + seconds(1)).unwrap();
+    assert!(wait >= seconds(2), "{wait:?}, its third");
+}
+
+#[test]
 fn what_is_unfinished_keeps_its_lane_and_what_is_steady_goes_behind() {
     let (mut queue, now) = open();
     queue.push("a", Lane::Fresh);
