@@ -5,59 +5,74 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use kube::runtime::reflector::ObjectRef;
+use tokio::sync::watch;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::aws::observer::Places;
 use crate::aws::quotas::streams_used;
 use crate::aws::{AwsError, Fleet, Lane, Place};
 use crate::context::Context;
 use crate::stream_class::verified_place;
 
-/// How often it is looked whether there are other accounts and regions than before.
+/// How often it is looked whether there are other accounts, regions and roles than before.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// How often the streams are read whose settings are due.
 const SETTINGS_EVERY: Duration = Duration::from_secs(5);
 
 /// Sweeps until it is dropped.
 pub async fn run(ctx: Arc<Context>) {
-    let mut loops: BTreeMap<Fleet, (Place, AbortOnDropHandle<()>)> = BTreeMap::new();
+    let mut loops: BTreeMap<Fleet, (watch::Sender<Places>, AbortOnDropHandle<()>)> = BTreeMap::new();
     loop {
-        let places = places(&ctx);
-        loops.retain(|fleet, (place, _)| places.get(fleet) == Some(place));
-        for (fleet, place) in places {
-            loops.entry(fleet).or_insert_with(|| {
-                let task = tokio::spawn(Lane::Sweep.run(sweep(ctx.clone(), place.clone())));
-                (place, AbortOnDropHandle::new(task))
-            });
+        let fleets = fleets(&ctx);
+        loops.retain(|fleet, _| fleets.contains_key(fleet));
+        for (fleet, places) in fleets {
+            if let Some((present, _)) = loops.get(&fleet) {
+                // It goes on where it is: a class that comes or goes does not put the next look off.
+                present.send_replace(places);
+                continue;
+            }
+            let (present, seen) = watch::channel(places);
+            let task = tokio::spawn(Lane::Sweep.run(sweep(ctx.clone(), seen)));
+            loops.insert(fleet, (present, AbortOnDropHandle::new(task)));
         }
         tokio::time::sleep(LOOK_EVERY).await;
     }
 }
 
-/// The accounts and regions to be looked at, each with a place from which that can be done: the first by the names of the classes.
-fn places(ctx: &Context) -> BTreeMap<Fleet, Place> {
+/// The accounts and regions to be looked at, each with the places from which that can be done, by the names of the classes.
+fn fleets(ctx: &Context) -> BTreeMap<Fleet, Places> {
     let mut classes = ctx.cluster.caches.classes.state();
     classes.retain(|class| ctx.settings.classes.covers_class(class));
     classes.sort_by(|one, other| one.metadata.name.cmp(&other.metadata.name));
-    let mut places = BTreeMap::new();
-    for place in classes.iter().filter_map(|class| verified_place(class)) {
-        places.entry(place.fleet()).or_insert(place);
+    by_fleet(classes.iter().filter_map(|class| verified_place(class)))
+}
+
+fn by_fleet(places: impl Iterator<Item = Place>) -> BTreeMap<Fleet, Places> {
+    let mut fleets: BTreeMap<Fleet, Places> = BTreeMap::new();
+    for place in places {
+        let known = fleets.entry(place.fleet()).or_insert_with(|| Places::new(place.clone()));
+        known.add(place);
     }
-    places
+    fleets
 }
 
 /// Sweeps one account and region: its streams, its alarms, and bit by bit the settings of its streams. The three do not wait for
-/// one another.
-async fn sweep(ctx: Arc<Context>, place: Place) {
-    tokio::join!(streams(&ctx, &place), alarms(&ctx, &place), settings(&ctx, &place));
+/// one another, and what the role of one class may not ask is asked by that of another.
+async fn sweep(ctx: Arc<Context>, places: watch::Receiver<Places>) {
+    tokio::join!(streams(&ctx, &places), alarms(&ctx, &places), settings(&ctx, &places));
 }
 
-async fn streams(ctx: &Context, place: &Place) {
-    let mut ticks = ticks(ctx.aws.observer.sweeps().streams);
+async fn streams(ctx: &Context, places: &watch::Receiver<Places>) {
+    let observer = &ctx.aws.observer;
+    let mut ticks = ticks(observer.sweeps().streams);
     loop {
         ticks.tick().await;
-        let answer = ctx.aws.observer.sweep(place).await;
+        let places = places.borrow().clone();
+        let (_, answer) = places.ask_from(0, |place| observer.sweep(place).boxed()).await;
+        let place = places.first();
         if answer.is_ok() {
             ctx.metrics.observed(&place.account, &place.region);
             tell_quota(ctx, place);
@@ -75,19 +90,24 @@ fn tell_quota(ctx: &Context, place: &Place) {
     }
 }
 
-async fn alarms(ctx: &Context, place: &Place) {
-    let mut ticks = ticks(ctx.aws.observer.sweeps().alarms);
+async fn alarms(ctx: &Context, places: &watch::Receiver<Places>) {
+    let observer = &ctx.aws.observer;
+    let mut ticks = ticks(observer.sweeps().alarms);
     loop {
         ticks.tick().await;
-        tell(ctx, place, "DescribeAlarms", ctx.aws.observer.sweep_alarms(place).await);
+        let places = places.borrow().clone();
+        let (_, answer) = places.ask_from(0, |place| observer.sweep_alarms(place).boxed()).await;
+        tell(ctx, places.first(), "DescribeAlarms", answer);
     }
 }
 
-async fn settings(ctx: &Context, place: &Place) {
+async fn settings(ctx: &Context, places: &watch::Receiver<Places>) {
     let mut ticks = ticks(SETTINGS_EVERY);
     loop {
         ticks.tick().await;
-        tell(ctx, place, "settings", Ok(ctx.aws.observer.sweep_settings(place).await));
+        let places = places.borrow().clone();
+        let changed = ctx.aws.observer.sweep_settings(&places).await;
+        tell(ctx, places.first(), "settings", Ok(changed));
     }
 }
 
@@ -120,5 +140,25 @@ fn tell(ctx: &Context, place: &Place, what: &'static str, answer: Result<Vec<Str
     });
     for stream in streams {
         ctx.cluster.triggers.streams.sweep(ObjectRef::from_obj(&*stream));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_account_and_region_is_looked_at_from_the_place_of_each_class_that_names_it() {
+        let place = |region: &str, role: Option<&str>| Place {
+            role_arn: role.map(ToOwned::to_owned),
+            ..Place::new(region, "123456789012")
+        };
+        let (trial, main) = (place("eu-west-1", Some("trial")), place("eu-west-1", Some("main")));
+        let elsewhere = place("us-east-1", None);
+        let all = [trial.clone(), main.clone(), elsewhere.clone(), trial.clone()];
+        let mut both = Places::new(trial.clone());
+        both.add(main);
+        let expected = [(trial.fleet(), both), (elsewhere.fleet(), Places::new(elsewhere))];
+        assert_eq!(by_fleet(all.into_iter()), BTreeMap::from(expected));
     }
 }

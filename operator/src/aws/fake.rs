@@ -18,6 +18,8 @@ use super::{
 #[derive(Clone, Default)]
 pub struct FakeCloud {
     state: Arc<Mutex<State>>,
+    /// As which role calls are made.
+    role: Option<String>,
 }
 
 /// What is in the cloud, and what was asked of it.
@@ -35,6 +37,8 @@ pub struct State {
     pub calls: Vec<String>,
     /// The next call of this operation fails so; true: its effect takes place nevertheless.
     pub fail: Option<(&'static str, ErrorKind, bool)>,
+    /// These operations are denied to these roles, and to whoever has none.
+    pub denied: Vec<(Option<&'static str>, &'static str)>,
     /// Counts versions and ARNs.
     pub clock: i64,
 }
@@ -63,6 +67,9 @@ impl FakeCloud {
         let mut state = self.state();
         state.calls.push(format!("{operation}{note}"));
         let error = |kind| AwsError { operation, kind, message: "as ordered".to_owned() };
+        if state.denied.contains(&(self.role.as_deref(), operation)) {
+            return Err(error(ErrorKind::Denied));
+        }
         let failure = state.fail.take_if(|(name, _, _)| *name == operation);
         match failure {
             Some((_, kind, false)) => Err(error(kind)),
@@ -399,8 +406,8 @@ pub fn composite(name: &str) -> CompositeAlarm {
 }
 
 impl Clouds for FakeCloud {
-    fn cloud<'a>(&'a self, _place: &'a Place) -> BoxFuture<'a, Result<Arc<dyn Cloud>, AwsError>> {
-        let cloud: Arc<dyn Cloud> = Arc::new(self.clone());
+    fn cloud<'a>(&'a self, place: &'a Place) -> BoxFuture<'a, Result<Arc<dyn Cloud>, AwsError>> {
+        let cloud: Arc<dyn Cloud> = Arc::new(Self { role: place.role_arn.clone(), ..self.clone() });
         async move { Ok(cloud) }.boxed()
     }
 

@@ -131,49 +131,98 @@ async fn bring_in_line(pass: &mut Pass<'_>, desired: &Desired) -> Result<Action,
         pass.add_finalizer().await?;
     }
     let check = pass.requested_check();
-    if check.is_none()
-        && let Some(view) = glance(pass, desired).await
-    {
-        let plan = plan(desired, &pass.recorded(), &view);
-        if !plan.has_work && plan.ownership == Ownership::Ours {
-            let notes = Vec::new();
-            let done = Done { plan, view, is_new: false, is_busy: false, failure: None, notes };
-            return finish(pass, desired, done, None).await;
+    let glanced = if check.is_none() { glance(pass, desired).await } else { Ok(None) };
+    match glanced {
+        Ok(Some(Glance { view, refused })) => {
+            let plan = plan(desired, &pass.recorded(), &view);
+            if let Some(error) = refused {
+                // The alarms are other calls, and tell what the stream does meanwhile.
+                let alarms = pass.alarms(desired, &plan).await;
+                return failed(pass, desired, error, alarms).await;
+            }
+            if !plan.has_work && plan.ownership == Ownership::Ours {
+                let notes = Vec::new();
+                let done = Done { plan, view, is_new: false, is_busy: false, failure: None, notes };
+                return finish(pass, desired, done, None).await;
+            }
         }
+        Ok(None) => {}
+        Err(error) => return failed(pass, desired, error, AlarmsLook::default()).await,
     }
     let trusted = pass.before().version.filter(|_| check.is_none());
     let aws = &pass.ctx.aws;
     match execute::converge(aws, desired, trusted.as_deref(), &mut Herald { pass, desired }).await {
         Ok(done) if done.plan.is_lost && done.plan.has_work => forget_lost(pass, desired).await,
         Ok(done) => finish(pass, desired, done, check).await,
-        // The other replica says how things stand.
-        Err(Error::Aws(error)) if error.kind == ErrorKind::NotLeader => Err(Error::Aws(error)),
-        Err(Error::Aws(error)) => {
-            pass.doubt(&desired.place, &error);
-            pass.write(&Outcome::Failed(desired, &error), None, &[]).await?;
-            Err(Error::Aws(error))
-        }
+        Err(Error::Aws(error)) => failed(pass, desired, error, AlarmsLook::default()).await,
         Err(error) => Err(error),
     }
 }
 
-/// The stream as the sweeps see it, without a call; `None` where that says too little to go by. After a start the settings are
-/// not known yet; the record stands in for them until their sweep has come by.
-async fn glance(pass: &Pass<'_>, desired: &Desired) -> Option<View> {
-    let status = pass.stream.status.as_ref()?;
-    let (arn, version) = (status.stream_arn.as_deref()?, status.version.as_deref()?);
-    // Where the sweep fails, the reads that follow say why.
-    let info = pass.ctx.aws.observer.cached(&desired.place, &desired.name).await.ok()??;
-    if info.arn != arn || info.version != version || info.state != StreamState::Active {
-        return None;
+/// The end of a pass that could learn nothing about the stream.
+async fn failed(
+    pass: &mut Pass<'_>,
+    desired: &Desired,
+    error: AwsError,
+    alarms: AlarmsLook,
+) -> Result<Action, Error> {
+    // The other replica says how things stand.
+    if error.kind != ErrorKind::NotLeader {
+        pass.doubt(&desired.place, &error);
+        pass.write(&Outcome::Failed(desired, &error), alarms.standing, &alarms.notes).await?;
     }
-    let known = pass.ctx.aws.observer.known_settings(&desired.place, arn);
-    let is_quiet = status.drift.is_empty() && status.pending_changes.is_empty();
-    let settings = match known {
-        Some(settings) => settings,
-        None => fields::presumed(desired, &pass.recorded(), &info).filter(|_| is_quiet)?,
+    Err(Error::Aws(error))
+}
+
+/// A stream at first sight.
+struct Glance {
+    view: View,
+    /// Its settings are not to be read any more: what is seen of them is what the record says.
+    refused: Option<AwsError>,
+}
+
+/// The stream as the sweeps see it, without a call; `None` where that says too little to go by. After a start the settings are
+/// not known yet; the record stands in for them until their sweep has come by. Where they were not to be read any more, that is
+/// tried, and nothing else is asked while it fails: a whole fleet may lack the right to it.
+async fn glance(pass: &Pass<'_>, desired: &Desired) -> Result<Option<Glance>, AwsError> {
+    let Some(status) = pass.stream.status.as_ref() else { return Ok(None) };
+    let (Some(arn), Some(version)) = (status.stream_arn.as_deref(), status.version.as_deref()) else {
+        return Ok(None);
     };
-    Some(View::Present(Observed::cached(info, settings)))
+    let (observer, place) = (&pass.ctx.aws.observer, &desired.place);
+    // Where the sweep fails, the reads that follow say why.
+    let Ok(Some(info)) = observer.cached(place, &desired.name).await else { return Ok(None) };
+    if info.arn != arn || info.version != version || info.state != StreamState::Active {
+        return Ok(None);
+    }
+    let is_quiet = status.drift.is_empty() && status.pending_changes.is_empty();
+    let presumed = || fields::presumed(desired, &pass.recorded(), &info).filter(|_| is_quiet);
+    let mut refused = None;
+    let settings = match observer.known_settings(place, arn) {
+        Some(settings) => Some(settings),
+        None if observer.are_settings_refused(place, arn) || was_refused(status) => {
+            match observer.fresh_settings(place, arn).await {
+                Ok(settings) => Some(settings),
+                Err(error) if error.kind == ErrorKind::NotFound => None,
+                Err(error) => {
+                    let presumed = presumed().ok_or_else(|| error.clone())?;
+                    refused = Some(error);
+                    Some(presumed)
+                }
+            }
+        }
+        None => presumed(),
+    };
+    let view = settings.map(|settings| View::Present(Observed::cached(info, settings)));
+    Ok(view.map(|view| Glance { view, refused }))
+}
+
+/// Whether the last pass was refused what it asked, so that it is not known what there is.
+fn was_refused(status: &VideoStreamStatus) -> bool {
+    find_condition(&status.conditions, ConditionType::Synced.as_str()).is_some_and(|synced| {
+        synced.status == Truth::Unknown.as_str()
+            && synced.reason == VideoStreamReason::AwsAccessDenied.as_str()
+    })
 }
 
 /// Announces a plan in the name of a pass.

@@ -44,12 +44,17 @@ impl World {
 
     /// `kubectl apply` of the class that grants everything.
     pub fn make_class(&self) {
-        self.create(&class_key("standard"), json!({
+        self.make_class_as("standard", "streamfleet");
+    }
+
+    /// The same under this name, as this role.
+    pub fn make_class_as(&self, name: &str, role: &str) {
+        self.create(&class_key(name), json!({
             "apiVersion": "streamfleet.io/v1alpha1", "kind": "StreamClass", "metadata": {},
             "spec": {
                 "aws": {
                     "region": REGION, "accountID": ACCOUNT, "externalID": SECRET,
-                    "roleARN": format!("arn:aws:iam::{ACCOUNT}:role/streamfleet"),
+                    "roleARN": format!("arn:aws:iam::{ACCOUNT}:role/{role}"),
                 },
                 "allowedNamespaces": { "from": "Selector", "selector": { "matchLabels": { "video": "allowed" } } },
                 "limits": {

@@ -56,7 +56,15 @@ impl OneCloud {
         let leak = self.world.lock().mutants.leaks().then_some(secret).flatten();
         let message = leak.unwrap_or("connection reset by peer").to_owned();
         let lost = || Err(AwsError { operation, kind: ErrorKind::Unreachable, message });
-        let effect = move |inner: &mut Inner| Ok(carry_out(inner, operation, request));
+        let role = self.place.role_arn.as_deref().and_then(|arn| arn.rsplit('/').next());
+        let asked = (role.unwrap_or_default().to_owned(), operation);
+        let effect = move |inner: &mut Inner| {
+            if inner.denied.contains(&asked) {
+                let code = "AccessDeniedException".to_owned();
+                return Ok(Err((code, format!("role {} may not call {}", asked.0, asked.1))));
+            }
+            Ok(carry_out(inner, operation, request))
+        };
         let answer = self.world.step(self.by, operation, effect, lost).await?;
         answer.map_err(|(code, message)| AwsError::of_service(operation, &code, Some(&message)))
     }

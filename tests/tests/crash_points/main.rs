@@ -24,6 +24,7 @@ mod paths;
 mod planted;
 mod random;
 mod recorded;
+mod refused;
 mod rest;
 mod schema;
 mod stale;

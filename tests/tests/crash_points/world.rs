@@ -1,6 +1,7 @@
 //! A world in virtual time: an API server, the control plane of KVS, CloudWatch, and an operator that lives in it until it is
 //! stopped at a point that was chosen, and then lives again.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -134,6 +135,8 @@ pub struct Inner {
     /// What is against the invariants.
     pub violations: Vec<String>,
     pub mutants: Mutants,
+    /// The operations that a role, by its name, may not call.
+    pub denied: BTreeSet<(String, &'static str)>,
     pub facts: Facts,
     pub patience: Patience,
     /// How many points there were when all was settled.
@@ -241,6 +244,7 @@ impl World {
             trace: Vec::new(),
             violations: Vec::new(),
             mutants: Mutants::default(),
+            denied: BTreeSet::new(),
             facts: Facts::default(),
             patience: Patience::SHORT,
             settled_after: 0,

@@ -3,6 +3,7 @@
 //! something destructive, or follows a change, is read anew and kept here too.
 
 mod alarms;
+mod places;
 mod settings;
 mod streams;
 
@@ -10,14 +11,16 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use futures::StreamExt as _;
+use futures::{FutureExt as _, StreamExt as _};
 use tokio::time::Instant;
 
 use self::alarms::Alarms;
+pub use self::places::Places;
+use self::places::is_refusal;
 use self::settings::SettingsKept;
 use self::streams::Streams;
 use super::{
-    ALARM_NAME_PREFIX, Alarm, AlarmInfo, AlarmQuery, AwsError, Clouds, CompositeAlarm, CompositeInfo,
+    ALARM_NAME_PREFIX, Alarm, AlarmInfo, AlarmQuery, AwsError, Cloud, Clouds, CompositeAlarm, CompositeInfo,
     ErrorKind, Fleet, Lane, Place, Settings, StreamInfo, Which,
 };
 
@@ -177,17 +180,28 @@ impl Observer {
         }
     }
 
-    /// The settings of a stream as far as they are known, without a call. Whoever asks has the sweep look after the stream from
-    /// then on, and is told of what it finds.
+    /// The settings of a stream as far as they are known, without a call; what was known before a read was refused does not count.
+    /// Whoever asks has the sweep look after the stream from then on, and is told of what it finds.
     pub fn known_settings(&self, place: &Place, arn: &str) -> Option<Settings> {
         let now = Instant::now();
         let (settings, read) = self.view(place).known().settings.get(arn, self.sweeps.settings, now)?;
         (!Self::is_overdue(Some(read), self.sweeps.settings)).then_some(settings)
     }
 
+    /// Whether the settings of a stream were not to be read when that was tried last.
+    pub fn are_settings_refused(&self, place: &Place, arn: &str) -> bool {
+        self.view(place).known().settings.refused(arn).is_some()
+    }
+
     /// The settings of a stream, as they are now.
     pub async fn fresh_settings(&self, place: &Place, arn: &str) -> Result<Settings, AwsError> {
-        self.read_settings(place, arn).await.map(|(settings, _)| settings)
+        let read = self.read_settings(place, arn).await;
+        if let Err(error) = &read
+            && is_refusal(error.kind)
+        {
+            self.view(place).known().settings.refuse(arn, error.operation, Instant::now());
+        }
+        read.map(|(settings, _)| settings)
     }
 
     /// The tags of a stream, as they are now.
@@ -277,32 +291,49 @@ impl Observer {
         Ok(view.with_untold(changed))
     }
 
-    /// Reads the settings of the streams whose time has come; to be called every few seconds. The answer names those streams whose
-    /// settings are not as they were. A stream whose settings cannot be read is looked at later, and holds up no other.
-    pub async fn sweep_settings(&self, place: &Place) -> Vec<String> {
-        let due = self.view(place).known().settings.due(SETTINGS_AT_MOST, Instant::now());
-        let read = |arn: Arc<str>| async move {
-            match Lane::Sweep.run(self.read_settings(place, &arn)).await {
-                Ok((_, true)) => stream_name(&arn).map(ToOwned::to_owned),
-                Ok((_, false)) => None,
-                Err(error) if error.kind == ErrorKind::NotFound => {
-                    self.view(place).known().settings.forget(&arn);
-                    stream_name(&arn).map(ToOwned::to_owned)
-                }
-                Err(error) => {
-                    tracing::debug!(stream = &*arn, %error, "Settings are not read, it is tried again later");
-                    self.view(place).known().settings.postpone(&arn, Instant::now());
-                    None
-                }
-            }
-        };
+    /// Reads the settings of the streams whose time has come, from wherever they may be read; to be called every few seconds. The
+    /// answer names those streams whose settings are not as they were, or are not to be read any more. A stream whose settings
+    /// cannot be read is looked at later, and holds up no other.
+    pub async fn sweep_settings(&self, places: &Places) -> Vec<String> {
+        let due = self.view(places.first()).known().settings.due(SETTINGS_AT_MOST, Instant::now());
+        let read =
+            |(arn, reader): (Arc<str>, usize)| async move { self.sweep_one(places, &arn, reader).await };
         let reads = futures::stream::iter(due).map(read).buffer_unordered(SETTINGS_AT_ONCE);
         reads.filter_map(std::future::ready).collect().await
+    }
+
+    async fn sweep_one(&self, places: &Places, arn: &str, reader: usize) -> Option<String> {
+        let read = |place| Lane::Sweep.run(self.read_settings(place, arn)).boxed();
+        let (reader, answer) = places.ask_from(reader, read).await;
+        let view = self.view(places.first());
+        let mut known = view.known();
+        let is_news = match answer {
+            Ok((_, is_news)) => {
+                known.settings.read_from(arn, reader);
+                is_news
+            }
+            Err(error) if error.kind == ErrorKind::NotFound => {
+                known.settings.forget(arn);
+                true
+            }
+            Err(error) => {
+                tracing::debug!(stream = arn, %error, "Settings are not read, it is tried again later");
+                let now = Instant::now();
+                known.settings.postpone(arn, now);
+                is_refusal(error.kind) && known.settings.refuse(arn, error.operation, now)
+            }
+        };
+        stream_name(arn).filter(|_| is_news).map(ToOwned::to_owned)
     }
 
     /// Reads the settings of a stream. True where they are not what was known.
     async fn read_settings(&self, place: &Place, arn: &str) -> Result<(Settings, bool), AwsError> {
         let cloud = self.clouds.cloud(place).await?;
+        let refused = self.view(place).known().settings.refused(arn);
+        if let Some(call) = refused {
+            // By itself: where all streams are refused one of the calls, the others are not to be made in vain for each of them.
+            make_again(&*cloud, call, arn).await?;
+        }
         let (tags, storage_tier, image_generation, notification) = tokio::try_join!(
             cloud.list_tags(arn),
             cloud.storage_tier(arn),
@@ -361,6 +392,18 @@ impl Observer {
     fn view(&self, place: &Place) -> Arc<View> {
         let mut fleets = self.fleets.lock().unwrap_or_else(PoisonError::into_inner);
         fleets.entry(place.fleet()).or_default().clone()
+    }
+}
+
+/// Makes a call again that was refused when the settings of a stream were read.
+async fn make_again(cloud: &dyn Cloud, call: &str, arn: &str) -> Result<(), AwsError> {
+    match call {
+        "ListTagsForStream" => cloud.list_tags(arn).await.map(drop),
+        "DescribeStreamStorageConfiguration" => cloud.storage_tier(arn).await.map(drop),
+        "DescribeImageGenerationConfiguration" => cloud.image_generation(arn).await.map(drop),
+        "DescribeNotificationConfiguration" => cloud.notification(arn).await.map(drop),
+        // It did not come to that: there were no credentials.
+        _ => Ok(()),
     }
 }
 

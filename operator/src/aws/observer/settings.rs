@@ -26,6 +26,10 @@ struct Kept {
     text: Option<Box<[u8]>>,
     read: Instant,
     due: Instant,
+    /// The call that was refused when they were to be read last.
+    refused: Option<&'static str>,
+    /// The number of the place, of those of the fleet, that the sweep could read them from last.
+    reader: usize,
 }
 
 /// The settings as they are kept.
@@ -57,25 +61,51 @@ impl SettingsKept {
     /// time within the period.
     pub(super) fn get(&mut self, arn: &str, period: Duration, now: Instant) -> Option<(Settings, Instant)> {
         if let Some(kept) = self.by_arn.get(arn) {
+            // What is not to be read any more may be anything by now.
+            if kept.refused.is_some() {
+                return None;
+            }
             return Some((decode(kept.text.as_deref()?)?, kept.read));
         }
         let due = now + period.mul_f64(fastrand::f64());
-        self.by_arn.insert(arn.into(), Kept { text: None, read: now, due });
+        self.by_arn.insert(arn.into(), Kept { text: None, read: now, due, refused: None, reader: 0 });
         None
     }
 
-    /// Keeps what was read or set. True where it is not what was known before.
+    /// Keeps what was read or set. True where it is not what was known before, or they were not to be read.
     pub(super) fn put(&mut self, arn: &str, settings: Settings, period: Duration, now: Instant) -> bool {
         let text = encode(settings);
         // A tenth sooner or later, so that what was read together is not always read together.
         let due = now + period.mul_f64(0.9 + fastrand::f64() / 5.0);
         if let Some(kept) = self.by_arn.get_mut(arn) {
-            let is_new = kept.text != text;
-            *kept = Kept { text, read: now, due };
+            let is_new = kept.text != text || kept.refused.is_some();
+            *kept = Kept { text, read: now, due, refused: None, reader: kept.reader };
             is_new
         } else {
-            self.by_arn.insert(arn.into(), Kept { text, read: now, due });
+            self.by_arn.insert(arn.into(), Kept { text, read: now, due, refused: None, reader: 0 });
             true
+        }
+    }
+
+    /// This call was refused when they were to be read: they are not known until they are read again. True where that is news.
+    pub(super) fn refuse(&mut self, arn: &str, call: &'static str, now: Instant) -> bool {
+        if let Some(kept) = self.by_arn.get_mut(arn) {
+            return kept.refused.replace(call).is_none();
+        }
+        let due = now + AGAIN_AFTER;
+        self.by_arn.insert(arn.into(), Kept { text: None, read: now, due, refused: Some(call), reader: 0 });
+        true
+    }
+
+    /// The call that was refused when they were to be read last.
+    pub(super) fn refused(&self, arn: &str) -> Option<&'static str> {
+        self.by_arn.get(arn).and_then(|kept| kept.refused)
+    }
+
+    /// The sweep has read them from the place of this number.
+    pub(super) fn read_from(&mut self, arn: &str, reader: usize) {
+        if let Some(kept) = self.by_arn.get_mut(arn) {
+            kept.reader = reader;
         }
     }
 
@@ -95,16 +125,17 @@ impl SettingsKept {
         self.by_arn.retain(|arn, _| is_there(arn));
     }
 
-    /// The streams whose settings are to be read now, those first that have waited longest, at most so many.
-    pub(super) fn due(&self, most: usize, now: Instant) -> Vec<Arc<str>> {
+    /// The streams whose settings are to be read now, those first that have waited longest, at most so many; each with the number
+    /// of the place that is asked first.
+    pub(super) fn due(&self, most: usize, now: Instant) -> Vec<(Arc<str>, usize)> {
         let mut due: Vec<_> = self
             .by_arn
             .iter()
             .filter(|(_, kept)| kept.due <= now)
-            .map(|(arn, kept)| (kept.due, arn))
+            .map(|(arn, kept)| (kept.due, arn, kept.reader))
             .collect();
         due.sort();
-        due.into_iter().take(most).map(|(_, arn)| arn.clone()).collect()
+        due.into_iter().take(most).map(|(_, arn, reader)| (arn.clone(), reader)).collect()
     }
 }
 
@@ -121,6 +152,10 @@ mod tests {
             image_generation: None,
             notification: Some(Notification { topic_arn: "arn:aws:sns:eu-west-1:1:x".to_owned() }),
         }
+    }
+
+    fn named(due: &[(Arc<str>, usize)]) -> Vec<(&str, usize)> {
+        due.iter().map(|(arn, reader)| (&**arn, *reader)).collect()
     }
 
     #[test]
@@ -147,7 +182,7 @@ mod tests {
             let due = kept.due(1_000, now);
             assert!((60..=140).contains(&due.len()), "{} in tenth {tenth}", due.len());
             reads += due.len();
-            for arn in due {
+            for (arn, _) in due {
                 kept.put(&arn, settings(StorageTier::Hot), PERIOD, now);
             }
         }
@@ -162,11 +197,31 @@ mod tests {
             kept.put(arn, settings(StorageTier::Hot), Duration::from_secs(100 * (number as u64 + 1)), start);
         }
         let later = start + Duration::from_hours(1);
-        assert_eq!(kept.due(2, later).iter().map(|arn| &**arn).collect::<Vec<_>>(), ["a", "b"]);
+        assert_eq!(named(&kept.due(2, later)), [("a", 0), ("b", 0)]);
         kept.postpone("a", later);
-        assert_eq!(kept.due(1, later)[0], "b".into());
+        assert_eq!(named(&kept.due(1, later)), [("b", 0)]);
         assert_eq!(kept.due(9, later + AGAIN_AFTER).len(), 3);
         kept.retain(|arn| arn != "b");
+        assert_eq!(kept.due(9, later + AGAIN_AFTER).len(), 2);
+    }
+
+    #[test]
+    fn what_is_not_to_be_read_any_more_is_not_known_until_it_is_read_again_and_both_are_told_once() {
+        let (mut kept, now) = (SettingsKept::default(), Instant::now());
+        kept.put("a", settings(StorageTier::Hot), PERIOD, now);
+        kept.read_from("a", 2);
+        for is_news in [true, false] {
+            assert_eq!(kept.refuse("a", "ListTagsForStream", now), is_news);
+            assert_eq!((kept.get("a", PERIOD, now), kept.refused("a")), (None, Some("ListTagsForStream")));
+        }
+        for is_news in [true, false] {
+            assert_eq!(kept.put("a", settings(StorageTier::Hot), PERIOD, now), is_news);
+            assert_eq!(kept.get("a", PERIOD, now), Some((settings(StorageTier::Hot), now)));
+        }
+        assert_eq!(kept.refused("a"), None);
+        let later = now + PERIOD.mul_f64(1.1);
+        assert_eq!(named(&kept.due(9, later)), [("a", 2)], "from where it could be read");
+        assert!(kept.refuse("never read", "ListTagsForStream", later));
         assert_eq!(kept.due(9, later + AGAIN_AFTER).len(), 2);
     }
 }

@@ -8,6 +8,10 @@ fn place() -> Place {
     Place::new("eu-west-1", "123456789012")
 }
 
+fn places() -> Places {
+    Places::new(place())
+}
+
 fn observer(cloud: &FakeCloud) -> Observer {
     Observer::new(Arc::new(cloud.clone()), Sweeps::default())
 }
@@ -105,13 +109,13 @@ async fn settings_are_known_once_they_were_read_or_set_and_the_sweep_finds_what_
     assert_eq!(calls(&cloud), Vec::<String>::new());
 
     cloud.state().settings(&arn).unwrap().0 = StorageTier::Warm;
-    assert_eq!(observer.sweep_settings(&place()).await, Vec::<String>::new(), "it is not its time yet");
+    assert_eq!(observer.sweep_settings(&places()).await, Vec::<String>::new(), "it is not its time yet");
     tokio::time::advance(Duration::from_hours(7)).await;
-    assert_eq!(observer.sweep_settings(&place()).await, ["a"]);
+    assert_eq!(observer.sweep_settings(&places()).await, ["a"]);
     assert_eq!(observer.known_settings(&place(), &arn).unwrap().storage_tier, StorageTier::Warm);
     tokio::time::advance(Duration::from_hours(7)).await;
     calls(&cloud);
-    assert_eq!(observer.sweep_settings(&place()).await, Vec::<String>::new());
+    assert_eq!(observer.sweep_settings(&places()).await, Vec::<String>::new());
     assert_eq!(calls(&cloud).len(), 4);
 }
 
@@ -136,14 +140,73 @@ async fn a_stream_whose_settings_cannot_be_read_is_looked_at_later_and_one_that_
     let observer = observer(&cloud);
     observer.known_settings(&place(), &arn);
     tokio::time::advance(Duration::from_hours(7)).await;
-    cloud.state().fail = Some(("ListTagsForStream", ErrorKind::Denied, false));
-    assert_eq!(observer.sweep_settings(&place()).await, Vec::<String>::new());
+    cloud.state().fail = Some(("ListTagsForStream", ErrorKind::Unreachable, false));
+    assert_eq!(observer.sweep_settings(&places()).await, Vec::<String>::new());
     calls(&cloud);
-    assert_eq!(observer.sweep_settings(&place()).await, Vec::<String>::new());
+    assert_eq!(observer.sweep_settings(&places()).await, Vec::<String>::new());
     assert_eq!(calls(&cloud), Vec::<String>::new());
     tokio::time::advance(Duration::from_mins(10)).await;
     cloud.state().streams.clear();
-    assert_eq!(observer.sweep_settings(&place()).await, ["a"]);
+    assert_eq!(observer.sweep_settings(&places()).await, ["a"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn settings_that_are_not_to_be_read_any_more_are_not_known_and_that_is_told_once_as_is_its_end() {
+    let cloud = FakeCloud::default();
+    let arn = cloud.state().put("a", 24, BTreeMap::new());
+    let observer = observer(&cloud);
+    observer.fresh_settings(&place(), &arn).await.unwrap();
+    calls(&cloud);
+    cloud.state().denied.push((None, "DescribeNotificationConfiguration"));
+    tokio::time::advance(Duration::from_hours(7)).await;
+    for told in [vec!["a".to_owned()], Vec::new(), Vec::new()] {
+        assert_eq!(observer.sweep_settings(&places()).await, told);
+        assert_eq!(observer.known_settings(&place(), &arn), None);
+        assert!(observer.are_settings_refused(&place(), &arn));
+        tokio::time::advance(Duration::from_mins(10)).await;
+    }
+    let once = ["DescribeNotificationConfiguration"];
+    assert_eq!(calls(&cloud)[4..], [once, once].concat(), "the others are not asked in vain");
+    cloud.state().denied.clear();
+    assert_eq!(observer.sweep_settings(&places()).await, ["a"], "though they are as they were");
+    assert!(observer.known_settings(&place(), &arn).is_some());
+    assert!(!observer.are_settings_refused(&place(), &arn));
+}
+
+#[tokio::test(start_paused = true)]
+async fn settings_that_a_pass_may_not_read_are_not_known_until_one_may() {
+    let cloud = FakeCloud::default();
+    let arn = cloud.state().put("a", 24, BTreeMap::new());
+    let observer = observer(&cloud);
+    cloud.state().denied.push((None, "ListTagsForStream"));
+    for calls_made in [4, 1] {
+        let error = observer.fresh_settings(&place(), &arn).await.unwrap_err();
+        assert_eq!((error.kind, error.operation), (ErrorKind::Denied, "ListTagsForStream"));
+        assert!(observer.are_settings_refused(&place(), &arn));
+        assert_eq!(calls(&cloud).len(), calls_made);
+    }
+    cloud.state().denied.clear();
+    observer.fresh_settings(&place(), &arn).await.unwrap();
+    assert!(observer.known_settings(&place(), &arn).is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn settings_that_one_class_may_not_read_are_read_as_another_and_by_that_first_from_then() {
+    let cloud = FakeCloud::default();
+    let arn = cloud.state().put("a", 24, BTreeMap::new());
+    let observer = observer(&cloud);
+    let role = |name: &str| Place { role_arn: Some(name.to_owned()), ..place() };
+    let mut places = Places::new(role("trial"));
+    places.add(role("main"));
+    cloud.state().denied.push((Some("trial"), "ListTagsForStream"));
+    observer.known_settings(&place(), &arn);
+    for (told, tags_asked) in [(vec!["a".to_owned()], 2), (Vec::new(), 1)] {
+        tokio::time::advance(Duration::from_hours(7)).await;
+        assert_eq!(observer.sweep_settings(&places).await, told);
+        assert!(observer.known_settings(&place(), &arn).is_some());
+        let calls = calls(&cloud);
+        assert_eq!(calls.iter().filter(|call| *call == "ListTagsForStream").count(), tags_asked);
+    }
 }
 
 #[tokio::test(start_paused = true)]
