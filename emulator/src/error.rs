@@ -19,9 +19,8 @@ pub struct ServiceError {
 }
 
 /// Errors that the model of the control plane does not have, with their statuses: those of all services, of STS and of
-/// CloudWatch (their API references, "Common errors"), and one that services with encryption pass on from KMS.
-const COMMON: [(&str, u16); 16] = [
-    ("KMSDisabledException", 400),
+/// CloudWatch (their API references, "Common errors").
+const COMMON: [(&str, u16); 15] = [
     ("ThrottlingException", 400),
     ("Throttling", 400),
     ("RequestExpired", 400),
@@ -143,8 +142,8 @@ impl ServiceError {
     }
 
     /// An error that a fault orders.
-    pub fn ordered(status: StatusCode, code: &'static str) -> Self {
-        Self::new(status, code, "ordered by a fault")
+    pub fn ordered(status: StatusCode, code: &'static str, message: Option<&str>) -> Self {
+        Self::new(status, code, message.unwrap_or("ordered by a fault"))
     }
 
     /// The caller's policy does not allow it.

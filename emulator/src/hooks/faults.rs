@@ -7,11 +7,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
 use super::line_faults::{is_of_lines, line_order};
-use crate::{clock, cloudwatch::CloudWatch, error, ingest::line::FaultBook, operation::Operation};
+use crate::{
+    clock,
+    cloudwatch::CloudWatch,
+    error::{self, ServiceError},
+    ingest::line::FaultBook,
+    operation::Operation,
+};
 
 /// What goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -83,6 +88,8 @@ pub struct FaultOrder {
     pub skip: u32,
     /// For `error` and `error-after-effect`: a code that a service has.
     pub code: Option<String>,
+    /// For these too: what the error says to people.
+    pub message: Option<String>,
     /// For `ack-error`.
     pub error_id: Option<u32>,
     /// For `ack-error`: whether it names the fragment; it does when absent.
@@ -120,14 +127,14 @@ pub struct ListedFault {
 }
 
 /// A fault that strikes a call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Strike {
     /// What goes wrong.
     pub action: Action,
     /// For the delays.
     pub delay: Duration,
-    /// For the errors: the code and its status.
-    pub error: Option<(&'static str, StatusCode)>,
+    /// For the errors.
+    pub error: Option<ServiceError>,
 }
 
 /// A call that faults may strike.
@@ -250,6 +257,8 @@ impl Faults {
                 *count = count.saturating_sub(1);
             }
             let error = order.code.as_deref().and_then(error::known);
+            let error =
+                error.map(|(code, status)| ServiceError::ordered(status, code, order.message.as_deref()));
             let delay = Duration::from_millis(order.delay_ms);
             return Some(Strike { action: order.action, delay, error });
         }
@@ -266,6 +275,8 @@ fn drop_spent(faults: &mut Vec<Fault>) {
 
 #[cfg(test)]
 mod tests {
+    use http::StatusCode;
+
     use super::*;
 
     fn order(json: &str) -> FaultOrder {
@@ -291,6 +302,22 @@ mod tests {
     }
 
     #[test]
+    fn an_error_says_what_was_ordered() {
+        let faults = Faults::default();
+        let json =
+            r#"{"action":"error","code":"InvalidArgumentException","message":"No such key.","count":1}"#;
+        faults.add(order(json)).unwrap();
+        faults.add(order(r#"{"action":"error","code":"InvalidArgumentException"}"#)).unwrap();
+        let error = || {
+            let call = Struck { operation: "CreateStream", stream: None, account: None };
+            faults.strike(call).and_then(|strike| strike.error).map(|error| error.message)
+        };
+        assert_eq!(error().as_deref(), Some("No such key."));
+        assert_eq!(error().as_deref(), Some("ordered by a fault"));
+        assert!(faults.add(order(r#"{"action":"drop","message":"No such key."}"#)).is_err());
+    }
+
+    #[test]
     fn a_fault_strikes_an_account_s_calls_as_likely_as_ordered() {
         let faults = Faults::default();
         let json = r#"{"account":"1","action":"error","code":"VersionMismatchException","probability":0.5}"#;
@@ -300,7 +327,8 @@ mod tests {
         };
         let struck: Vec<Strike> = (0..1000).filter_map(|_| strike("1")).collect();
         assert!((350..650).contains(&struck.len()), "{}", struck.len());
-        assert_eq!(struck[0].error, Some(("VersionMismatchException", StatusCode::BAD_REQUEST)));
+        let error = struck[0].error.as_ref().map(|error| (error.code, error.status));
+        assert_eq!(error, Some(("VersionMismatchException", StatusCode::BAD_REQUEST)));
         assert!((0..100).all(|_| strike("2").is_none()));
     }
 

@@ -56,6 +56,7 @@ fn check_members(order: &FaultOrder) -> Result<(), String> {
     let is_of_calls = !is_of_lines(action);
     let members = [
         ("code", order.code.is_some(), has_code, has_code),
+        ("message", order.message.is_some(), false, has_code),
         ("probability", order.probability.is_some(), false, is_of_calls),
         ("account", order.account.is_some(), false, is_of_calls),
         ("errorId", order.error_id.is_some(), is_error, is_error),

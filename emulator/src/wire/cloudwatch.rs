@@ -49,7 +49,7 @@ pub async fn answer(
     let (stream, account) = (call.stream.as_deref(), call.account.as_deref());
     let strike = service.faults.strike(Struck { operation: &asked.operation, stream, account });
     call.struck = strike.is_some();
-    let outcome = match before_effect(strike).await {
+    let outcome = match before_effect(strike.as_ref()).await {
         Ok(()) => execute(service, parts, asked, (input, bytes)).await,
         Err(Refused::Dropped) => {
             log(service, call, 0);
@@ -59,7 +59,7 @@ pub async fn answer(
     };
     call.done = outcome.is_ok();
     let outcome = outcome.map(|answer| asked.answer(&answer, &request_id));
-    let mut response = match after_effect(strike, outcome).await {
+    let mut response = match after_effect(strike.as_ref(), outcome).await {
         Ok(Some(response)) => response,
         Ok(None) => {
             log(service, call, 0);

@@ -141,7 +141,7 @@ async fn answer(
         service.faults.strike(Struck { operation: operation.name(), stream, account })
     });
     call.struck = strike.is_some();
-    let outcome = match before_effect(strike).await {
+    let outcome = match before_effect(strike.as_ref()).await {
         Ok(()) => execute(service, parts, target, payload, &request_id).await,
         Err(Refused::Dropped) => {
             log(service, call, 0);
@@ -150,7 +150,7 @@ async fn answer(
         Err(Refused::Answered(error)) => Err(error),
     };
     call.done = outcome.is_ok();
-    let outcome = after_effect(strike, outcome).await;
+    let outcome = after_effect(strike.as_ref(), outcome).await;
     let mut response = match outcome {
         Ok(Some(response)) => response,
         Ok(None) => {
@@ -186,7 +186,7 @@ pub(super) enum Refused {
 }
 
 /// Lets the faults strike that do so before the effect.
-pub(super) async fn before_effect(strike: Option<Strike>) -> Result<(), Refused> {
+pub(super) async fn before_effect(strike: Option<&Strike>) -> Result<(), Refused> {
     let Some(Strike { action, delay, error }) = strike else { return Ok(()) };
     match action {
         Action::Drop => Err(Refused::Dropped),
@@ -194,9 +194,9 @@ pub(super) async fn before_effect(strike: Option<Strike>) -> Result<(), Refused>
             Err(Refused::Answered(ServiceError::client_limit("Limit exceeded on number of requests.")))
         }
         Action::InternalFailure => Err(Refused::Answered(ServiceError::internal("ordered by a fault"))),
-        Action::Error => Err(Refused::Answered(ordered(error))),
+        Action::Error => Err(Refused::Answered(ordered(error.as_ref()))),
         Action::Delay => {
-            sleep(delay).await;
+            sleep(*delay).await;
             Ok(())
         }
         Action::Forbidden => Err(Refused::Answered(ServiceError::forbidden())),
@@ -219,16 +219,16 @@ pub(super) async fn before_effect(strike: Option<Strike>) -> Result<(), Refused>
 
 /// The outcome as the client is to see it; `None` when it is to see nothing.
 pub(super) async fn after_effect(
-    strike: Option<Strike>,
+    strike: Option<&Strike>,
     outcome: Outcome,
 ) -> Result<Option<Response<Body>>, ServiceError> {
     let Some(Strike { action, delay, error }) = strike else { return outcome.map(Some) };
     match action {
         Action::DropAfterEffect => Ok(None),
         Action::InternalFailureAfterEffect => Err(ServiceError::internal("ordered by a fault")),
-        Action::ErrorAfterEffect => Err(ordered(error)),
+        Action::ErrorAfterEffect => Err(ordered(error.as_ref())),
         Action::DelayAnswer => {
-            sleep(delay).await;
+            sleep(*delay).await;
             outcome.map(Some)
         }
         _ => outcome.map(Some),
@@ -236,9 +236,8 @@ pub(super) async fn after_effect(
 }
 
 /// The error of a fault, which was looked at when it was ordered.
-fn ordered(error: Option<(&'static str, StatusCode)>) -> ServiceError {
-    let unknown = || ServiceError::internal("ordered by a fault");
-    error.map_or_else(unknown, |(code, status)| ServiceError::ordered(status, code))
+fn ordered(error: Option<&ServiceError>) -> ServiceError {
+    error.cloned().unwrap_or_else(|| ServiceError::internal("ordered by a fault"))
 }
 
 async fn execute(

@@ -16,6 +16,7 @@ use streamfleet_tests::e2e::objects::has_condition;
 use streamfleet_tests::e2e::scene::ACTIVE;
 use streamfleet_tests::e2e::{Scene, World};
 
+use crate::key;
 use crate::printed::describe_says;
 
 /// A stream, the reason in its line, and what its message says is to be done, in the line and in `kubectl describe`.
@@ -100,10 +101,12 @@ pub async fn are_told_from_their_lines_and_recover(scene: &Scene<&World>) -> Res
     }
     break_what_was_well(scene).await?;
     make_broken(scene).await?;
+    key::is_named_that_nobody_has(scene).await?;
     for Broken { name, reason, .. } in BROKEN {
         has_condition(&scene.streams(), name, (ConditionType::Ready, "False", reason)).await?;
     }
     told_from_their_lines(scene).await?;
+    let keyless = key::is_missed(scene).await?;
 
     mend(scene).await?;
     for Broken { name, .. } in BROKEN {
@@ -114,6 +117,7 @@ pub async fn are_told_from_their_lines_and_recover(scene: &Scene<&World>) -> Res
         ensure!(cell(&table, name, "READY")? == "True", "{name} is not well:\n{table}");
     }
     scene.steps.done(format!("{} broken streams were mended as they said", BROKEN.len()));
+    key::is_found(scene, &keyless).await?;
     Ok(())
 }
 
@@ -176,7 +180,11 @@ async fn make_broken(scene: &Scene<&World>) -> Result<()> {
     ];
     scene.make_foreign("taken", &tags(&another)).await?;
     scene.make_foreign("unowned", &tags(&[("team", "others")])).await?;
-    fail(scene, "locked", "CreateStream", "KMSDisabledException").await?;
+    // The service has no error of its own for keys: what it cannot read as one is an argument that is not valid.
+    let malformed = json!({
+        "action": "error", "code": "InvalidArgumentException", "message": "The KMS key is not valid.",
+    });
+    scene.fault("CreateStream", "locked", &malformed).await?;
     fail(scene, "crowded", "CreateStream", "AccountStreamLimitExceededException").await?;
     for name in ["taken", "unowned", "crowded"] {
         scene.apply(name, &json!({})).await?;

@@ -4,6 +4,7 @@
 
 mod alarm;
 mod broken;
+mod key;
 mod media;
 mod printed;
 
