@@ -2,10 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The answer of `/status`.
+/// The answer of `/status`. `Feeds` is what can be written as a list of [`FeedStatus`] where nobody needs all of them at once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Status {
+pub struct Status<Feeds = Vec<FeedStatus>> {
     /// The version of this document, see [`crate::SCHEMA_VERSION`].
     pub schema_version: u32,
     /// Differs for each start of a process, so that a reader knows a successor from its predecessor.
@@ -13,7 +13,7 @@ pub struct Status {
     /// Grows with each change of a state, reason, codec or gap of any feed; not with times and counters.
     pub generation: u64,
     /// One entry for each configured feed.
-    pub feeds: Vec<FeedStatus>,
+    pub feeds: Feeds,
     /// How the spool stands; absent where none is configured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spool: Option<SpoolStatus>,

@@ -1,7 +1,9 @@
 //! The status of all feeds, as `/status` tells it. Each feed writes its own; readers wait for changes.
 
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use serde::{Serialize, Serializer};
 use streamfleet_contract::{
     Backlog, Feed, FeedStatus, GapReason, SCHEMA_VERSION, SourceReason, SourceState, SourceStatus,
     SpoolStatus, Status, UploadReason, UploadState, UploadStatus,
@@ -69,17 +71,26 @@ impl Board {
         self.changed();
     }
 
-    /// The document.
-    pub fn status(&self) -> Status {
+    /// Writes the document. Gaps make it long, so it is never there as a whole: of each feed only while it is written.
+    pub fn write(&self, out: impl io::Write) -> serde_json::Result<()> {
         // The generation first: what changes between is told again, not lost.
         let generation = *self.generation.borrow();
-        Status {
+        let status = Status {
             schema_version: SCHEMA_VERSION,
             instance: self.instance.clone(),
             generation,
-            feeds: self.lock().feeds.iter().map(Entry::whole).collect(),
             spool: self.lock_spool().clone(),
-        }
+            feeds: Listed(self),
+        };
+        serde_json::to_writer(out, &status)
+    }
+
+    /// The document, as a reader has it.
+    #[cfg(test)]
+    pub fn status(&self) -> Status {
+        let mut text = Vec::new();
+        self.write(&mut text).unwrap();
+        serde_json::from_slice(&text).unwrap()
     }
 
     /// Says how the spool stands. A change of its state is worth telling.
@@ -114,6 +125,15 @@ impl Board {
 pub struct Post {
     board: Arc<Board>,
     number: u64,
+}
+
+/// The feeds of a board, as they stand while they are written.
+struct Listed<'a>(&'a Board);
+
+impl Serialize for Listed<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.lock().feeds.iter().map(Entry::whole))
+    }
 }
 
 impl Entry {

@@ -1,20 +1,23 @@
 //! `/healthz`, `/readyz`, `/status` and `/metrics`, over plain HTTP. Nothing here is confidential.
 
+mod pages;
+
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use axum::extract::{Query, State};
-use axum::http::{StatusCode, header};
-use axum::response::IntoResponse;
+use axum::http::StatusCode;
+use axum::response::Response;
 use axum::routing::get;
-use axum::{Json, Router};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 use serde::Deserialize;
-use streamfleet_contract::{STATUS_MAX_WAIT_SECONDS, STATUS_PATH, Status};
+use streamfleet_contract::{STATUS_MAX_WAIT_SECONDS, STATUS_PATH};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
+use crate::admin::pages::Pages;
 use crate::board::Board;
 
 /// What the endpoints show.
@@ -72,14 +75,13 @@ async fn readyz(State(admin): State<Admin>) -> (StatusCode, String) {
     }
 }
 
-async fn metrics(State(admin): State<Admin>) -> impl IntoResponse {
-    let mut text = String::new();
-    // Writing to a string does not fail.
-    let status = match encode(&mut text, &admin.registry) {
-        Ok(()) => StatusCode::OK,
-        Err(_) => StatusCode::INTERNAL_SERVER_ERROR,
-    };
-    (status, [(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text)
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+async fn metrics(State(admin): State<Admin>) -> Result<Response, StatusCode> {
+    let mut pages = Pages::default();
+    // Writing to memory does not fail.
+    encode(&mut pages, &admin.registry).map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?;
+    Ok(pages.answer(OPEN_METRICS))
 }
 
 /// What the reader saw last, and how long it is ready to wait for something else.
@@ -91,7 +93,7 @@ struct Seen {
     wait: Option<u64>,
 }
 
-async fn status(State(admin): State<Admin>, Query(seen): Query<Seen>) -> Json<Status> {
+async fn status(State(admin): State<Admin>, Query(seen): Query<Seen>) -> Result<Response, StatusCode> {
     let wait = Duration::from_secs(seen.wait.unwrap_or(0).min(STATUS_MAX_WAIT_SECONDS));
     let deadline = Instant::now() + wait;
     let mut generation = admin.board.generation();
@@ -100,14 +102,15 @@ async fn status(State(admin): State<Admin>, Query(seen): Query<Seen>) -> Json<St
         // A timeout is an answer too: without a change.
         _ = timeout_at(deadline, generation.wait_for(|generation| *generation != known)).await;
     }
-    Json(admin.board.status())
+    let mut pages = Pages::default();
+    admin.board.write(&mut pages).map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?;
+    Ok(pages.answer("application/json"))
 }
 
 #[cfg(test)]
 mod tests {
-    use std::task::Poll;
-
-    use streamfleet_contract::SourceReason;
+    use futures::FutureExt as _;
+    use streamfleet_contract::{SourceReason, Status};
 
     use super::*;
 
@@ -130,6 +133,11 @@ mod tests {
         assert_eq!(Readiness::Outdated(String::new()).refused(why()), Readiness::Outdated(why()));
     }
 
+    async fn told(answer: Result<Response, StatusCode>) -> Status {
+        let body = axum::body::to_bytes(answer.unwrap().into_body(), usize::MAX).await.unwrap();
+        serde_json::from_slice(&body).unwrap()
+    }
+
     #[tokio::test]
     async fn a_reader_that_knows_everything_waits_for_a_change_and_others_do_not() {
         let (admin, board) = admin();
@@ -141,11 +149,8 @@ mod tests {
         let post = board.add(&feed, 0);
         let generation = board.status().generation;
         for query in [seen("other", generation, 60), seen("i", generation - 1, 60), Query(Seen::default())] {
-            let answer = status(State(admin.clone()), query);
-            assert_eq!(
-                futures::poll!(std::pin::pin!(answer)).map(|json| json.0.generation),
-                Poll::Ready(generation)
-            );
+            let answer = status(State(admin.clone()), query).now_or_never().expect("does not wait");
+            assert_eq!(told(answer).await.generation, generation);
         }
 
         let mut waiting = std::pin::pin!(status(State(admin.clone()), seen("i", generation, 60)));
@@ -153,11 +158,11 @@ mod tests {
         post.update(|status| status.source_reconnects += 1);
         assert!(futures::poll!(&mut waiting).is_pending(), "a counter is no change");
         post.update(|status| status.source.reason = SourceReason::Silent);
-        assert_eq!(waiting.await.0.generation, generation + 1);
+        assert_eq!(told(waiting.await).await.generation, generation + 1);
 
         let start = Instant::now();
         let unchanged = status(State(admin), seen("i", generation + 1, 1)).await;
-        assert_eq!(unchanged.0.generation, generation + 1);
+        assert_eq!(told(unchanged).await.generation, generation + 1);
         assert!(start.elapsed() >= Duration::from_secs(1));
     }
 }
