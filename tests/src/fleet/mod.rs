@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 
 use crate::figures::Figure;
+use crate::resources;
 use crate::steps::Steps;
 use site::{Site, Template};
 use steady::Steady;
@@ -85,6 +86,8 @@ impl Part {
 struct Measured {
     streams: usize,
     ready_after: Duration,
+    /// Of the process that has made all of them, in bytes.
+    made_anonymous: u64,
     observed_after: Duration,
     steady: Steady,
 }
@@ -117,7 +120,7 @@ pub async fn operator(order: &Order, steps: &Steps) -> Result<Vec<Figure>> {
         figures.extend(or_missed("storm", storm, steps));
     }
     if is_asked(Part::Revoked) {
-        let revoked = Box::pin(revoked::figures(&site, revoked, steps)).await;
+        let revoked = Box::pin(self::revoked(&mut site, revoked, steps)).await;
         figures.extend(or_missed("revoked", revoked, steps));
     }
     site.leave()?;
@@ -128,6 +131,15 @@ pub async fn operator(order: &Order, steps: &Steps) -> Result<Vec<Figure>> {
 async fn storm(site: &mut Site, steps: &Steps) -> Result<Vec<Figure>> {
     site.settle().await?;
     storm::figures(site, steps).await
+}
+
+/// Begins without the faults, and with the operator, that a part before it may have left or not when it failed.
+async fn revoked(site: &mut Site, time: Duration, steps: &Steps) -> Result<Vec<Figure>> {
+    site.world.emulator.clear_faults().await?;
+    if site.world.operator().is_err() {
+        site.start_operator().await?;
+    }
+    revoked::figures(site, time, steps).await
 }
 
 /// What a part has shown; that it did not come to its end is a figure too, lest it take those of the hour before with it.
@@ -181,12 +193,13 @@ async fn settle(site: &mut Site, steps: &Steps) -> Result<Duration> {
 /// From empty to all Ready, and then steady.
 async fn measure(site: &mut Site, steps: &Steps) -> Result<Measured> {
     let ready_after = settle(site, steps).await?;
+    let made_anonymous = resources::memory(site.world.operator()?.pid())?.anonymous;
     // What a process has just made it need not read for hours: only one that has begun anew reads as it does all year.
     let observed_after = changes::restart(site).await?;
     steps.done(format!("after a restart all are observed in {:.1} s", observed_after.as_secs_f64()));
     let steady = Steady::measure(site).await?;
     steps.done(format!("steady: {steady}"));
-    Ok(Measured { streams: site.names().len(), ready_after, observed_after, steady })
+    Ok(Measured { streams: site.names().len(), ready_after, made_anonymous, observed_after, steady })
 }
 
 fn of_fleet(fleet: &Measured) -> Vec<Figure> {
@@ -201,7 +214,14 @@ fn of_fleet(fleet: &Measured) -> Vec<Figure> {
         Figure::new("restart_to_all_observed", fleet.observed_after.as_secs_f64(), "s")
             .at_most(60.0)
             .aim(15.0),
-        Figure::new("anonymous_memory", mib(steady.anonymous), "MiB").at_most(150.0).aim(90.0),
+        Figure::new("anonymous_memory", mib(steady.anonymous.max(fleet.made_anonymous)), "MiB")
+            .at_most(150.0)
+            .aim(90.0)
+            .note(format!(
+                "{:.1} in the process that has made them all, {:.1} in its successor at rest",
+                mib(fleet.made_anonymous),
+                mib(steady.anonymous)
+            )),
         Figure::new("aws_reads_steady", steady.reads_per_second, "1/s")
             .at_most(3.5)
             .aim(2.0)
@@ -230,8 +250,9 @@ fn growth(fleets: &[Measured]) -> Vec<Figure> {
             figures.push(Figure::new(format!("growth.{name}.{}", fleet.streams), read(fleet), unit));
         }
         let decades = (last.streams as f64 / first.streams as f64).log10();
-        if decades > 0.0 && read(first) > 0.0 {
+        if decades > 0.0 {
             let exponent = (read(last) / read(first)).log10() / decades;
+            let exponent = exponent.is_finite().then_some(exponent);
             figures.push(Figure::new(format!("growth.{name}.exponent"), exponent, ""));
         }
     }
@@ -259,7 +280,8 @@ mod tests {
             ..Steady::default()
         };
         let ready_after = Duration::from_secs(streams as u64 / 50);
-        Measured { streams, ready_after, observed_after: Duration::from_secs(1), steady }
+        let made_anonymous = 2 * steady.anonymous;
+        Measured { streams, ready_after, made_anonymous, observed_after: Duration::from_secs(1), steady }
     }
 
     #[test]
@@ -269,6 +291,8 @@ mod tests {
             |metric: &str| figures.iter().find(|figure| figure.metric == metric).unwrap().value.unwrap();
         assert!(value("growth.list_reads.exponent").abs() < 1e-9);
         assert!((value("growth.aws_reads.exponent") - 1.0).abs() < 1e-9);
+        let idle = figures.iter().find(|figure| figure.metric == "growth.cpu.exponent").unwrap();
+        assert_eq!(idle.value, None, "what is 0 has no exponent");
         assert!((value("memory_per_further_stream") - 90.0 * 1024.0 / 9_900.0).abs() < 1e-9);
     }
 
@@ -287,5 +311,6 @@ mod tests {
         assert!(of_fleet(&late)[0].is_missed());
         late.ready_after = Duration::from_secs(249);
         assert!(!of_fleet(&late)[0].is_missed());
+        assert_eq!(of_fleet(&late)[2].value, Some(20.0), "the most that a process had");
     }
 }

@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use futures::StreamExt as _;
-use kube::Api;
 use kube::api::{Patch, PatchParams, PostParams};
+use kube::{Api, ResourceExt as _};
 use serde_json::{Value, json};
-use streamfleet_crds::VideoStream;
+use streamfleet_crds::{StreamClass, VideoStream};
 
 use super::watched::Watched;
 use crate::e2e::emulator::REGION;
@@ -117,6 +117,12 @@ impl Site {
     /// The objects.
     pub fn api(&self) -> Api<VideoStream> {
         self.world.api(&self.namespace)
+    }
+
+    /// The version of their class, which each write changes.
+    pub async fn class_version(&self) -> Result<Option<String>> {
+        let classes: Api<StreamClass> = Api::all(self.world.cluster.client().await?);
+        Ok(classes.get(&self.class).await?.resource_version())
     }
 
     /// Their names.

@@ -26,7 +26,7 @@ pub struct Steady {
     pub list_reads_per_second: f64,
     /// Calls that change something.
     pub mutating_calls: u64,
-    /// Writes to the fleet's objects.
+    /// Writes to the fleet's objects, and to their class where it was written at all.
     pub object_writes: u64,
     /// Processor time.
     pub cpu_percent: f64,
@@ -47,9 +47,11 @@ impl Steady {
         let pid = site.world.operator()?.pid();
         http::request(hooks, "DELETE", "/_emulator/call-counts", "").await?;
         let (started, cpu, writes) = (Instant::now(), resources::cpu(pid)?, site.seen().writes());
+        let class = site.class_version().await?;
         tokio::time::sleep(WINDOW).await;
         let used = resources::cpu(pid)?.saturating_sub(cpu);
         let took = started.elapsed().as_secs_f64();
+        let is_class_written = site.class_version().await? != class;
         let counts = http::get(hooks, "/_emulator/call-counts").await?;
         let counts: BTreeMap<String, Count> = serde_json::from_slice(&counts)?;
         let sum = |wanted: fn(&str) -> bool| -> u64 {
@@ -62,7 +64,7 @@ impl Steady {
             reads_per_second: sum(is_read) as f64 / took,
             list_reads_per_second: sum(|name| matches!(name, "ListStreams" | "DescribeAlarms")) as f64 / took,
             mutating_calls: sum(|name| !is_read(name)),
-            object_writes: site.seen().writes() - writes,
+            object_writes: site.seen().writes() - writes + u64::from(is_class_written),
             cpu_percent: used.as_secs_f64() / took * 100.0,
             calls: calls.join(", "),
         })

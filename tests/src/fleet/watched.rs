@@ -8,7 +8,7 @@ use anyhow::Result;
 use futures::StreamExt as _;
 use kube::runtime::watcher::{self, Event};
 use kube::{Api, ResourceExt as _};
-use streamfleet_crds::{AlarmState, VideoStream};
+use streamfleet_crds::{AlarmState, CHECK_REQUESTED, VideoStream};
 
 use crate::cluster::wait::{Look, until};
 
@@ -29,6 +29,8 @@ pub struct Seen {
     pub taken_up: Option<Instant>,
     /// When its retention first was in `status.drift`.
     pub drifted: Option<Instant>,
+    /// The check that was last asked for has been made.
+    pub is_checked: bool,
     /// How often it was written, its creation included.
     pub writes: u64,
     version: String,
@@ -142,6 +144,7 @@ impl State {
             seen.taken_up.get_or_insert_with(Instant::now);
         }
         let Some(status) = &object.status else { return };
+        seen.is_checked = object.annotations().get(CHECK_REQUESTED) == status.last_handled_check.as_ref();
         let ready = status.conditions.iter().find(|found| found.type_ == "Ready");
         seen.reason = ready.map(|found| found.reason.clone()).unwrap_or_default();
         seen.is_ready = ready.is_some_and(|found| {
