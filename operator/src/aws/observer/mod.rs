@@ -30,9 +30,9 @@ const SETTINGS_AT_ONCE: usize = 8;
 const SETTINGS_AT_MOST: usize = 200;
 /// A view that is older than so many sweeps is read anew by whoever needs it.
 const OVERDUE: u32 = 3;
-/// How long a list of all alarms is waited for: 10,000 of them take 11 s. One that is throttled may take minutes, and what is
-/// known of the streams is not to wait for it.
-const LIST_PATIENCE: Duration = Duration::from_secs(20);
+/// How long a pass waits for a list of all alarms, its own or another's: 10,000 of them take 11 s. One that is throttled may take
+/// minutes, and what is known of the streams is not to wait for it; the sweep sees it through.
+const LIST_PATIENCE: Duration = Duration::from_secs(15);
 
 /// How often what is looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -366,7 +366,8 @@ impl Observer {
             // Somebody else may have made it meanwhile.
             let before = view.known().described;
             if Self::is_overdue(before, self.sweeps.alarms) {
-                let changed = self.describe(place, &view).await?;
+                let list = tokio::time::timeout(LIST_PATIENCE, self.describe(place, &view));
+                let changed = list.await.map_err(|_| still_described())??;
                 view.tell_later(before.is_none(), changed);
             }
         }
