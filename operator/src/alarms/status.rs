@@ -143,28 +143,37 @@ fn refusal(kind: ErrorKind) -> (Truth, Reason, &'static str) {
             Truth::False,
             Reason::AlarmsQuota,
             "The account has no room for more alarms in this region: ask AWS for a higher quota, or have fewer kinds in \
-             alarms.perStream",
+             spec.alarms.perStream",
         ),
         ErrorKind::Denied => (
             Truth::False,
             Reason::AwsAccessDenied,
-            "AWS does not let the operator do this: allow the named call, or set alarms.perStream to []",
+            "AWS does not let the operator do this: allow the named call, or set spec.alarms.perStream to []",
         ),
         ErrorKind::NoCredentials | ErrorKind::CredentialsRefused | ErrorKind::WrongAccount => (
             Truth::False,
             Reason::AwsAccessDenied,
-            "AWS refuses the operator's credentials: the StreamClass says more",
+            "AWS refuses the operator's credentials: kubectl describe streamclass says more",
         ),
-        ErrorKind::InvalidArgument => {
-            (Truth::False, Reason::AwsInvalidArgument, "CloudWatch refuses a value of the alarms")
+        ErrorKind::InvalidArgument => (
+            Truth::False,
+            Reason::AwsInvalidArgument,
+            "CloudWatch refuses a value of the alarms: correct spec.alarms.actionARNs (an SNS topic must be in the stream's \
+             region) or spec.alarms.noIngest, here or in the class",
+        ),
+        ErrorKind::Throttled => {
+            (Truth::Unknown, Reason::AwsThrottled, "CloudWatch asks for fewer calls; it is tried again")
         }
-        ErrorKind::Throttled => (Truth::Unknown, Reason::AwsThrottled, "CloudWatch asks for fewer calls"),
         ErrorKind::Unreachable => (
             Truth::Unknown,
             Reason::AwsUnreachable,
-            "CloudWatch cannot be reached: check the class's spec.aws.endpoints.cloudWatch and the way out of the cluster",
+            "CloudWatch cannot be reached; it is tried again: check the class's spec.aws.endpoints.cloudWatch and the way out of the cluster",
         ),
-        _ => (Truth::Unknown, Reason::AwsError, "CloudWatch did not do what it was asked"),
+        _ => (
+            Truth::Unknown,
+            Reason::AwsError,
+            "CloudWatch did not do what it was asked; it is tried again: check what it says, and the class's spec.aws",
+        ),
     }
 }
 
@@ -273,6 +282,25 @@ mod tests {
         let verdicts: Vec<Verdict> = reason.map(verdict).into_iter().collect();
         let conditions = merge(&[], &verdicts, Some(1), Timestamp::UNIX_EPOCH);
         VideoStreamStatus { conditions, alarms, ..VideoStreamStatus::default() }
+    }
+
+    #[test]
+    fn every_refusal_names_fields_by_their_whole_path_and_says_what_comes_next() {
+        let advice = |kind| refusal(kind).2;
+        for (kind, expected) in [
+            (ErrorKind::LimitExceeded, "have fewer kinds in spec.alarms.perStream"),
+            (ErrorKind::Denied, "set spec.alarms.perStream to []"),
+            (ErrorKind::InvalidArgument, "an SNS topic must be in the stream's region"),
+            (ErrorKind::InvalidArgument, "spec.alarms.noIngest"),
+            (ErrorKind::Unreachable, "spec.aws.endpoints.cloudWatch"),
+            (ErrorKind::Throttled, "it is tried again"),
+            (ErrorKind::Other, "it is tried again: check"),
+        ] {
+            assert!(advice(kind).contains(expected), "{kind:?}: {}", advice(kind));
+            let words = advice(kind).split([' ', ',']);
+            let mut bare = words.filter(|word| word.starts_with("alarms.") || word.starts_with("aws."));
+            assert_eq!(bare.next(), None, "{kind:?}: {}", advice(kind));
+        }
     }
 
     #[test]

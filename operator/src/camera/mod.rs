@@ -21,7 +21,7 @@ use kube::runtime::reflector::ObjectRef;
 use kube::{Api, Resource, ResourceExt};
 use serde_json::json;
 use streamfleet_contract::{Feed, StoredAt};
-use streamfleet_crds::types::{find_condition, is_true};
+use streamfleet_crds::types::is_true;
 use streamfleet_crds::{
     Camera, CameraReason as Reason, ConditionType, StreamClass, StreamTemplate, VideoStream,
 };
@@ -39,6 +39,7 @@ pub use applied::Applied;
 use build::{BuildError, ProducerPlan};
 use claim::Claim;
 use pods::ProducerState;
+use reasons::{being_deleted, not_ready};
 use status::{Facts, Situation};
 
 /// How often a Camera is looked at though nothing says that it has changed: then its times are written too, which is worth it
@@ -189,7 +190,7 @@ impl<'a> Pass<'a> {
             Err(held) => return Ok(Err(held)),
         };
         if stream.metadata.deletion_timestamp.is_some() {
-            let message = format!("VideoStream {} is being deleted", stream.name_any());
+            let message = being_deleted(self.camera, &stream.name_any());
             return Ok(Err(Held::new(Reason::VideoStreamNotReady, message).stopping()));
         }
         let api: Api<VideoStream> = Api::namespaced(self.ctx.cluster.client.clone(), &self.namespace);
@@ -230,9 +231,7 @@ impl<'a> Pass<'a> {
                 Ok(Grant { arn, class, retention_hours: status.retention_hours, stream })
             }
             (_, _) => {
-                let ready = find_condition(&status.conditions, ConditionType::Ready.as_str());
-                let why = ready.map_or("it was not looked at yet", |ready| &ready.message);
-                let message = format!("VideoStream {} is not ready: {why}", stream.name_any());
+                let message = not_ready(&stream.name_any(), &status.conditions);
                 Err(Held::new(Reason::VideoStreamNotReady, message))
             }
         }

@@ -107,14 +107,21 @@ fn unscheduled(pod: &Pod) -> Option<String> {
 fn waiting(container: &ContainerStatus) -> Option<ProducerState> {
     let state = container.state.as_ref()?;
     if let Some(ended) = &state.terminated {
-        let message = format!("The producer ended with exit code {}, it is started again", ended.exit_code);
+        let message = format!(
+            "The producer ended with exit code {}, it is started again: see its log",
+            ended.exit_code
+        );
         return Some(down(Reason::ProducerCrashing, message));
     }
     let waiting = state.waiting.as_ref()?;
     let why = waiting.message.clone().unwrap_or_default();
     match waiting.reason.as_deref()? {
         "ErrImagePull" | "ImagePullBackOff" | "InvalidImageName" | "ErrImageNeverPull" => {
-            let message = format!("The producer's image {} cannot be pulled: {why}", container.image);
+            let message = format!(
+                "The producer's image {} cannot be pulled: check the class's spec.producer.image and the chart's \
+                 producer.image ({why})",
+                container.image
+            );
             Some(down(Reason::ProducerImageUnavailable, message))
         }
         "CrashLoopBackOff" => {

@@ -1,7 +1,9 @@
 //! What the producers' reasons are called in conditions, and what they mean, in words. Pure.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use streamfleet_contract::{SourceReason, UploadReason};
-use streamfleet_crds::CameraReason as Reason;
+use streamfleet_crds::types::{find_condition, is_true};
+use streamfleet_crds::{Camera, CameraReason as Reason, ConditionType};
 
 /// Why a Camera is not recorded, in few words.
 pub fn words(reason: Reason) -> &'static str {
@@ -125,13 +127,17 @@ pub fn explain(reason: SourceReason) -> &'static str {
             "The camera refuses the user name or password: correct the Secret of spec.credentialsRef"
         }
         SourceReason::Refused => "The camera answers with an error: check the path in spec.source.rtsp.url",
-        SourceReason::NoVideo => "The camera offers no video under this URL",
+        SourceReason::NoVideo => "The camera offers no video: check the path in spec.source.rtsp.url",
         SourceReason::UnsupportedCodec => {
             "The camera's video codec is not carried: set the camera to H.264 or H.265"
         }
-        SourceReason::InvalidMedia => "What the camera sends breaks its own format",
-        SourceReason::Silent => "The connection to the camera stands, but no picture comes",
-        SourceReason::Disconnected => "The camera ended the connection",
+        SourceReason::InvalidMedia => {
+            "What the camera sends breaks its own format: see the producer's log, and update the camera"
+        }
+        SourceReason::Silent => {
+            "The connection to the camera stands, but no picture comes: restart the camera"
+        }
+        SourceReason::Disconnected => "The camera ended the connection; it is connected again",
         SourceReason::UnstableParameterSets => {
             "The camera changes its parameter sets more than three times a minute: look at its encoder settings"
         }
@@ -139,7 +145,9 @@ pub fn explain(reason: SourceReason) -> &'static str {
         SourceReason::CertificateNotTrusted => {
             "The camera's certificate is not trusted: set spec.source.rtsp.tls"
         }
-        SourceReason::InputUnavailable => "The file, pipe or socket of spec.source cannot be opened",
+        SourceReason::InputUnavailable => {
+            "The file, pipe or socket of spec.source cannot be opened: check its path, and that it is mounted"
+        }
         SourceReason::Ended => "The file that is played once has come to its end",
     }
 }
@@ -153,7 +161,8 @@ pub fn explain_upload(reason: UploadReason) -> &'static str {
         UploadReason::CatchingUp => "Video is stored, and what was held back follows",
         UploadReason::SourceLost => "The camera sends nothing, so there is nothing to store",
         UploadReason::EndpointUnreachable => {
-            "The producer cannot reach the KVS endpoint, or does not trust its certificate"
+            "The producer cannot reach the KVS endpoint, or does not trust its certificate: check the way out of its \
+             namespace, and the class's spec.aws.endpoints and spec.aws.caBundle"
         }
         UploadReason::AwsCredentialsMissing => {
             "The producer finds no AWS credentials: see the class's spec.producer"
@@ -161,9 +170,11 @@ pub fn explain_upload(reason: UploadReason) -> &'static str {
         UploadReason::AwsCredentialsRefused => {
             "AWS refuses the producer's credentials or what they may do: correct what the class's spec.producer names"
         }
-        UploadReason::StreamNotFound => "The KVS stream does not exist under its ARN",
-        UploadReason::StreamHeldElsewhere => "Another producer holds the stream's one connection",
-        UploadReason::Throttled => "AWS asks the producer for fewer calls",
+        UploadReason::StreamNotFound => "The KVS stream does not exist under its ARN: see the VideoStream",
+        UploadReason::StreamHeldElsewhere => {
+            "Another producer holds the stream's one connection: wait while a pod moves, else stop the other producer"
+        }
+        UploadReason::Throttled => "AWS asks the producer for fewer calls; it tries again",
         UploadReason::FragmentRefused => "KVS refused a fragment for good",
         UploadReason::KmsKeyUnusable => {
             "KVS cannot use the stream's KMS key: enable the key, or let the producer's role use it (kms:GenerateDataKey) \
@@ -172,4 +183,25 @@ pub fn explain_upload(reason: UploadReason) -> &'static str {
         UploadReason::OnHold => "KVS keeps everything waiting: the stream or the clock is wrong",
         UploadReason::NoPersistedAcks => "The upload stands, but KVS acknowledges no storage",
     }
+}
+
+/// What comes of a Camera whose `VideoStream` is being deleted.
+pub fn being_deleted(camera: &Camera, stream: &str) -> String {
+    if camera.spec.stream_template.is_some() {
+        return format!("VideoStream {stream} is being deleted; it is made again after that");
+    }
+    format!(
+        "VideoStream {stream} is being deleted: make it again after that, or name another in spec.streamRef.name"
+    )
+}
+
+/// Why a stream cannot be written.
+pub fn not_ready(stream: &str, conditions: &[Condition]) -> String {
+    let is_true = |type_: ConditionType| is_true(conditions, type_.as_str());
+    // One that is only looked at is Ready, and yet not its object's.
+    let is_anothers = is_true(ConditionType::Ready) && !is_true(ConditionType::Owned);
+    let type_ = if is_anothers { ConditionType::Owned } else { ConditionType::Ready };
+    let why = find_condition(conditions, type_.as_str());
+    let why = why.map_or("it was not looked at yet", |condition| &condition.message);
+    format!("VideoStream {stream} is not ready: {why}")
 }

@@ -5,6 +5,7 @@
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use serde_json::{Value, json};
 use streamfleet_contract::{
     Audio, Configuration, FeedStatus, RtspTransport, Source, SourceReason, SourceState, SpoolMode, StoredAt,
@@ -15,6 +16,7 @@ use streamfleet_crds::{Camera, CameraReason, CameraStatus, ProducerDefaults};
 
 use super::build::{self, FEEDS_FILE, ProducerPlan};
 use super::pods::{self, ProducerState};
+use super::reasons::{being_deleted, not_ready};
 use super::status::{Decision, Facts, Situation, decide, is_worth_writing};
 use crate::aws::Place;
 
@@ -526,4 +528,36 @@ fn the_first_steps_of_a_camera_are_no_events() {
     assert_eq!(reasons_told(&CameraStatus::default(), &first), []);
     let second = look(&first, &starting()).status;
     assert_eq!(reasons_told(&first, &second), []);
+}
+
+#[test]
+fn a_stream_that_is_ready_and_not_its_objects_is_not_written_for_what_owned_says() {
+    let conditions = |ready: &str, owned: &str| -> Vec<Condition> {
+        let condition = |type_, status, message| {
+            json!({ "type": type_, "status": status, "reason": "Any", "message": message,
+                "lastTransitionTime": "2026-01-01T00:00:00Z" })
+        };
+        serde_json::from_value(json!([
+            condition("Ready", ready, "The stream is there"),
+            condition("Owned", owned, "The stream is nobody's"),
+        ]))
+        .unwrap()
+    };
+    for (ready, owned, why) in [
+        ("True", "False", "The stream is nobody's"),
+        ("False", "False", "The stream is there"),
+        ("False", "True", "The stream is there"),
+    ] {
+        let expected = format!("VideoStream entrance is not ready: {why}");
+        assert_eq!(not_ready("entrance", &conditions(ready, owned)), expected, "{ready} {owned}");
+    }
+    assert_eq!(not_ready("entrance", &[]), "VideoStream entrance is not ready: it was not looked at yet");
+}
+
+#[test]
+fn of_a_stream_that_is_being_deleted_it_is_said_what_comes_after() {
+    assert!(being_deleted(&camera(json!({})), "entrance").ends_with("name another in spec.streamRef.name"));
+    let template =
+        json!({ "streamRef": null, "streamTemplate": { "spec": { "streamClassName": "standard" } } });
+    assert!(being_deleted(&camera(template), "door").ends_with("it is made again after that"));
 }

@@ -117,7 +117,11 @@ fn refusal(aws: &Aws, kind: ErrorKind) -> (Truth, StreamClassReason, &'static st
             StreamClassReason::InvalidCaBundle,
             "spec.aws.caBundle cannot be used: it must hold certificates in PEM",
         ),
-        _ => (Truth::Unknown, StreamClassReason::AwsError, "STS did not answer the question"),
+        _ => (
+            Truth::Unknown,
+            StreamClassReason::AwsError,
+            "STS did not answer the question; it is asked again: check what it says, and spec.aws.endpoints",
+        ),
     }
 }
 

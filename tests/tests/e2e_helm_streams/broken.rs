@@ -26,11 +26,14 @@ struct Broken {
     says: &'static [&'static str],
 }
 
+/// A name cannot be changed.
+const ANOTHER_NAME: &str = "delete this object and make it again with another spec.streamName";
+
 const BROKEN: &[Broken] = &[
     Broken {
         name: "classless",
         reason: "StreamClassNotFound",
-        says: &["make it, or name another in spec.streamClassName"],
+        says: &["make it, or delete this object and make it again with another spec.streamClassName"],
     },
     Broken {
         name: "roleless",
@@ -47,17 +50,21 @@ const BROKEN: &[Broken] = &[
         reason: "StreamNameNotAllowed",
         says: &[
             "only the generated name",
-            "without spec.streamName",
+            "delete this object and make it again without spec.streamName",
             "widen the class's spec.limits.streamNames",
         ],
     },
     Broken {
         name: "taken",
         reason: "OwnedByOther",
-        says: &["shop/till of installation another-installation", "choose another spec.streamName"],
+        says: &["shop/till of installation another-installation", "have its owner give it up", ANOTHER_NAME],
     },
-    Broken { name: "twin", reason: "OwnedByOther", says: &["first", "choose another spec.streamName"] },
-    Broken { name: "unowned", reason: "AdoptionRefused", says: &["set spec.adoptionPolicy to IfUnowned"] },
+    Broken { name: "twin", reason: "OwnedByOther", says: &["first", ANOTHER_NAME] },
+    Broken {
+        name: "unowned",
+        reason: "AdoptionRefused",
+        says: &["set spec.adoptionPolicy to IfUnowned", ANOTHER_NAME],
+    },
     Broken { name: "replaced", reason: "IdentityChanged", says: &["delete this object and apply it again"] },
     Broken {
         name: "locked",

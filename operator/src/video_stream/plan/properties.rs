@@ -99,6 +99,24 @@ fn record() -> impl Strategy<Value = VideoStreamStatus> {
     })
 }
 
+/// One wish after another for the tag `site`, each with a hold or without one.
+fn wishes_for_a_tag() -> impl Strategy<Value = Vec<(Desired, Option<&'static str>, Hold)>> {
+    let holds = select(vec![Hold::Suspended, Hold::Observe, Hold::Report]);
+    prop::collection::vec((wish(), prop::option::of(select(vec!["x", "y"])), holds), 1..5)
+}
+
+/// The wish, held back like this, with the tag `site` or without it.
+fn held(wish: Desired, site: Option<&str>, hold: Hold) -> Desired {
+    let mut desired = Desired {
+        suspend: hold == Hold::Suspended,
+        management: if hold == Hold::Observe { ManagementPolicy::Observe } else { ManagementPolicy::Manage },
+        ..wish
+    };
+    desired.tags.remove("site");
+    desired.tags.extend(site.map(|site| ("site".to_owned(), site.to_owned())));
+    desired
+}
+
 /// The status after a pass that finds this.
 fn pass(before: &VideoStreamStatus, desired: &Desired, view: &View) -> VideoStreamStatus {
     let plan = plan(desired, &recorded(before), view);
@@ -204,6 +222,37 @@ proptest! {
                 prop_assert!(hold.is_some(), "{field:?}");
             }
         }
+    }
+
+    #[test]
+    fn a_foreign_tag_that_is_asked_for_only_while_nothing_is_changed_is_never_touched(
+        first in wish(), foreign in select(vec!["x", "y"]), wishes in wishes_for_a_tag(), last in wish(),
+    ) {
+        let mut world = World::new(None);
+        let (mut status, ..) =
+            drive(&mut world, &held(first, None, Hold::Report), VideoStreamStatus::default());
+        world.stream.as_mut().unwrap().1.tags.insert("site".to_owned(), foreign.to_owned());
+        for (wish, site, hold) in wishes {
+            let site = site.filter(|_| hold != Hold::Report);
+            (status, ..) = drive(&mut world, &held(wish, site, hold), status);
+        }
+        let (after, ..) = drive(&mut world, &held(last, None, Hold::Report), status);
+        prop_assert_eq!(world.tags().get("site").cloned(), Some(foreign.to_owned()));
+        prop_assert!(!after.managed_tags.iter().any(|key| key == "site"));
+    }
+
+    #[test]
+    fn a_tag_that_was_set_is_taken_away_whatever_was_asked_for_while_nothing_was_changed(
+        first in wish(), wishes in wishes_for_a_tag(), last in wish(),
+    ) {
+        let mut world = World::new(None);
+        let (mut status, ..) =
+            drive(&mut world, &held(first, Some("x"), Hold::Report), VideoStreamStatus::default());
+        for (wish, site, hold) in wishes.into_iter().filter(|(_, _, hold)| *hold != Hold::Report) {
+            (status, ..) = drive(&mut world, &held(wish, site, hold), status);
+        }
+        drive(&mut world, &held(last, None, Hold::Report), status);
+        prop_assert_eq!(world.tags().get("site").cloned(), None);
     }
 
     #[test]

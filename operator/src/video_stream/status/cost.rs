@@ -18,7 +18,8 @@ pub fn warnings(desired: &Desired, fragment_seconds: Option<i32>) -> Vec<String>
     }
     if desired.retention_hours < WARM_MINIMUM_HOURS {
         warnings.push(format!(
-            "Warm storage is paid for at least {WARM_MINIMUM_HOURS} hours, and the stream keeps video for {}: Hot may cost less",
+            "Warm storage is paid for at least {WARM_MINIMUM_HOURS} hours, and the stream keeps video for {}: spec.storageTier \
+             Hot may cost less",
             desired.retention_hours
         ));
     }

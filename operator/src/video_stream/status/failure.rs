@@ -16,19 +16,21 @@ pub const fn reason(kind: ErrorKind) -> (Reason, &'static str) {
         ),
         ErrorKind::NoCredentials => (
             Reason::AwsAccessDenied,
-            "The operator finds no AWS credentials: give its service account a role, or the class another way to some",
+            "The operator finds no AWS credentials: give its service account a role, or set the chart's \
+             aws.credentialsSecretName",
         ),
         ErrorKind::CredentialsRefused => {
             (Reason::AwsAccessDenied, "AWS refuses the operator's credentials: renew them")
         }
         ErrorKind::RoleRefused => (
             Reason::AwsAccessDenied,
-            "AWS does not let the operator assume the class's spec.aws.roleARN: correct its trust policy, or the class",
+            "AWS does not let the operator assume the class's spec.aws.roleARN: correct its trust policy, or \
+             that field",
         ),
         ErrorKind::WrongAccount => (
             Reason::AwsAccessDenied,
-            "The operator's credentials are of another account than the class names, and nothing was sent: correct the \
-             one or the other",
+            "The operator's credentials are of another account than the class's spec.aws.accountID, and nothing was sent: \
+             give it credentials of that account",
         ),
         ErrorKind::Throttled => (Reason::AwsThrottled, "AWS asks for fewer calls; it is tried again"),
         ErrorKind::Unreachable => (
@@ -42,20 +44,21 @@ pub const fn reason(kind: ErrorKind) -> (Reason, &'static str) {
         ),
         ErrorKind::TagLimit => (
             Reason::TooManyTags,
-            "The stream would have more than the 50 tags that the service takes: remove tags from the stream, the object \
-             or the class",
+            "The stream would have more than the 50 tags that the service takes: remove tags from the stream, from \
+             spec.tags, or from the class's spec.stream.tags",
         ),
         ErrorKind::InvalidArgument => {
             (Reason::AwsInvalidArgument, "The service refuses a value of the spec: correct it")
         }
         ErrorKind::KmsUnusable => (
             Reason::KmsKeyUnusable,
-            "The KMS key cannot be used: enable it, or let the operator use it in its key policy; for another key make \
-             the object anew",
+            "The KMS key cannot be used: enable it, or let the operator use it in its key policy; for another key \
+             delete this object and make it again with another spec.kmsKeyID",
         ),
         ErrorKind::NoRetention => (
             Reason::NoRetention,
-            "Image generation and notifications need a retention: set spec.retentionHours to at least 1, or remove them",
+            "Image generation and notifications need a retention: set spec.retentionHours to at least 1, or remove \
+             spec.imageGeneration and spec.notification",
         ),
         ErrorKind::InUse | ErrorKind::VersionMismatch => {
             (Reason::ChangePending, "The stream is being changed by somebody else; it is tried again")

@@ -6,13 +6,15 @@ mod failure;
 mod tests;
 mod verdicts;
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use streamfleet_crds::types::find_condition;
 use streamfleet_crds::{AlarmStatus, ConditionType, Drift, VideoStreamReason as Reason, VideoStreamStatus};
 
 use super::observed::View;
-use super::plan::fields::{fields, intended, synced_after};
+use super::plan::fields::{IMAGES, NOTIFICATION, fields, intended, synced_after, tag_field};
 use super::plan::{Change, Ownership, Plan, Recorded, STREAM};
 use super::validate::{Desired, Refusal};
 use crate::aws::{AwsError, StreamState};
@@ -115,12 +117,15 @@ pub fn announced(
         ..before.clone()
     };
     if let (Some(observed), Ownership::Ours) = (view.stream(), &plan.ownership) {
-        let fields = fields(desired, &recorded(before), observed);
+        let mut fields = fields(desired, &recorded(before), observed);
+        // What is held back is not about to be set, and may be somebody else's.
+        fields.retain(|field| !is_held(plan, &field.name));
         // Whose it is goes on record before anything is changed.
         after.stream_arn = Some(observed.info.arn.clone());
         locate(&mut after, desired);
         after.last_synced = intended(&fields, &recorded(before));
-        after.managed_tags = sorted(desired.tags.keys().chain(&before.managed_tags));
+        let set = desired.tags.keys().filter(|key| !is_held(plan, &tag_field(key)));
+        after.managed_tags = sorted(set.chain(&before.managed_tags));
     }
     after
 }
@@ -189,13 +194,40 @@ fn record(after: &mut VideoStreamStatus, before: &VideoStreamStatus, look: &Look
     after.storage_tier = Some(observed.settings.storage_tier);
     let recorded = recorded(before);
     after.last_synced = synced_after(&fields(look.desired, &recorded, observed), &recorded);
-    if look.plan.ownership != Ownership::Ours {
-        return;
+    if is_left_alone(look.desired) {
+        // In the record they are ours to take away.
+        after.last_synced.retain(|key, _| {
+            ![IMAGES, NOTIFICATION].contains(&&**key) || before.last_synced.contains_key(key)
+        });
     }
-    after.stream_arn = Some(info.arn.clone());
-    // What the stream has of what we manage: our present keys, and old ones that are still on it.
-    let still_there = before.managed_tags.iter().filter(|key| observed.tags().contains_key(*key));
-    after.managed_tags = sorted(look.desired.tags.keys().chain(still_there));
+    if look.plan.ownership == Ownership::Ours {
+        after.stream_arn = Some(info.arn.clone());
+        after.managed_tags = managed_tags(before, look, observed.tags());
+    }
+}
+
+/// The keys of the tags that are this object's to take away again: those on record that are on the stream, or are about to be; and
+/// those that are on it as they are asked for, as after a restore without a status. What is there as asked for while nothing is
+/// changed was not set by this object: it may be somebody else's, and stays that when it is no longer asked for.
+fn managed_tags(before: &VideoStreamStatus, look: &Look<'_>, tags: &BTreeMap<String, String>) -> Vec<String> {
+    let is_to_come = |key: &str| {
+        let field = tag_field(key);
+        look.plan.changes.iter().any(|change| change.field == field && change.hold.is_none())
+    };
+    let known = before.managed_tags.iter().filter(|key| tags.contains_key(*key) || is_to_come(key));
+    let as_asked_for = look.desired.tags.iter().filter(|(key, value)| tags.get(*key) == Some(*value));
+    let as_asked_for = as_asked_for.map(|(key, _)| key).filter(|_| !is_left_alone(look.desired));
+    sorted(as_asked_for.chain(known))
+}
+
+/// Whether nothing at all is changed about the stream.
+fn is_left_alone(desired: &Desired) -> bool {
+    desired.suspend || verdicts::is_observed(desired)
+}
+
+/// Whether the change of a field is held back.
+fn is_held(plan: &Plan, field: &str) -> bool {
+    plan.changes.iter().any(|change| change.field == field && change.hold.is_some())
 }
 
 /// Whether what is seen is told: it is ours, or only looked at.

@@ -8,7 +8,7 @@ use streamfleet_crds::{ConditionType, PendingWhy, VideoStreamReason as Reason, V
 use super::*;
 use crate::aws::ErrorKind;
 use crate::video_stream::observed::{Freshness, Observed};
-use crate::video_stream::plan::plan;
+use crate::video_stream::plan::{Step, plan};
 use crate::video_stream::testing::{ARN, desired, in_order, observed};
 
 fn at(second: i64) -> Timestamp {
@@ -120,8 +120,8 @@ fn since_when_a_field_drifts_is_kept_until_it_is_over() {
 fn a_stream_of_others_is_not_recorded_and_says_what_to_do() {
     let desired = desired(json!({}));
     let table: [(&[&str], &str, &str); 2] = [
-        (&["streamfleet.io/installation"], "OwnedByOther", "streamName"),
-        (&[], "AdoptionRefused", "IfUnowned"),
+        (&["streamfleet.io/installation"], "OwnedByOther", "have its owner give it up"),
+        (&[], "AdoptionRefused", "set spec.adoptionPolicy to IfUnowned"),
     ];
     for (tags, reason, advice) in table {
         let mut seen = observed(&desired);
@@ -129,7 +129,11 @@ fn a_stream_of_others_is_not_recorded_and_says_what_to_do() {
         let status = after(&VideoStreamStatus::default(), &desired, &View::Present(seen), 1);
         assert_eq!(verdict(&status, ConditionType::Owned), pair("False", reason));
         assert_eq!(verdict(&status, ConditionType::Stalled), pair("True", reason));
-        assert!(message(&status, ConditionType::Ready).contains(advice));
+        let said = message(&status, ConditionType::Ready);
+        // A name cannot be changed.
+        for advice in [advice, "delete this object and make it again with another spec.streamName"] {
+            assert!(said.contains(advice), "{said}");
+        }
         assert_eq!((status.stream_arn, status.last_synced.len()), (None, 0));
     }
 }
@@ -285,4 +289,150 @@ fn an_announcement_says_what_is_about_to_be_done_and_leaves_the_conditions() {
         ("tags[site]", None)
     );
     assert_eq!(status.managed_tags, ["site", "team"], "what is set is ours to take away, also after a crash");
+}
+
+/// A spec, and the policies that keep a stream from being made by the one and by the other, in words.
+fn policies() -> [(Value, Option<&'static str>, Option<&'static str>); 5] {
+    let (suspend, manage) = ("spec.suspend to false", "spec.managementPolicy to Manage");
+    [
+        (json!({}), None, None),
+        (json!({ "driftPolicy": "Report" }), None, Some("spec.driftPolicy to Correct")),
+        (json!({ "suspend": true }), Some(suspend), Some(suspend)),
+        (json!({ "managementPolicy": "Observe" }), Some(manage), Some(manage)),
+        (
+            json!({ "managementPolicy": "Observe", "suspend": true, "driftPolicy": "Report" }),
+            Some("spec.suspend to false and spec.managementPolicy to Manage"),
+            Some("spec.suspend to false and spec.managementPolicy to Manage and spec.driftPolicy to Correct"),
+        ),
+    ]
+}
+
+#[test]
+fn of_a_stream_that_is_being_deleted_it_is_said_whether_one_is_made_after_that() {
+    for (spec, for_new, for_lost) in policies() {
+        let desired = desired(spec.clone());
+        let mut seen = observed(&desired);
+        seen.info.state = StreamState::Deleting;
+        let view = View::Present(seen);
+        for (before, settings) in [(VideoStreamStatus::default(), for_new), (in_order(&desired), for_lost)] {
+            let status = after(&before, &desired, &view, 2);
+            assert_eq!(verdict(&status, ConditionType::Ready), pair("False", "Deleting"));
+            let said = message(&status, ConditionType::Ready);
+            let expected =
+                settings.map_or("made again after that".to_owned(), |set| format!("made, set {set}"));
+            let expected =
+                if before.stream_arn.is_none() { expected.replace("again ", "") } else { expected };
+            assert!(said.ends_with(&expected), "{spec}: {said}");
+            // As the plan has it once it is gone.
+            let gone = plan(&desired, &recorded(&before), &View::Absent(Freshness::Fresh));
+            assert_eq!(gone.has_work, settings.is_none(), "{spec}");
+        }
+    }
+}
+
+#[test]
+fn of_a_stream_that_is_not_there_every_policy_is_named_that_keeps_it_from_being_made() {
+    for (spec, for_new, for_lost) in policies() {
+        let desired = desired(spec.clone());
+        for (before, settings) in [(VideoStreamStatus::default(), for_new), (in_order(&desired), for_lost)] {
+            let Some(settings) = settings else { continue };
+            let status = after(&before, &desired, &View::Absent(Freshness::Fresh), 2);
+            let said = message(&status, ConditionType::Ready);
+            assert!(said.contains(&format!("made, set {settings}")), "{spec}: {said}");
+        }
+    }
+}
+
+#[test]
+fn a_stream_that_is_nobodys_is_not_ready_while_suspended() {
+    let look = |suspend: bool| {
+        let desired = Desired {
+            adoption: streamfleet_crds::AdoptionPolicy::IfUnowned,
+            ..desired(json!({ "suspend": suspend }))
+        };
+        let mut seen = observed(&desired);
+        seen.settings.tags.clear();
+        after(&VideoStreamStatus::default(), &desired, &View::Present(seen), 1)
+    };
+    let status = look(true);
+    for type_ in [ConditionType::Ready, ConditionType::Owned] {
+        assert_eq!(verdict(&status, type_), pair("False", "Suspended"));
+        let expected = "The stream is there, but not this object's until spec.suspend is false";
+        assert_eq!(message(&status, type_), expected);
+    }
+    assert_eq!(status.stream_arn, None);
+    assert_eq!(verdict(&look(false), ConditionType::Ready), pair("False", "ChangePending"));
+}
+
+#[test]
+fn a_foreign_tag_that_is_asked_for_only_while_nothing_is_changed_is_not_this_objects_to_take_away() {
+    let base = desired(json!({}));
+    let mut seen = observed(&base);
+    seen.settings.tags.insert("site".to_owned(), "foreign".to_owned());
+    let view = View::Present(seen);
+    for held in [json!({ "suspend": true }), json!({ "managementPolicy": "Observe" })] {
+        for wish in ["ours", "foreign"] {
+            let mut spec = held.clone();
+            spec["tags"] = json!({ "site": wish });
+            let asked = after(&in_order(&base), &desired(spec), &view, 2);
+            assert_eq!(asked.managed_tags, ["team"], "{held} {wish}");
+            assert!(plan(&base, &recorded(&asked), &view).steps.is_empty(), "{held} {wish}");
+        }
+    }
+    // Where it may be changed, what is there as asked for is the object's, as after a restore without a status.
+    let wish = desired(json!({ "tags": { "site": "foreign" } }));
+    let restored = after(&VideoStreamStatus::default(), &wish, &view, 2);
+    assert_eq!(restored.managed_tags, ["site", "team"]);
+}
+
+#[test]
+fn a_foreign_notification_that_is_asked_for_only_while_nothing_is_changed_is_left() {
+    let topic = json!({ "topicARN": "arn:aws:sns:eu-west-1:123456789012:one" });
+    let base = desired(json!({}));
+    let asked = desired(json!({ "notification": topic }));
+    let mut seen = observed(&base);
+    seen.settings.notification = asked.notification;
+    let view = View::Present(seen);
+    for held in [json!({ "suspend": true }), json!({ "managementPolicy": "Observe" })] {
+        let mut spec = held.clone();
+        spec["notification"] = topic.clone();
+        let status = after(&in_order(&base), &desired(spec), &view, 2);
+        assert!(plan(&base, &recorded(&status), &view).steps.is_empty(), "{held}");
+    }
+}
+
+#[test]
+fn a_tag_that_was_announced_stays_this_objects_whatever_came_of_the_call() {
+    let (base, wish) = (desired(json!({})), desired(json!({ "tags": { "site": "x" } })));
+    let view = View::Present(observed(&base));
+    let told = {
+        let before = in_order(&base);
+        announced(&before, &wish, &plan(&wish, &recorded(&before), &view), &view, at(1))
+    };
+    assert_eq!(told.managed_tags, ["site", "team"]);
+    // It was refused: the same is said the next time, and nothing is written in between.
+    let refused = after(&told, &wish, &view, 2);
+    assert_eq!(refused.managed_tags, ["site", "team"]);
+    // The answer was lost, the operator stopped, and meanwhile the object was suspended and asks for no such tag any more.
+    let done = View::Present(observed(&wish));
+    let suspended = after(&told, &desired(json!({ "suspend": true })), &done, 3);
+    assert_eq!(suspended.managed_tags, ["site", "team"]);
+    let steps = plan(&base, &recorded(&suspended), &done).steps;
+    assert_eq!(steps.iter().map(Step::operation).collect::<Vec<_>>(), ["UntagStream"]);
+}
+
+#[test]
+fn what_is_held_back_is_not_announced_as_this_objects() {
+    // Set, taken away by somebody, and set by somebody: `Report` leaves it, while the retention is raised.
+    let wish = desired(json!({ "tags": { "site": "x" }, "driftPolicy": "Report" }));
+    let mut seen = observed(&wish);
+    seen.settings.tags.remove("site");
+    let taken = after(&in_order(&wish), &wish, &View::Present(seen.clone()), 2);
+    assert_eq!(taken.managed_tags, ["team"]);
+    seen.settings.tags.insert("site".to_owned(), "foreign".to_owned());
+    let view = View::Present(seen);
+    let raised = Desired { retention_hours: 96, ..wish };
+    let planned = plan(&raised, &recorded(&taken), &view);
+    assert_eq!(planned.steps.iter().map(Step::operation).collect::<Vec<_>>(), ["UpdateDataRetention"]);
+    assert_eq!(announced(&taken, &raised, &planned, &view, at(3)).managed_tags, ["team"]);
 }

@@ -2,7 +2,8 @@
 
 use streamfleet_crds::types::{find_condition, is_true};
 use streamfleet_crds::{
-    ConditionType, ManagementPolicy, RetentionDecreasePolicy, VideoStreamReason as Reason, VideoStreamStatus,
+    ConditionType, DriftPolicy, ManagementPolicy, RetentionDecreasePolicy, VideoStreamReason as Reason,
+    VideoStreamStatus,
 };
 
 use super::failure::refused_call;
@@ -15,6 +16,10 @@ use crate::video_stream::validate::{Desired, Refusal};
 
 /// So many fields are named in a message.
 const FIELDS_NAMED: usize = 12;
+/// What to do about a name: it cannot be changed, nor given to an object that has none.
+const ANOTHER_NAME: &str = "delete this object and make it again with another spec.streamName";
+/// That a stream is nobody's as yet.
+const NOT_YET_OURS: &str = "The stream is there, but not this object's until spec.suspend is false";
 
 /// A condition of before, unless there was none.
 pub fn kept(before: &VideoStreamStatus, type_: ConditionType) -> Verdict {
@@ -64,12 +69,17 @@ pub fn planned(before: &VideoStreamStatus, look: &Look<'_>) -> Vec<Verdict> {
     match &look.plan.ownership {
         Ownership::Nobody => absent(look),
         Ownership::Leaving => {
-            let message = "A stream of this name is being deleted; one is made after that";
-            not_there(Reason::Deleting, message)
+            let message = match to_have_it_made(look.desired, before.stream_arn.is_some()) {
+                None => "A stream of this name is being deleted; one is made after that".to_owned(),
+                Some(settings) => format!(
+                    "A stream of this name is being deleted, and none is made after that: to have one made, set {settings}"
+                ),
+            };
+            not_there(Reason::Deleting, &message)
         }
         Ownership::Other(whose) => {
             let message = format!(
-                "A stream of this name exists, and {whose}: choose another spec.streamName, or have its owner give it up"
+                "A stream of this name exists, and {whose}: have its owner give it up, or {ANOTHER_NAME}"
             );
             not_ours(Reason::OwnedByOther, &message)
         }
@@ -77,7 +87,7 @@ pub fn planned(before: &VideoStreamStatus, look: &Look<'_>) -> Vec<Verdict> {
         Ownership::Refused(whose) => {
             let message = format!(
                 "A stream of this name exists, and {whose}; adoptionPolicy {:?} does not let this object take it: set \
-                 spec.adoptionPolicy to {}, or choose another spec.streamName",
+                 spec.adoptionPolicy to {}, or {ANOTHER_NAME}",
                 look.desired.adoption,
                 if whose.contains("no owner") { "IfUnowned" } else { "IfOwned" }
             );
@@ -99,25 +109,40 @@ fn absent(look: &Look<'_>) -> Vec<Verdict> {
         let (reason, message) = refused_call(error);
         return not_there(reason, &message);
     }
+    let settings = to_have_it_made(look.desired, look.plan.is_lost).unwrap_or_default();
     if is_loss_held(look.plan) {
-        let message = "The stream has disappeared from AWS, with its footage, and is not made again: see \
-                       status.pendingChanges for why; to have it made, set spec.suspend to false, spec.managementPolicy to \
-                       Manage and spec.driftPolicy to Correct";
-        return not_there(Reason::StreamLost, message);
+        let message = format!(
+            "The stream has disappeared from AWS, with its footage, and is not made again: to have it made, set {settings}"
+        );
+        return not_there(Reason::StreamLost, &message);
     }
     if look.plan.is_held(Hold::Suspended) {
-        let message = "There is no stream yet, and spec.suspend is set: it is made once that is false";
-        return not_there(Reason::Suspended, message);
+        let message = format!("There is no stream yet: to have it made, set {settings}");
+        return not_there(Reason::Suspended, &message);
     }
     if look.plan.is_held(Hold::Observe) {
         let message = format!(
-            "There is no stream {}, and managementPolicy is Observe: correct spec.streamName, or set managementPolicy to \
-             Manage to have one made",
+            "There is no stream {}: to have one made, set {settings}; to look at another, {ANOTHER_NAME}",
             look.desired.name
         );
         return not_there(Reason::StreamNotFound, &message);
     }
     three(Reason::Creating, "The stream is being made", (Truth::False, Truth::Unknown))
+}
+
+/// What has to be set before a stream is made where there is none; `None` where nothing keeps it from that. `is_lost` is whether
+/// this object had one.
+fn to_have_it_made(desired: &Desired, is_lost: bool) -> Option<String> {
+    let is_left_lost = is_lost && desired.drift == DriftPolicy::Report;
+    let settings: Vec<&str> = [
+        (desired.suspend, "spec.suspend to false"),
+        (is_observed(desired), "spec.managementPolicy to Manage"),
+        (is_left_lost, "spec.driftPolicy to Correct"),
+    ]
+    .into_iter()
+    .filter_map(|(holds, setting)| holds.then_some(setting))
+    .collect();
+    (!settings.is_empty()).then(|| settings.join(" and "))
 }
 
 fn not_ours(reason: Reason, message: &str) -> Vec<Verdict> {
@@ -130,7 +155,8 @@ fn not_ours(reason: Reason, message: &str) -> Vec<Verdict> {
 
 /// A stream without an owner that is only looked at.
 fn observed_only(look: &Look<'_>) -> Vec<Verdict> {
-    let message = "The stream names this object nowhere as its owner, and is only observed";
+    let message = "The stream names this object nowhere as its owner, and is only observed: no Camera can write it before \
+                   spec.managementPolicy is Manage, and spec.adoptionPolicy lets this object take it";
     vec![
         ready(look),
         synced(look),
@@ -140,7 +166,9 @@ fn observed_only(look: &Look<'_>) -> Vec<Verdict> {
 
 fn ours(before: &VideoStreamStatus, look: &Look<'_>) -> Vec<Verdict> {
     let is_known = before.stream_arn.is_some() && is_true(&before.conditions, ConditionType::Owned.as_str());
-    let owned = if look.plan.ownership == Ownership::Adoptable {
+    let owned = if is_waiting_to_be_ours(look) {
+        Verdict::new(ConditionType::Owned, Truth::False, Reason::Suspended.as_str(), NOT_YET_OURS)
+    } else if look.plan.ownership == Ownership::Adoptable {
         let message = "The stream names no owner; it is this object's once it has its tags";
         Verdict::new(ConditionType::Owned, Truth::False, Reason::ChangePending.as_str(), message)
     } else if look.is_new {
@@ -153,6 +181,11 @@ fn ours(before: &VideoStreamStatus, look: &Look<'_>) -> Vec<Verdict> {
         Verdict::new(ConditionType::Owned, Truth::True, Reason::Adopted.as_str(), message)
     };
     vec![ready(look), synced(look), owned]
+}
+
+/// Whether the stream is nobody's, and not taken over while nothing is changed.
+fn is_waiting_to_be_ours(look: &Look<'_>) -> bool {
+    look.plan.ownership == Ownership::Adoptable && look.desired.suspend && !is_observed(look.desired)
 }
 
 fn state(look: &Look<'_>) -> StreamState {
@@ -168,8 +201,14 @@ fn ready(look: &Look<'_>) -> Verdict {
             return verdict(Truth::False, Reason::Creating, "The stream is being made".to_owned());
         }
         StreamState::Deleting => {
-            let message = "The stream is being deleted in AWS; it is made again after that";
-            return verdict(Truth::False, Reason::Deleting, message.to_owned());
+            // By its record it is this object's: its loss follows.
+            let message = match to_have_it_made(look.desired, true) {
+                None => "The stream is being deleted in AWS; it is made again after that".to_owned(),
+                Some(settings) => format!(
+                    "The stream is being deleted in AWS, and is not made again after that: to have it made, set {settings}"
+                ),
+            };
+            return verdict(Truth::False, Reason::Deleting, message);
         }
         StreamState::Active | StreamState::Updating => {}
     }
@@ -177,12 +216,15 @@ fn ready(look: &Look<'_>) -> Verdict {
         let (reason, message) = refused_call(error);
         return verdict(Truth::False, reason, message);
     }
+    if is_waiting_to_be_ours(look) {
+        return verdict(Truth::False, Reason::Suspended, NOT_YET_OURS.to_owned());
+    }
     if look.desired.suspend {
         let message = "The stream is there; spec.suspend is set: nothing is changed, and alarms tell nobody";
         return verdict(Truth::True, Reason::Suspended, message.to_owned());
     }
     if is_observed(look.desired) {
-        let message = "The stream is there; managementPolicy is Observe: nothing is changed";
+        let message = "The stream is there; spec.managementPolicy is Observe: nothing is changed";
         return verdict(Truth::True, Reason::Observing, message.to_owned());
     }
     match difference(look) {
@@ -227,7 +269,7 @@ fn difference(look: &Look<'_>) -> Option<(Reason, String)> {
         ));
     }
     if let Some(held) = found(Hold::Observe) {
-        let text = format!("Not changed, since managementPolicy is Observe: {}", names(&held));
+        let text = format!("Not changed, since spec.managementPolicy is Observe: {}", names(&held));
         return Some((Reason::Observing, text));
     }
     if let Some(held) = found(Hold::Immutable) {
@@ -266,7 +308,8 @@ fn immutable(changes: &[&Change]) -> String {
     let text = |change: &&&Change| {
         format!(
             "The stream is encrypted with KMS key {}, the spec asks for {}, and the key of a stream cannot be changed: make \
-             this object anew with the stream's key, or another stream with the other key",
+             another object for a stream with the other key; or set spec.deletionPolicy to Retain, so that the stream stays, \
+             delete this object, and make it again with the stream's key as spec.kmsKeyID",
             change.from, change.to
         )
     };

@@ -62,7 +62,7 @@ pub fn admit_new(stream: &VideoStream, class: &StreamClass) -> Result<(), Refusa
         return Ok(());
     }
     let message = format!(
-        "StreamClass {} is being deleted and takes no new streams: delete this object, and make it again with another \
+        "StreamClass {} is being deleted and takes no new streams: delete this object and make it again with another \
          spec.streamClassName",
         class.name_any()
     );
@@ -120,15 +120,16 @@ pub fn admit_name(stream: &VideoStream, class: &StreamClass) -> Result<String, R
             StreamNames::Default | StreamNames::Any => format!("the generated name {generated}"),
         };
         let message = format!(
-            "StreamClass {} does not allow the stream name {name}, only {wanted}: make the object again without \
-             spec.streamName, or widen the class's spec.limits.streamNames",
+            "StreamClass {} does not allow the stream name {name}, only {wanted}: delete this object and make it again \
+             without spec.streamName, or widen the class's spec.limits.streamNames",
             class.name_any()
         );
         return Err(Refusal::new(VideoStreamReason::StreamNameNotAllowed, message));
     }
     if !is_stream_name(&name) {
         let message = format!(
-            "The generated stream name has {} characters, the service takes 256: set spec.streamName",
+            "The generated stream name has {} characters, the service takes 256: delete this object and make it again with a \
+             shorter name, or with a spec.streamName",
             name.len()
         );
         return Err(Refusal::new(VideoStreamReason::StreamNameInvalid, message));
@@ -142,7 +143,7 @@ fn admit_deletion_policy(stream: &VideoStream, class: &StreamClass) -> Result<()
         return Ok(());
     };
     let message = format!(
-        "StreamClass {} does not allow deletionPolicy {asked:?}: leave it out, or add it to the class's \
+        "StreamClass {} does not allow spec.deletionPolicy {asked:?}: leave it out, or add it to the class's \
          spec.limits.deletionPolicies",
         class.name_any()
     );
@@ -157,7 +158,7 @@ fn admit_adoption_policy(stream: &VideoStream, class: &StreamClass) -> Result<Ad
         return Ok(asked);
     }
     let message = format!(
-        "StreamClass {} does not allow adoptionPolicy {asked:?}: leave it out, or add it to the class's \
+        "StreamClass {} does not allow spec.adoptionPolicy {asked:?}: leave it out, or add it to the class's \
          spec.limits.adoptionPolicies",
         class.name_any()
     );

@@ -88,8 +88,10 @@ pub fn validate(
     let spec = &stream.spec;
     let class_name = &spec.stream_class_name;
     let class = class.ok_or_else(|| {
-        let message =
-            format!("There is no StreamClass {class_name}: make it, or name another in spec.streamClassName");
+        let message = format!(
+            "There is no StreamClass {class_name}: make it, or delete this object and make it again with another \
+             spec.streamClassName"
+        );
         Refusal::new(VideoStreamReason::StreamClassNotFound, message)
     })?;
     let adoption = limits::admit(stream, class, namespace_labels)?;
@@ -218,6 +220,29 @@ mod tests {
         let refusal = validate(&stream(json!({})), None, &BTreeMap::new(), INSTALLATION).unwrap_err();
         assert_eq!(refusal.reason, VideoStreamReason::StreamClassNotFound);
         assert!(refusal.message.contains("standard"), "{}", refusal.message);
+        let advice = "delete this object and make it again with another spec.streamClassName";
+        assert!(refusal.message.contains(advice), "{}", refusal.message);
+    }
+
+    #[test]
+    fn a_name_that_does_not_do_is_not_to_be_changed_but_given_to_another_object() {
+        let any = json!({ "limits": { "streamNames": "Any" } });
+        let long = "x".repeat(253);
+        for (class_spec, stream_spec, name, reason) in [
+            (json!({}), json!({ "streamName": "other" }), "door", VideoStreamReason::StreamNameNotAllowed),
+            (any, json!({}), long.as_str(), VideoStreamReason::StreamNameInvalid),
+        ] {
+            let mut stream = stream(stream_spec);
+            stream.metadata.name = Some(name.to_owned());
+            let refusal =
+                validate(&stream, Some(&class(class_spec)), &BTreeMap::new(), INSTALLATION).unwrap_err();
+            assert_eq!(refusal.reason, reason);
+            assert!(
+                refusal.message.contains("delete this object and make it again with"),
+                "{}",
+                refusal.message
+            );
+        }
     }
 
     #[test]
