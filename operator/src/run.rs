@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::admin::{self, Obstacles, Shared};
+use crate::alarms::Desk;
 use crate::args::Settings;
 use crate::aws::Clouds;
 use crate::aws::guarded::GuardedClouds;
@@ -247,6 +248,7 @@ impl Operator {
         }
         let leadership = around.leadership.clone();
         let pulse = pulses.start("election");
+        let mut desk = Arc::<Desk>::default();
         loop {
             tokio::select! {
                 () = leadership.gained() => {}
@@ -257,8 +259,9 @@ impl Operator {
                 }
             }
             metrics.set_leader(true);
-            // What was known of AWS in an earlier term may be long out of date.
-            let ctx = Arc::new(context(&around, &caches, &triggers, &metrics));
+            // What was known of AWS in an earlier term may be long out of date. But nobody else knows of alarms that were left in it.
+            desk = Arc::new(desk.next_term());
+            let ctx = Arc::new(context(&around, &caches, &triggers, &metrics, &desk));
             let term = async {
                 tokio::select! {
                     () = controllers(ctx.clone(), &stop, &pulses) => true,
@@ -346,7 +349,13 @@ fn is_observed<K: kube::Resource>(object: &K, observed: Option<i64>) -> bool {
     observed.is_some() && observed == object.meta().generation
 }
 
-fn context(around: &Surroundings, caches: &Caches, triggers: &Triggers, metrics: &Arc<Metrics>) -> Context {
+fn context(
+    around: &Surroundings,
+    caches: &Caches,
+    triggers: &Triggers,
+    metrics: &Arc<Metrics>,
+    desk: &Arc<Desk>,
+) -> Context {
     let Surroundings { client, clouds, leadership, settings } = around;
     let client = leader::guarded(client, leadership, metrics);
     let clouds: Arc<dyn Clouds> = Arc::new(GuardedClouds::new(clouds.clone(), leadership.clone()));
@@ -361,7 +370,7 @@ fn context(around: &Surroundings, caches: &Caches, triggers: &Triggers, metrics:
             observer: Arc::new(Observer::new(clouds.clone(), sweeps)),
             clouds,
             checks: Arc::default(),
-            alarms: Arc::default(),
+            alarms: desk.clone(),
             since: Instant::now(),
         },
         feeds: Arc::new(Feeds::new(caches.cameras.clone(), triggers.cameras.clone())),

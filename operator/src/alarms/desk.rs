@@ -36,6 +36,9 @@ const CLASS_EVERY: Duration = Duration::from_secs(5);
 #[derive(Default)]
 pub struct Desk {
     fleets: Mutex<HashMap<Fleet, Arc<Counter>>>,
+    /// What is known of alarms whose object is not in the cache, by account and region. Another endpoint leads to the same ones: what is
+    /// known outlives an edit of the class's endpoints.
+    orphans: Mutex<HashMap<(String, String), Arc<Mutex<Memory>>>>,
     /// When the alarms of which class were looked at, and its generation then.
     classes: Mutex<HashMap<String, (Instant, Option<i64>)>>,
     /// Objects that go and whose alarms have gone, by UID, and since when.
@@ -50,25 +53,29 @@ pub struct Counter {
     refused: Mutex<Option<(Instant, AwsError)>>,
     /// What is to be deleted.
     pub removals: Removals,
-    /// What is known of alarms whose object is not in the cache. Another endpoint of the account and region leads to the same ones: what
-    /// is known outlives an edit of the class's endpoints.
+    /// What is known of alarms whose object is not in the cache.
     pub orphans: Arc<Mutex<Memory>>,
 }
 
 impl Desk {
+    /// The desk of the next term of leadership: it knows which objects this process let go without their alarms, and nothing else.
+    pub fn next_term(&self) -> Self {
+        let orphans = lock(&self.orphans);
+        let kept = orphans.iter().map(|(region, memory)| {
+            let memory = lock(memory).next_term();
+            (region.clone(), Arc::new(Mutex::new(memory)))
+        });
+        Self { orphans: Mutex::new(kept.collect()), ..Self::default() }
+    }
+
     /// The counter of a place.
     pub fn counter(&self, place: &Place) -> Arc<Counter> {
-        let fleet = place.fleet();
         let mut fleets = lock(&self.fleets);
-        if let Some(counter) = fleets.get(&fleet) {
-            return counter.clone();
-        }
-        let is_akin = |other: &Fleet| other.account == fleet.account && other.region == fleet.region;
-        let akin =
-            fleets.iter().find(|(other, _)| is_akin(other)).map(|(_, counter)| counter.orphans.clone());
-        let counter = Arc::new(Counter::new(akin.unwrap_or_default()));
-        fleets.insert(fleet, counter.clone());
-        counter
+        let counter = fleets.entry(place.fleet()).or_insert_with_key(|fleet| {
+            let region = (fleet.account.clone(), fleet.region.clone());
+            Arc::new(Counter::new(lock(&self.orphans).entry(region).or_default().clone()))
+        });
+        counter.clone()
     }
 
     /// The alarms of an object that goes have gone.
@@ -216,6 +223,30 @@ mod tests {
         ] {
             assert_eq!(lock(&desk.counter(&place).orphans).left(&object).as_deref(), expected, "{place:?}");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_what_is_known_only_what_this_process_let_go_outlives_a_term() {
+        let (desk, place) = (Desk::default(), Place::new("eu-west-1", "123456789012"));
+        let (left, there) = (Object::Class("left".to_owned()), Object::Class("there".to_owned()));
+        {
+            let counter = desk.counter(&place);
+            let mut orphans = lock(&counter.orphans);
+            orphans.note_left(left.clone(), "uid-1");
+            orphans.note(there.clone(), Instant::now());
+            assert!(orphans.is_due(Instant::now()) && !orphans.is_due(Instant::now()));
+        }
+        desk.note_gone("uid-2");
+        let next = desk.next_term();
+        let counter = next.counter(&place);
+        let mut orphans = lock(&counter.orphans);
+        assert_eq!(orphans.left(&left).as_deref(), Some("uid-1"));
+        assert!(orphans.is_due(Instant::now()), "who led meanwhile may have left some too");
+        let name = there.alarm_name("north", "fleet/ErrorAcks");
+        let description = crate::alarms::names::mark("north", &there, &name, "digest");
+        let suspects = orphans.suspects(&[(name, description)], "north", |_| false);
+        assert_eq!(suspects.into_keys().collect::<Vec<_>>(), [there], "it may have gone meanwhile");
+        assert!(!next.are_known_gone("uid-2"));
     }
 
     #[tokio::test(start_paused = true)]

@@ -292,9 +292,10 @@ pub struct Leaving<'a> {
     pub asked: &'a AlarmSettings,
 }
 
-/// The alarms of an object stay that goes, as it could not be read whose they are: the search for orphans finds out.
-pub fn leave(aws: &AwsSide, place: &Place, owner: &Owner) {
-    lock(&aws.alarms.counter(place).orphans).note_left(object(owner), &owner.uid);
+/// The alarms of an object stay that goes, as it is not known whose they are: the search for orphans finds out. False where that was
+/// said before.
+pub fn leave(aws: &AwsSide, place: &Place, owner: &Owner) -> bool {
+    lock(&aws.alarms.counter(place).orphans).note_left(object(owner), &owner.uid)
 }
 
 /// What came of the alarms of an object that goes.

@@ -41,6 +41,12 @@ pub struct Memory {
 }
 
 impl Memory {
+    /// What of it outlives a term of leadership: the objects that this process let go, which nobody else knows of. Who led meanwhile may
+    /// have changed everything: the rest is found out anew, and what becomes of the alarms of these is decided by fresh reads.
+    pub fn next_term(&self) -> Self {
+        Self { left: self.left.clone(), ..Self::default() }
+    }
+
     /// Whether it is time to search; that counts as done then.
     pub fn is_due(&mut self, now: Instant) -> bool {
         let is_due = self.searched.is_none_or(|at| now >= at + SEARCH_EVERY);
@@ -71,13 +77,15 @@ impl Memory {
         self.waiting.remove(object);
     }
 
-    /// An object of this cluster went, and alarms of it stayed.
-    pub fn note_left(&mut self, object: Object, uid: &str) {
+    /// An object of this cluster went, and alarms of it stayed. False where that was known.
+    pub fn note_left(&mut self, object: Object, uid: &str) -> bool {
         self.there.remove(&object);
         self.waiting.remove(&object);
+        let is_news = self.left.get(&object).is_none_or(|known| known != uid);
         if self.left.len() < LEFT_MAX {
             self.left.insert(object, uid.to_owned());
         }
+        is_news
     }
 
     /// Whether alarms of any object stayed.

@@ -10,10 +10,10 @@ use kube::{Api, Resource, ResourceExt};
 use streamfleet_crds::types::{find_condition, is_true};
 use streamfleet_crds::{
     CHECK_REQUESTED, ConditionType, FINALIZER, ManagementPolicy, StreamClass, VideoStream, VideoStreamReason,
-    VideoStreamStatus,
+    VideoStreamStatus, ownership_tags,
 };
 
-use super::plan::{Ownership, Plan, Recorded, successor};
+use super::plan::{Ownership, Plan, Recorded, contradicts, successor};
 use super::status::{self, Alarms, Outcome};
 use super::validate::{Desired, Refusal, alarm_settings, owner, validate};
 use super::{Error, new_drift, turn_notes};
@@ -22,6 +22,9 @@ use crate::aws::{AwsError, ErrorKind, Owner, Place, StreamState};
 use crate::context::{AwsSide, Context};
 use crate::events::Note;
 use crate::{alarms, apply, stream_class};
+
+/// Why the alarms stay of an object whose stream was another's, and names nobody now.
+const WHOSE_STREAM: &str = "another object had its stream, and its tags do not say any more which";
 
 /// The record of an object that has none.
 static NO_RECORD: BTreeMap<String, String> = BTreeMap::new();
@@ -211,29 +214,26 @@ impl<'a> Pass<'a> {
         }
         let name = status.stream_name.as_deref()?;
         let owner = owner(&self.stream, self.ctx.installation());
-        if is_owned_by_other(status) {
-            return None;
-        }
         let Some(place) = stream_class::verified_place(class) else {
-            return self.await_class(class, status, &owner);
+            return self.await_class(class, status, &owner).await;
         };
-        // Before anything is asked: thousands may wait at a time.
-        if alarms::are_named(&self.ctx.aws, &place, &status.alarms).await
+        // Before anything is asked: thousands may wait at a time. Who may have been taken over does not wait for what is not its own.
+        if !is_owned_by_other(status)
+            && alarms::are_named(&self.ctx.aws, &place, &status.alarms).await
             && alarms::may_wait(&self.ctx.aws, &place, &owner)
         {
             self.touch_sites(class);
             return Some(alarms::NAMED);
         }
-        match is_taken_over(&self.ctx.aws, &place, &owner, status).await {
-            Ok(false) => {}
-            Ok(true) => return None,
-            Err(error) => {
-                alarms::leave(&self.ctx.aws, &place, &owner);
-                let text = format!("Alarms are not deleted, since it cannot be read whose they are: {error}");
-                let note = Note::warning("AlarmsLeft", "Delete", text);
-                self.ctx.cluster.events.publish(&self.stream.object_ref(&()), &[note]).await;
-                return None;
-            }
+        let why_not = match whose_alarms(&self.ctx.aws, &place, &owner, status).await {
+            Ok(Whose::Own) => None,
+            Ok(Whose::Namesakes) => return None,
+            Ok(Whose::Unknown) => Some(WHOSE_STREAM.to_owned()),
+            Err(error) => Some(format!("it cannot be read whose they are: {error}")),
+        };
+        if let Some(why) = why_not {
+            self.leave_alarms(&place, &owner, &why).await;
+            return None;
         }
         let leaving = alarms::Leaving {
             place: &place,
@@ -254,8 +254,16 @@ impl<'a> Pass<'a> {
         }
     }
 
+    /// The alarms stay for now, and nothing waits for them; that is told once.
+    async fn leave_alarms(&self, place: &Place, owner: &Owner, why: &str) {
+        if alarms::leave(&self.ctx.aws, place, owner) {
+            let note = Note::warning("AlarmsLeft", "Delete", format!("Alarms are not deleted, since {why}"));
+            self.ctx.cluster.events.publish(&self.stream.object_ref(&()), &[note]).await;
+        }
+    }
+
     /// A class that was changed a moment ago, or is to go as well, is confirmed by its next pass.
-    fn await_class(
+    async fn await_class(
         &self,
         class: &StreamClass,
         status: &VideoStreamStatus,
@@ -268,7 +276,7 @@ impl<'a> Pass<'a> {
         if !stream_class::is_checked(class) && alarms::may_wait(&self.ctx.aws, &place, owner) {
             return Some("Its alarms go when its StreamClass is confirmed as it is now");
         }
-        alarms::leave(&self.ctx.aws, &place, owner);
+        self.leave_alarms(&place, owner, "its StreamClass is not Ready").await;
         None
     }
 
@@ -339,26 +347,38 @@ fn not_looked_at(plan: &Plan) -> Option<VideoStreamReason> {
     }
 }
 
-/// Whether the stream under the name on record is another object's of the same installation, namespace and name, by a fresh read.
-async fn is_taken_over(
+/// Whose the alarms of an object are that goes. Their names follow from installation, namespace and name.
+#[derive(Debug, PartialEq, Eq)]
+enum Whose {
+    /// Its own, also where its stream is an object's of another name, or another installation's.
+    Own,
+    /// Its namesake's in another cluster, which has taken the stream over, and has alarms of the same names.
+    Namesakes,
+    /// The stream was another's, and does not say now whether that was the namesake.
+    Unknown,
+}
+
+/// Decides that, by a fresh read of the stream under the name on record.
+async fn whose_alarms(
     aws: &AwsSide,
     place: &Place,
     owner: &Owner,
     status: &VideoStreamStatus,
-) -> Result<bool, AwsError> {
-    if is_owned_by_other(status) {
-        return Ok(true);
-    }
-    let Some(name) = status.stream_name.as_deref() else { return Ok(false) };
+) -> Result<Whose, AwsError> {
+    let was_anothers = is_owned_by_other(status);
+    let unless_known = if was_anothers { Whose::Unknown } else { Whose::Own };
+    let Some(name) = status.stream_name.as_deref() else { return Ok(unless_known) };
     // By name: who has taken it over may have made it anew.
-    let Some(info) = aws.observer.fresh(place, name, None).await? else { return Ok(false) };
+    let Some(info) = aws.observer.fresh(place, name, None).await? else { return Ok(unless_known) };
     if info.state == StreamState::Deleting {
-        return Ok(false);
+        return Ok(unless_known);
     }
     match aws.observer.fresh_tags(place, &info.arn).await {
-        Ok(tags) => Ok(successor(owner, &tags).is_some()),
-        Err(error) if error.kind == ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error),
+        Ok(tags) if successor(owner, &tags).is_some() => Ok(Whose::Namesakes),
+        Ok(tags) if contradicts(owner, &tags) => Ok(Whose::Own),
+        Ok(tags) if tags.get(ownership_tags::UID) == Some(&owner.uid) => Ok(Whose::Own),
+        Err(error) if error.kind != ErrorKind::NotFound => Err(error),
+        Ok(_) | Err(_) => Ok(unless_known),
     }
 }
 
@@ -414,25 +434,36 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_alarms_of_a_stream_that_another_cluster_has_taken_over_are_not_ours_to_delete() {
+    async fn only_the_alarms_of_a_stream_that_the_namesake_has_taken_over_are_not_ours_to_delete() {
         let (wish, cloud) = (desired(json!({})), FakeCloud::default());
         let aws = aws(&cloud);
-        let mut status = in_order(&wish);
-        let look = async |status: &VideoStreamStatus| {
-            is_taken_over(&aws, &wish.place, &wish.owner, status).await.unwrap()
-        };
-        assert!(!look(&status).await, "there is no stream");
-        for (uid, expected) in [("uid-1", false), ("uid-2", true)] {
-            let mut tags = wish.owner.tags();
-            tags.insert(streamfleet_crds::ownership_tags::UID.to_owned(), uid.to_owned());
-            cloud.state().put(&wish.name, 72, tags);
-            assert_eq!(look(&status).await, expected, "{uid}");
-        }
-        cloud.state().put(&wish.name, 72, wish.owner.tags());
+        let was_ours = in_order(&wish);
         let reason = VideoStreamReason::OwnedByOther.as_str();
         let verdict = Verdict::new(ConditionType::Owned, Truth::False, reason, "");
-        status.conditions = merge(&[], &[verdict], Some(1), Timestamp::UNIX_EPOCH);
-        assert!(look(&status).await, "as it was seen before");
+        let conditions = merge(&[], &[verdict], Some(1), Timestamp::UNIX_EPOCH);
+        let was_anothers = VideoStreamStatus { conditions, ..was_ours.clone() };
+        let look = async |status: &VideoStreamStatus| {
+            whose_alarms(&aws, &wish.place, &wish.owner, status).await.unwrap()
+        };
+        let both = async || (look(&was_ours).await, look(&was_anothers).await);
+        assert_eq!(both().await, (Whose::Own, Whose::Unknown), "there is no stream");
+        let edited = |key: &str, value: &str| {
+            let mut tags = wish.owner.tags();
+            tags.insert(key.to_owned(), value.to_owned());
+            tags
+        };
+        for (tags, expected) in [
+            (wish.owner.tags(), (Whose::Own, Whose::Own)),
+            (edited(ownership_tags::UID, "uid-2"), (Whose::Namesakes, Whose::Namesakes)),
+            // Of another name: its alarms have other names too.
+            (edited(ownership_tags::NAME, "gate"), (Whose::Own, Whose::Own)),
+            (edited(ownership_tags::INSTALLATION, "south"), (Whose::Own, Whose::Own)),
+            // Taken away from whoever had it.
+            (BTreeMap::new(), (Whose::Own, Whose::Unknown)),
+        ] {
+            cloud.state().put(&wish.name, 72, tags.clone());
+            assert_eq!(both().await, expected, "{tags:?}");
+        }
     }
 
     fn object(metadata: &Value, status: &Value) -> VideoStream {

@@ -28,6 +28,7 @@ mod refused;
 mod rest;
 mod schema;
 mod stale;
+mod terms;
 mod trace;
 mod wanted;
 mod world;

@@ -367,6 +367,15 @@ impl World {
         answered.await.ok()
     }
 
+    /// The first operator loses its lease to the second, and has it back by the end.
+    pub async fn lead_in_turn(&self) {
+        let over = Instant::now() + LEASE_MARGIN;
+        self.lock().leader = None;
+        self.lend(Replica::First, over);
+        self.signals.lost.notify_one();
+        self.hand_over(over, Held::Never).await;
+    }
+
     /// The second operator leads from then, and perhaps the first again later.
     async fn hand_over(&self, at: Instant, held: Held) {
         tokio::time::sleep_until(at).await;

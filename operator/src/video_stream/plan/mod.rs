@@ -24,7 +24,7 @@ use super::validate::Desired;
 use crate::aws::{NewStream, StreamState, StreamUpdate};
 use fields::{DEVICE_NAME, Field, IMAGES, KMS_KEY, MEDIA_TYPE, NOTIFICATION, OWNER, RETENTION, TIER};
 use ownership::ownership;
-pub use ownership::{Ownership, successor, taken_over};
+pub use ownership::{Ownership, contradicts, successor, taken_over};
 use retention::{Guarded, guard};
 pub use step::{Call, Step};
 

@@ -99,7 +99,7 @@ pub fn taken_over(tags: &BTreeMap<String, String>, uid: &str) -> String {
 }
 
 /// Whether a tag that is there names another owner.
-fn contradicts(owner: &Owner, tags: &BTreeMap<String, String>) -> bool {
+pub fn contradicts(owner: &Owner, tags: &BTreeMap<String, String>) -> bool {
     let ours = owner.tags();
     DECISIVE.iter().any(|key| tags.get(*key).is_some_and(|value| ours.get(*key) != Some(value)))
 }
