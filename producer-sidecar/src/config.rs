@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use streamfleet_contract::{Configuration, parse_problems};
 
-/// Why a configuration cannot be used. Texts never repeat a URL's user information.
+/// Why a configuration cannot be used. Texts never repeat a URL's user information or query.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.
@@ -46,8 +46,7 @@ pub fn parse(text: &str) -> Result<Parsed, ConfigError> {
     let mut place = String::new();
     let mut note = |path: serde_ignored::Path<'_>| {
         if unknown.len() < UNKNOWN_MAX {
-            unknown
-                .push(without_user_info(&shown(&path)).chars().take(UNKNOWN_CHARS_MAX).collect::<String>());
+            unknown.push(without_secrets(&shown(&path)).chars().take(UNKNOWN_CHARS_MAX).collect::<String>());
         }
     };
     let parsed: Result<Configuration, _> = serde_saphyr::with_deserializer_from_str(text, |deserializer| {
@@ -96,7 +95,7 @@ fn explained(place: &str, error: &serde_saphyr::Error, unknown: &[String]) -> St
     if !unknown.is_empty() {
         text = format!("{text} (unknown fields: {})", unknown.join(", "));
     }
-    without_user_info(&text)
+    without_secrets(&text)
 }
 
 /// A path as faults show it: `feeds[0].source`.
@@ -122,7 +121,21 @@ fn in_words(kind: std::io::ErrorKind) -> String {
     }
 }
 
-/// The first line, with what stands between `://` and `@` left out: a parser may quote a value.
+/// The first line, without the parts of URLs that may hold a password: a parser may quote a value. Some cameras take it in the
+/// query, so all that is behind a `?` goes.
+fn without_secrets(text: &str) -> String {
+    let line = text.lines().next().unwrap_or_default();
+    let (before, url) = line.split_at(line.find("://").map_or(line.len(), |at| at + "://".len()));
+    let shown = match url.split_once('?') {
+        None => return without_user_info(line),
+        // It may be of a password before the host.
+        Some((_, query)) if query.contains('@') => "",
+        Some((address, _)) => address,
+    };
+    format!("{}?***", without_user_info(&format!("{before}{shown}")))
+}
+
+/// The first line, with what stands between `://` and `@` left out.
 fn without_user_info(text: &str) -> String {
     let line = text.lines().next().unwrap_or_default();
     let mut out = String::with_capacity(line.len());
@@ -286,6 +299,38 @@ feeds:
         ] {
             let error = parse(&text).unwrap_err().to_string();
             assert!(!error.contains("hunter2") && !error.contains("admin"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_password_in_a_query_is_in_no_error_and_in_no_name_of_a_field() {
+        let secret = "rtsp://door/x?user=admin&password=hunter2`?'hunter2@hunter2";
+        for text in [
+            format!("schemaVersion: 1\nfeeds: \"{secret}\"\n"),
+            format!("schemaVersion: \"{secret}\"\nfeeds: []\n"),
+            format!("schemaVersion: 1\nfeeds:\n- id: a\n  source: \"{secret}\"\n"),
+            format!("schemaVersion: 1\nfeeds:\n- id: a\n  source: {{\"{secret}\": 1}}\n"),
+            format!("\"{secret}\": 1\nschemaVersion: 1\n"),
+            GOOD.replace("rtsp://door.example/live", &secret.replace("rtsp", "http")),
+        ] {
+            let error = parse(&text).unwrap_err().to_string();
+            assert!(!error.contains("hunter2") && !error.contains("admin"), "{error}");
+        }
+        let unknown = parse(&format!("{GOOD}\n\"{secret}\": 1\n")).unwrap().unknown;
+        assert_eq!(unknown, ["rtsp://?***"]);
+    }
+
+    #[test]
+    fn of_a_url_the_host_and_the_path_are_shown() {
+        for (text, shown) in [
+            ("a: \"rtsp://door/x\", line 3", "a: \"rtsp://door/x\", line 3"),
+            ("a: \"rtsp://u:p@door/x\", line 3", "a: \"rtsp://***@door/x\", line 3"),
+            ("a: \"rtsp://door/x?a=b\", line 3", "a: \"rtsp://door/x?***"),
+            ("a: \"rtsp://u:p@door/x?a=b\", line 3", "a: \"rtsp://***@door/x?***"),
+            ("a: \"rtsp://u:p?p@door/x\", line 3", "a: \"rtsp://?***"),
+            ("a: what?, line 3", "a: what?, line 3"),
+        ] {
+            assert_eq!(without_secrets(text), shown);
         }
     }
 
