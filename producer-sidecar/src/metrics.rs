@@ -226,6 +226,13 @@ impl Metrics {
         self.spool.failures.get_or_create(&CauseLabels { kind: cause.to_owned() }).inc();
     }
 
+    /// So much more of a gap of a feed that is not configured. Its name is not known; and no other series is made, which would
+    /// stay for ever.
+    pub fn gap_of(&self, id: &str, reason: &str, length_ms: i64) {
+        let labels = KindLabels { feed: id.to_owned(), name: id.to_owned(), kind: reason.to_owned() };
+        self.gap_seconds.get_or_create(&labels).inc_by(length_ms.max(0) as f64 / 1_000.0);
+    }
+
     /// The metrics of one feed.
     pub fn feed(&self, id: &str, name: &str) -> FeedMetrics {
         let labels = FeedLabels { feed: id.to_owned(), name: name.to_owned() };
@@ -334,6 +341,8 @@ impl FeedMetrics {
 
     /// Forgets the feed's gauges, which would else show its last values for ever.
     pub fn forget(&self) {
+        // A fragment that is stored while the feed ends does not make it anew.
+        _ = self.last_stored.set(FloatGauge::default());
         self.all.buffered_bytes.remove(&self.kind(MEMORY));
         self.all.buffered_bytes.remove(&self.kind(SPOOL));
         self.all.buffered_seconds.remove(&self.labels);
@@ -383,6 +392,25 @@ mod tests {
         for name in names {
             let short = name.trim_start_matches("streamfleet_producer_spool");
             assert!(page.contains(&format!("`{name}`")) || page.contains(&format!("`{short}`")), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_was_forgotten_does_not_come_back_with_a_last_fragment() {
+        let mut registry = Registry::default();
+        let metrics = Metrics::register(&mut registry);
+        let feed = metrics.feed("a", "a");
+        let ending = feed.clone();
+        feed.forget();
+        ending.stored(None, 1_000);
+        ending.buffered(1, 1, 1);
+        let again = metrics.feed("b", "b");
+        again.stored(None, 1_000);
+        let mut text = String::new();
+        encode(&mut text, &registry).unwrap();
+        for gauge in ["last_stored_timestamp_seconds", "buffered_seconds", "buffered_bytes"] {
+            assert!(!text.contains(&format!("{gauge}{{feed=\"a\"")), "{text}");
+            assert!(text.contains(&format!("{gauge}{{feed=\"b\"")), "{text}");
         }
     }
 

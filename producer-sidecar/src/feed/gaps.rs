@@ -105,6 +105,15 @@ impl GapLog {
         counted
     }
 
+    /// More is known of the gap of this cause that is open.
+    pub fn explain(&mut self, reason: GapReason, detail: &str) {
+        let is_open = |kept: &&mut Kept| kept.gap.end_ms.is_none() && kept.gap.reason == reason;
+        if let Some(kept) = self.gaps.iter_mut().find(is_open) {
+            detail.clone_into(&mut kept.gap.detail);
+            self.version += 1;
+        }
+    }
+
     /// The gaps that were open and have ended since this was last asked.
     pub fn take_ended(&mut self) -> Vec<Gap> {
         std::mem::take(&mut self.ended)
@@ -262,6 +271,21 @@ mod tests {
         log.open(16_100, GapReason::CameraLost, "");
         assert_eq!(log.pass(2_000), [], "one that goes on begins with what was counted");
         assert_eq!(grown(&log.pass(1_000)), [(GapReason::CameraLost, 1_000)]);
+    }
+
+    #[test]
+    fn more_that_is_known_of_a_gap_is_said_of_the_one_that_is_open() {
+        let mut log = GapLog::default();
+        log.record(0, 1_000, GapReason::Refused, "before");
+        log.open(5_000, GapReason::Refused, "20 s so far");
+        let version = log.version();
+        log.explain(GapReason::CameraLost, "another");
+        log.explain(GapReason::Refused, "30 s");
+        assert!(log.version() > version);
+        log.close(15_000);
+        log.explain(GapReason::Refused, "late");
+        let details: Vec<_> = log.to_vec().into_iter().map(|gap| gap.detail).collect();
+        assert_eq!(details, ["before", "30 s"]);
     }
 
     #[test]

@@ -6,10 +6,10 @@ use std::time::Duration;
 use streamfleet_contract::{GapReason, Mark, SourceReason, SourceState};
 use streamfleet_media::track::{AccessUnit, CodecParameters};
 
-use super::Driver;
 use super::intake::{Dropped, IntakeEvent};
 use super::outgoing::{limit_detail, tracks_of};
-use crate::buffer::Pushed;
+use super::{Driver, SOURCE_RESTART_AFTER};
+use crate::buffer::{Gop, GopId, Limit, Pushed};
 use crate::clock::Now;
 use crate::session::{Input, SessionId};
 use crate::source::SourceEvent;
@@ -71,6 +71,7 @@ impl Driver {
                     tracing::debug!(feed = self.feed.name, packets, "Packets were lost on the way");
                     self.gap(start_ms, end_ms, GapReason::PacketLoss, "");
                 }
+                IntakeEvent::LostSound(packets) => self.ctx.metrics.lost_packets(packets.into()),
                 IntakeEvent::Dropped(why) => self.ctx.metrics.dropped(dropped_word(why), 1),
                 IntakeEvent::ClockJumped => {
                     tracing::info!(feed = self.feed.name, "The camera's media clock has jumped");
@@ -106,6 +107,7 @@ impl Driver {
                 if let Some(completed) = completed {
                     self.session.handle(Input::Completed(completed), now);
                 }
+                self.explain_too_long(time_ms);
                 self.close_gaps(time_ms);
                 self.note_codec(codec);
                 let tracks = tracks_of(codec);
@@ -119,23 +121,39 @@ impl Driver {
             }
             Pushed::NoKeyFrame => return self.ctx.metrics.dropped("given_up", 1),
             Pushed::TooLong { completed, limit } => {
-                self.ctx.metrics.dropped("too_long", 1);
-                if let Some(completed) = completed {
-                    self.session.handle(Input::Completed(completed), now);
-                }
-                // Nothing that can be stored comes until the next key frame: the fragment is not to wait for it.
-                self.session.handle(Input::SourceEnded, now);
-                tracing::warn!(
-                    feed = self.feed.name,
-                    length_ms = self.kept_ms.map_or(0, |last| time_ms - last),
-                    "Video is given up up to the next key frame: {}",
-                    limit_detail(limit)
-                );
-                self.open_gap(time_ms, GapReason::Refused, limit_detail(limit));
-                return;
+                // A key frame that is too large alone has ended another group.
+                let group = completed.filter(|_| !key).and_then(|gop| self.buffer.gop(gop));
+                let began_ms = group.map_or(time_ms, Gop::start_ms);
+                return self.give_up(completed, (limit, began_ms), time_ms, now);
             }
         }
         self.kept_ms = self.kept_ms.max(Some(time_ms));
+    }
+
+    /// Gives up what comes from here to the next key frame, since the group that began then has no place in a fragment.
+    fn give_up(&mut self, completed: Option<GopId>, (limit, began_ms): (Limit, i64), time_ms: i64, now: Now) {
+        self.ctx.metrics.dropped("too_long", 1);
+        if let Some(completed) = completed {
+            self.session.handle(Input::Completed(completed), now);
+        }
+        // Nothing that can be stored comes until the next key frame: the fragment is not to wait for it.
+        self.session.handle(Input::SourceEnded, now);
+        self.too_long = Some((limit, began_ms));
+        let length_ms = time_ms - began_ms;
+        let detail = format!("{} so far", limit_detail(limit, length_ms));
+        tracing::warn!(
+            feed = self.feed.name,
+            length_ms,
+            "Video is given up up to the next key frame: {detail}"
+        );
+        self.open_gap(time_ms, GapReason::Refused, &detail);
+    }
+
+    /// A key frame has come at this time: now it is known how long a group was that was too long.
+    fn explain_too_long(&mut self, time_ms: i64) {
+        if let Some((limit, began_ms)) = self.too_long.take() {
+            self.ctx.record.explain(GapReason::Refused, &limit_detail(limit, time_ms - began_ms));
+        }
     }
 
     fn note_codec(&mut self, codec: &Arc<CodecParameters>) {
@@ -174,11 +192,31 @@ impl Driver {
         }
     }
 
+    /// The source's task is gone. Where nobody has stopped it, it has panicked: it is started again, and what the camera sends
+    /// until then is lost.
+    pub(super) fn on_source_gone(&mut self, now: Now) {
+        let Some(source) = self.source.take() else { return };
+        self.end_of_source(now);
+        if source.stop.is_cancelled() {
+            return;
+        }
+        tracing::error!(feed = self.feed.name, "The source failed by a defect and is started again");
+        // Taken, so that its next attempts to connect begin no gap by another cause until something is kept again.
+        let kept_ms = self.kept_ms.take().filter(|_| self.received.is_some());
+        if let Some(kept_ms) = kept_ms.filter(|_| self.ctx.record.lasting().is_empty()) {
+            self.open_gap(kept_ms, GapReason::InternalError, "reading the source failed");
+        }
+        let message = "the reading of the source failed by a defect of the producer, and begins anew";
+        self.on_source_state(SourceState::Failed, SourceReason::Disconnected, message, now);
+        self.source_again_at = Some(now.mono + SOURCE_RESTART_AFTER);
+    }
+
     /// Nothing more comes of the group that is open.
     pub(super) fn end_of_source(&mut self, now: Now) {
         self.intake.ended();
         self.take_in(now);
         self.meter.interrupted();
+        self.too_long = None;
         if let Some(gop) = self.buffer.complete() {
             self.session.handle(Input::Completed(gop), now);
         }
@@ -212,7 +250,7 @@ impl Driver {
 
     /// Moves the times of everything that is held, so that the newest is the service's time.
     pub(super) fn retime(&mut self, first_ms: i64, earliest_ms: Option<i64>, now: Now) {
-        let Some(newest_ms) = self.buffer.iter().map(crate::buffer::Gop::last_ms).max() else { return };
+        let Some(newest_ms) = self.buffer.iter().map(Gop::last_ms).max() else { return };
         let Some(ahead_ms) = self.server_ahead_ms else { return };
         let wanted = now.wall_ms + ahead_ms - newest_ms;
         let by_ms = earliest_ms.map_or(wanted, |earliest| wanted.max(earliest - first_ms));
@@ -224,6 +262,7 @@ impl Driver {
         self.intake.retimed(by_ms);
         self.forget_journal();
         self.kept_ms = self.kept_ms.map(|kept_ms| kept_ms + by_ms);
+        self.too_long = self.too_long.map(|(limit, began_ms)| (limit, began_ms + by_ms));
         self.session.handle(Input::Retimed { by_ms }, now);
     }
 }

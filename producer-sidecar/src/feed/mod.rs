@@ -36,8 +36,8 @@ use self::spooling::Spooling;
 use self::uplink::Late;
 pub use self::uplink::UplinkShare;
 use crate::board::Post;
-use crate::buffer::Buffer;
 use crate::buffer::pool::Pool;
+use crate::buffer::{Buffer, Limit};
 use crate::clock::{Clock, Now};
 use crate::metrics::FeedMetrics;
 use crate::session::{Input, Session, SessionId, Settings};
@@ -73,6 +73,9 @@ const EVENTS_WAITING_MAX: usize = 32;
 
 /// How often the status is judged anew, for what changes by the passing of time alone.
 const JUDGE_EVERY: Duration = Duration::from_secs(1);
+
+/// A source that has panicked is started again after this time.
+const SOURCE_RESTART_AFTER: Duration = Duration::from_secs(1);
 
 /// How long a source that is replaced may take to hand on what it holds.
 const SOURCE_STOP_TIMEOUT: Duration = Duration::from_secs(2);
@@ -113,7 +116,7 @@ async fn drive(mut driver: Driver, mut configured: watch::Receiver<Feed>, stop: 
             }
             Happening::Configured(feed) => driver.reconfigure(*feed).await,
             Happening::Source(event) => driver.on_source_events(event),
-            Happening::SourceGone => driver.source = None,
+            Happening::SourceGone => driver.on_source_gone(now),
             Happening::Upload(id, event) => driver.on_upload(id, event, now),
             Happening::Spool(reply) => driver.on_spool(reply, now),
             Happening::Room => {}
@@ -144,6 +147,8 @@ struct Driver {
     ctx: FeedContext,
     feed: Feed,
     source: Option<RunningSource>,
+    /// When the source is started again, after it has panicked.
+    source_again_at: Option<Duration>,
     intake: Intake,
     tracks: Vec<Codec>,
     codec: Option<Arc<CodecParameters>>,
@@ -168,6 +173,8 @@ struct Driver {
     stored: Option<Mark>,
     /// The latest time of a unit that was kept; a gap begins there when nothing more comes.
     kept_ms: Option<i64>,
+    /// When the group began that is longer than a fragment may be, while the next key frame is awaited.
+    too_long: Option<(Limit, i64)>,
     source_connections: u64,
     judged_at: Duration,
     progress_at: Duration,
@@ -194,6 +201,7 @@ impl Driver {
         let now = ctx.clock.now();
         Self {
             source: Some(start_source(&feed, ctx.clock)),
+            source_again_at: None,
             intake: Intake::new(intake_settings(&feed)),
             tracks: Vec::new(),
             codec: None,
@@ -214,6 +222,7 @@ impl Driver {
             received: None,
             stored: None,
             kept_ms: None,
+            too_long: None,
             source_connections: 0,
             judged_at: now.mono,
             progress_at: now.mono,
@@ -225,7 +234,7 @@ impl Driver {
     fn wake_at(&self, now: Now) -> Duration {
         let judged = self.judged_at + JUDGE_EVERY;
         let spool = self.spooling.as_ref().and_then(|spooling| spooling.wake_at(now.mono));
-        [self.session.wake_at(now), self.intake.wake_at(), spool]
+        [self.session.wake_at(now), self.intake.wake_at(), spool, self.source_again_at]
             .into_iter()
             .flatten()
             .fold(judged, Duration::min)
@@ -255,6 +264,9 @@ impl Driver {
     }
 
     fn on_time(&mut self, now: Now) {
+        if self.source_again_at.take_if(|at| now.mono >= *at).is_some() {
+            self.source = Some(start_source(&self.feed, self.ctx.clock));
+        }
         self.take_in(now);
         self.session.wake(now);
         self.flush_spool(now);
@@ -296,18 +308,20 @@ impl Driver {
         self.session.set_settings(session_settings(&self.feed, self.uplink_part));
     }
 
-    /// Stops the source and takes what it still holds.
+    /// Stops the source, if it runs, and takes what it still holds. The group that is open is complete then.
     async fn stop_source(&mut self) {
-        let Some(mut source) = self.source.take() else { return };
-        source.stop.cancel();
-        let drained = async {
-            while let Some(event) = source.events.recv().await {
-                self.on_source(event, self.ctx.clock.now());
-                self.pump();
+        self.source_again_at = None;
+        if let Some(mut source) = self.source.take() {
+            source.stop.cancel();
+            let drained = async {
+                while let Some(event) = source.events.recv().await {
+                    self.on_source(event, self.ctx.clock.now());
+                    self.pump();
+                }
+            };
+            if timeout(SOURCE_STOP_TIMEOUT, drained).await.is_err() {
+                tracing::warn!(feed = self.feed.name, "The source did not stop in time");
             }
-        };
-        if timeout(SOURCE_STOP_TIMEOUT, drained).await.is_err() {
-            tracing::warn!(feed = self.feed.name, "The source did not stop in time");
         }
         self.end_of_source(self.ctx.clock.now());
     }

@@ -162,10 +162,13 @@ pub(super) fn tracks_of(codec: &CodecParameters) -> TrackSet {
     TrackSet::first(codec.tracks.len())
 }
 
-/// What status calls a group that is longer than a fragment may be.
-pub(super) fn limit_detail(limit: Limit) -> &'static str {
+/// What status calls a group that is longer than a fragment may be, and this long.
+pub(super) fn limit_detail(limit: Limit, length_ms: i64) -> String {
+    let seconds = length_ms as f64 / 1_000.0;
     match limit {
-        Limit::Duration => "error 4002: key frames are more than 20 s apart",
-        Limit::Size => "error 4001: a group of pictures is larger than 50 MB",
+        Limit::Duration => format!("error 4002: key frames are more than 20 s apart: {seconds:.1} s"),
+        Limit::Size => {
+            format!("error 4001: a group of pictures is larger than 50 MB: {seconds:.1} s of video")
+        }
     }
 }

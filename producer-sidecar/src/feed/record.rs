@@ -74,6 +74,11 @@ impl Record {
         ended
     }
 
+    /// More is known of the gap of this cause that lasts; shown when it ends.
+    pub fn explain(&self, reason: GapReason, detail: &str) {
+        self.book.lock().explain(reason, detail);
+    }
+
     /// The gaps that last.
     pub fn lasting(&self) -> Vec<Gap> {
         let mut gaps = self.book.lock().to_vec();

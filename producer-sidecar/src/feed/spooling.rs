@@ -195,7 +195,10 @@ impl Driver {
             // A journal says exactly when the process before this one was gone.
             if self.spooling.as_ref().is_some_and(Spooling::is_journal) {
                 self.kept_ms = Some(floor_ms);
-                self.open_gap(floor_ms, GapReason::Stopped, "the process was not running");
+                // Not of a feed that was only started or configured again; and a gap that lasts keeps its cause.
+                if recovered.is_first && self.ctx.record.lasting().is_empty() {
+                    self.open_gap(floor_ms, GapReason::Stopped, "the process was not running");
+                }
             }
         }
         if groups > 0 {

@@ -46,6 +46,8 @@ pub struct Evicted {
     pub bytes: u64,
     /// Stretches of video in it that waited, in milliseconds of the Unix epoch.
     pub spans: Vec<(i64, i64)>,
+    /// Whether it waited for a stream that was replaced, which was reported when that was.
+    pub is_set_aside: bool,
 }
 
 impl Leftovers {
@@ -86,9 +88,8 @@ impl Leftovers {
     pub fn set_aside(&mut self, owner: &Owner) -> Vec<(i64, i64)> {
         let mut spans = Vec::new();
         let others = self.folders.iter_mut().filter(|leftover| {
-            let is_new = !leftover.path.to_string_lossy().ends_with(REPLACED);
             let other = |found: &Owner| found.feed == owner.feed && found.arn != owner.arn;
-            is_new && leftover.owner.as_ref().is_some_and(other)
+            !leftover.is_set_aside() && leftover.owner.as_ref().is_some_and(other)
         });
         for leftover in others {
             spans.extend(leftover.spans());
@@ -154,6 +155,10 @@ impl Leftovers {
 }
 
 impl Leftover {
+    fn is_set_aside(&self) -> bool {
+        self.path.to_string_lossy().ends_with(REPLACED)
+    }
+
     fn segments(&self) -> Vec<PathBuf> {
         let Ok(entries) = fs::read_dir(&self.path) else { return Vec::new() };
         let mut segments: Vec<PathBuf> =
@@ -175,7 +180,7 @@ impl Leftover {
         let bytes = fs::metadata(segment).map_or(0, |metadata| allotted(metadata.len()));
         fs::remove_file(segment).ok()?;
         self.share.give(bytes);
-        Some(Evicted { owner: self.owner.clone(), bytes, spans })
+        Some(Evicted { owner: self.owner.clone(), bytes, spans, is_set_aside: self.is_set_aside() })
     }
 
     fn newest_ms(&self, segment: &Path) -> Option<i64> {

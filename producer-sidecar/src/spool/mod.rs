@@ -141,7 +141,7 @@ impl Spool {
 
     /// Opens a feed's folder and reads what a process before this one has left there. Waits while it is in use.
     pub async fn open(&self, owner: Owner) -> Result<Opened, Fault> {
-        let Claimed { path, share, replaced: set_aside } = loop {
+        let Claimed { path, share, replaced, is_first } = loop {
             match self.claim(&owner).await {
                 // A feed that was taken out of the configuration and put in again: its predecessor ends soon.
                 Err(Fault::InUse) => sleep(CLAIM_AGAIN_AFTER).await,
@@ -156,7 +156,7 @@ impl Spool {
         let replayed = replayed.map_err(|_| Fault::Damaged)??;
         let (replies, receiver) = mpsc::unbounded_channel();
         let (reply, adopted) = oneshot::channel();
-        let summary = Recovered::of(&replayed, set_aside);
+        let summary = Recovered { replaced, is_first, ..Recovered::of(&replayed) };
         let command = Command::Adopt { path, owner, share, replayed, replies, reply };
         self.commands.send(command).await.map_err(|_| Fault::Closed)?;
         let key = adopted.await.map_err(|_| Fault::Closed)?;
@@ -210,10 +210,12 @@ pub struct Recovered {
     pub damaged: Vec<(String, Vec<(i64, i64)>)>,
     /// Stretches of video of this feed that wait for another stream than the one that it is fed to now.
     pub replaced: Vec<(i64, i64)>,
+    /// Whether this process has not had the folder before: then a process before it has left what is there.
+    pub is_first: bool,
 }
 
 impl Recovered {
-    fn of(replayed: &Replayed, set_aside: Vec<(i64, i64)>) -> Self {
+    fn of(replayed: &Replayed) -> Self {
         Self {
             groups: replayed.waiting(),
             last_id: replayed.last_id(),
@@ -224,7 +226,7 @@ impl Recovered {
                 .iter()
                 .map(|damage| (damage.place.clone(), replayed.lost_spans(damage)))
                 .collect(),
-            replaced: set_aside,
+            ..Self::default()
         }
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 use streamfleet_contract::{SpoolMode, SpoolState, SpoolStatus};
 use streamfleet_media::spool::Head;
@@ -340,7 +341,10 @@ fn what_waits_for_a_replaced_stream_is_told_once_and_never_fed() {
     assert_eq!(leftovers.set_aside(&owner("arn:b")), [], "not at the next start either");
     let (_, waiting) = open(&place.0, &pool, "arn:a");
     assert_eq!(waiting, [] as [u64; 0]);
-    assert!(leftovers.evict().is_some(), "it is there until the room is needed");
+    assert!(
+        leftovers.evict().is_some_and(|evicted| evicted.is_set_aside),
+        "it is there until the room is needed"
+    );
 }
 
 fn start(place: &Place, max_bytes: u64) -> (Spool, Arc<Board>) {
@@ -568,6 +572,31 @@ async fn leftovers_give_way_to_a_feed_that_is_configured() {
     opened.feed.submit(Job::Store(part(1, 10_000)));
     assert!(matches!(reply(&mut opened).await, Reply::Stored(1, Ok(()))));
     assert!(!place.0.join(Owner { feed: "gone".to_owned(), ..owner("arn:gone") }.folder_name()).exists());
+}
+
+#[tokio::test]
+async fn what_is_given_up_is_counted_once_and_makes_no_series_of_a_feed_that_is_gone() {
+    let place = Place::new("counted");
+    let of = |feed: &str, arn: &str| Owner { feed: feed.to_owned(), ..owner(arn) };
+    for owner in [of("gone", "arn:gone"), of("moved", "arn:a")] {
+        let share = Pool::new(1 << 20).share();
+        let path = place.0.join(owner.folder_name());
+        let mut folder = Folder::new(path, owner, SpoolMode::Journal, share, &Replayed::default());
+        folder.append(&part(1, 20_000)).unwrap();
+    }
+    let mut registry = Registry::default();
+    let metrics = Metrics::register(&mut registry);
+    let spool = Spool::start(&place.settings(500_000), Board::new("i".to_owned()), metrics);
+    let mut opened = spool.open(of("moved", "arn:b")).await.unwrap();
+    assert_eq!(opened.recovered.replaced, [(1_000, 1_900)], "the feed counts it");
+    opened.feed.submit(Job::Store(part(1, 40_000)));
+    assert!(matches!(reply(&mut opened).await, Reply::Stored(1, Ok(()))));
+    let folders = fs::read_dir(&place.0).unwrap().flatten().filter(|entry| entry.path().is_dir());
+    assert_eq!(folders.count(), 1, "both gave way");
+    let mut text = String::new();
+    encode(&mut text, &registry).unwrap();
+    let series: Vec<_> = text.lines().filter(|line| line.contains("{feed=")).collect();
+    assert_eq!(series, [r#"gap_seconds_total{feed="gone",name="gone",kind="buffer_overflow"} 0.9"#]);
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! The thread that all files of the spool are written, read and deleted on.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -74,6 +74,8 @@ pub struct Claimed {
     pub share: Share,
     /// See [`super::Recovered::replaced`].
     pub replaced: Vec<(i64, i64)>,
+    /// See [`super::Recovered::is_first`].
+    pub is_first: bool,
 }
 
 /// See the module's documentation.
@@ -85,6 +87,8 @@ pub struct Thread {
     board: Arc<Board>,
     metrics: Metrics,
     open: HashMap<u64, InUse>,
+    /// Every folder that a feed of this process has had.
+    claimed: HashSet<PathBuf>,
     leftovers: Leftovers,
     next_key: u64,
     /// Why the folder cannot be used at all.
@@ -113,6 +117,7 @@ impl Thread {
             board,
             metrics,
             open: HashMap::new(),
+            claimed: HashSet::new(),
             leftovers: Leftovers::default(),
             next_key: 1,
             unusable: None,
@@ -204,7 +209,8 @@ impl Thread {
         }
         let replaced = self.leftovers.set_aside(owner);
         let share = self.leftovers.claim(&path).unwrap_or_else(|| self.pool.share());
-        Ok(Claimed { path, share, replaced })
+        let is_first = self.claimed.insert(path.clone());
+        Ok(Claimed { path, share, replaced, is_first })
     }
 
     fn job(&mut self, key: u64, job: Job) {
@@ -354,7 +360,10 @@ fn tell_evicted(metrics: &Metrics, evicted: &Evicted, reason: &str) {
     if evicted.spans.is_empty() {
         return;
     }
-    metrics.feed(feed, feed).gap(reason, length_ms);
+    // What was set aside was counted then.
+    if !evicted.is_set_aside {
+        metrics.gap_of(feed, reason, length_ms);
+    }
     tracing::warn!(
         feed,
         stream,

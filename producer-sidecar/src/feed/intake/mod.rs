@@ -86,6 +86,8 @@ pub enum IntakeEvent {
         /// Packets lost.
         packets: u32,
     },
+    /// This many packets of the sound beside the video were lost. No gap: the pictures are there.
+    LostSound(u32),
     /// A sample is not stored.
     Dropped(Dropped),
     /// The camera's media clock has jumped.
@@ -184,6 +186,7 @@ impl Intake {
     /// A connection stands, with these tracks. What the one before left is given out first.
     pub fn connected(&mut self, tracks: &[Codec]) {
         self.ended();
+        self.queues.forget_parameters();
         // Tracks are numbered in a byte; no camera announces more than a handful.
         self.announced = tracks.iter().copied().take(usize::from(u8::MAX)).collect();
         self.known.clear();
@@ -191,7 +194,6 @@ impl Intake {
         self.sound = Sound::new(self.selection.audio.is_some());
         self.timeline.connected(self.announced.len(), self.selection.lead());
         self.key_place_ms = None;
-        self.wants_key = Some(Dropped::BeforeKeyFrame);
         self.lost_packets = 0;
         self.last_lead_ms = None;
         self.has_refused_clock = false;
@@ -200,12 +202,14 @@ impl Intake {
         }
     }
 
-    /// The connection has ended: nothing waits any longer.
+    /// The connection has ended, or is silent: nothing waits any longer. What a silent one sends when it goes on begins with a
+    /// key frame, and need not say its parameters again.
     pub fn ended(&mut self) {
         self.place_all(true);
         while let Some(head) = self.queues.pop_now() {
             self.give(head);
         }
+        self.wants_key = Some(Dropped::BeforeKeyFrame);
     }
 
     /// The camera's wall clock, read at `now`.
@@ -385,6 +389,9 @@ impl Intake {
     fn give_audio(&mut self, piece: Queued, place_ms: i64) {
         if self.selection.video.is_none() {
             return self.give_audio_alone(piece, place_ms);
+        }
+        if piece.lost > 0 {
+            self.events.push_back(IntakeEvent::LostSound(piece.lost));
         }
         let in_force = self.codec.as_ref().and_then(|codec| codec.audio().map(|audio| (codec, audio)));
         let stored = match (in_force, &piece.parameters) {

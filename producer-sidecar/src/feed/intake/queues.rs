@@ -191,10 +191,15 @@ impl Queues {
                 self.video.waiting.clear();
                 self.audio.waiting.clear();
                 (self.video.unplaced, self.audio.unplaced, self.bytes) = (0, 0, 0);
-                (self.video.parameters, self.audio.parameters, self.video_ms) = (None, None, None);
+                self.video_ms = None;
                 None
             }
         }
+    }
+
+    /// What comes next is of another connection, which says its parameters itself.
+    pub(super) fn forget_parameters(&mut self) {
+        (self.video.parameters, self.audio.parameters) = (None, None);
     }
 
     /// When the next may be given out without anything coming in.

@@ -408,6 +408,52 @@ fn the_end_of_a_connection_gives_out_what_waits() {
 }
 
 #[test]
+fn what_was_silent_and_goes_on_need_not_say_its_parameters_again() {
+    let mut rig = Rig::new(SETTINGS, &[H264, Aac]);
+    rig.first_sound(0, 0);
+    rig.first(0);
+    rig.push(sound(21), 21);
+    rig.intake.ended();
+    rig.take(10_000);
+    assert_eq!(rig.given(), "K0 S1 S21");
+    rig.push(sound(12_000), 12_000);
+    rig.picture(12_010, Continue);
+    rig.picture(12_040, Start);
+    rig.push(sound(12_041), 12_041);
+    assert_eq!((rig.given(), rig.codecs()), ("K12040".to_owned(), vec![H264, Aac]));
+    assert_eq!(rig.others(), vec![IntakeEvent::Dropped(Dropped::BeforeKeyFrame); 2]);
+    let mut rig = Rig::new(SETTINGS, &[Aac]);
+    let piece = |ms: i64| Sample { track: 0, ..sound(ms) };
+    rig.push(Sample { parameters: Some(sound_parameters(b"asc")), ..piece(0) }, 0);
+    rig.intake.ended();
+    rig.push(piece(700), 700);
+    assert_eq!(rig.given(), "KS0 KS700");
+}
+
+#[test]
+fn what_another_connection_sends_is_not_read_by_the_parameters_of_the_one_before() {
+    let mut rig = Rig::new(SETTINGS, &[H264]);
+    rig.first(0);
+    rig.intake.connected(&[H264]);
+    rig.picture(40, Start);
+    assert_eq!(rig.given(), "K0");
+    assert_eq!(rig.others(), [IntakeEvent::Dropped(Dropped::NoParameters)]);
+}
+
+#[test]
+fn packets_of_sound_that_are_lost_beside_pictures_are_counted_and_are_no_hole() {
+    let mut rig = Rig::new(SETTINGS, &[H264, Aac]);
+    rig.first_sound(0, 0);
+    rig.first(0);
+    rig.push(Sample { lost: 2, ..sound(21) }, 21);
+    rig.picture(40, Continue);
+    rig.push(Sample { lost: 1, ..sound(42) }, 42);
+    rig.picture(80, Continue);
+    assert_eq!(rig.given(), "K0 S1 S21 P40 S42 P80");
+    assert_eq!(rig.others(), [2, 1].map(IntakeEvent::LostSound));
+}
+
+#[test]
 fn the_cameras_clock_is_awaited_and_then_dates_the_first_picture() {
     let camera = IntakeSettings { timestamps: Timestamps::Camera, ..SETTINGS };
     let mut intake = Intake::new(camera);

@@ -37,7 +37,7 @@ struct Live<'a> {
 }
 
 /// Reads what one writer writes, until it leaves or breaks its format. It may be silent for so long before status says so.
-pub(super) async fn read(
+pub(crate) async fn read(
     input: &mut (impl AsyncRead + Unpin),
     pipe: &PipeSource,
     silence_max: Duration,

@@ -6,12 +6,12 @@
 mod dated;
 pub mod fifo;
 pub mod file;
-mod live;
+pub(crate) mod live;
 mod pace;
 mod reading;
 pub mod socket;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::io;
 

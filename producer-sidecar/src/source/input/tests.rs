@@ -32,7 +32,8 @@ fn clip(pictures: i64) -> Vec<Sample> {
     (0..pictures).map(|number| pattern.picture(number, 1_795_422_896_007 + number * 100)).collect()
 }
 
-fn document(pictures: i64) -> Vec<u8> {
+/// A Matroska document of so many pictures, a key frame in each second.
+pub(crate) fn document(pictures: i64) -> Vec<u8> {
     let parameters = Pattern::new(160, 96, RATE).unwrap().parameters().clone();
     let mut out = write::header(&[Track::of(1, &parameters)]).to_vec();
     out.extend_from_slice(&write::cluster_start(0));
@@ -65,7 +66,7 @@ fn path(name: &str) -> String {
     folder.join(name).display().to_string()
 }
 
-fn pipe(path: String) -> PipeSource {
+pub(crate) fn pipe(path: String) -> PipeSource {
     PipeSource { path, container: Container::Auto, frame_rate: None }
 }
 

@@ -1,5 +1,7 @@
 //! A feed without a camera and without a service: what comes in is handed to it, and nothing goes out.
 
+mod sources;
+
 use std::path::PathBuf;
 
 use bytes::Bytes;
@@ -29,6 +31,7 @@ struct World {
     registry: Registry,
     metrics: Metrics,
     pool: Arc<Pool>,
+    settings: Option<streamfleet_contract::Spool>,
     spool: Option<Spool>,
 }
 
@@ -40,14 +43,22 @@ impl World {
         let mut registry = Registry::default();
         let metrics = Metrics::register(&mut registry);
         let board = Board::new("i".to_owned());
-        Self { folder, board, registry, metrics, pool: Pool::new(memory), spool: None }
+        Self { folder, board, registry, metrics, pool: Pool::new(memory), settings: None, spool: None }
     }
 
     fn with_spool(mut self, mode: SpoolMode, max_bytes: u64) -> Self {
-        let settings =
-            streamfleet_contract::Spool { path: self.folder.display().to_string(), max_bytes, mode };
-        self.spool = Some(Spool::start(&settings, Arc::clone(&self.board), self.metrics.clone()));
+        let path = self.folder.display().to_string();
+        self.settings = Some(streamfleet_contract::Spool { path, max_bytes, mode });
+        self.restart();
         self
+    }
+
+    /// Another process comes, with the same spool.
+    fn restart(&mut self) {
+        // The one before lets go of the folder when the last of its feeds has.
+        self.spool = None;
+        let settings = self.settings.as_ref().unwrap();
+        self.spool = Some(Spool::start(settings, Arc::clone(&self.board), self.metrics.clone()));
     }
 
     async fn driver(&self, change: impl FnOnce(&mut Feed)) -> Driver {
@@ -204,14 +215,15 @@ async fn what_memory_cannot_hold_goes_to_the_spool_and_nothing_is_lost() {
 }
 
 #[tokio::test]
-async fn a_feed_that_is_killed_finds_its_journal_and_says_from_when_to_when_it_was_gone() {
-    let world = World::new("journal", 10 << 20).with_spool(SpoolMode::Journal, 100 << 20);
+async fn a_process_that_is_killed_finds_its_journal_and_says_from_when_to_when_it_was_gone() {
+    let mut world = World::new("journal", 10 << 20).with_spool(SpoolMode::Journal, 100 << 20);
     let mut driver = world.driver(|_| {}).await;
     driver.take_groups(0..3).await;
     driver.settle_journal().await;
     driver.free(GopId(1));
     // No word to anybody: the task is gone.
     drop(driver);
+    world.restart();
     let mut driver = world.driver(|_| {}).await;
     let found: Vec<_> = driver.buffer.iter().map(|gop| (gop.id.0, gop.start_ms(), gop.len())).collect();
     assert_eq!(found, [(2, at(1), 10), (3, at(2), 10)], "what was stored is not sent again");
@@ -226,8 +238,47 @@ async fn a_feed_that_is_killed_finds_its_journal_and_says_from_when_to_when_it_w
 }
 
 #[tokio::test]
+async fn a_feed_that_fails_or_is_configured_again_was_never_a_process_that_was_not_running() {
+    let world = World::new("running", 10 << 20).with_spool(SpoolMode::Journal, 100 << 20);
+    let mut driver = world.driver(|_| {}).await;
+    driver.take_groups(0..3).await;
+    driver.settle_journal().await;
+    let book = driver.ctx.record.book();
+    driver.ctx.record.failed().expect("pictures came");
+    drop(driver);
+    let mut driver = world.new_driver(|_| {});
+    driver.ctx.record = Record::new(book, driver.ctx.post.clone(), driver.ctx.metrics.clone());
+    driver.open_spool().await;
+    assert_eq!(world.gaps(), [(GapReason::InternalError, at(3) - FRAME_MS, None)]);
+    driver.take_groups(7..8).await;
+    assert_eq!(world.gaps(), [(GapReason::InternalError, at(3) - FRAME_MS, Some(at(7)))]);
+    drop(driver);
+    let again = world.driver(|_| {}).await;
+    assert_eq!(
+        (world.gaps(), again.kept_ms),
+        (vec![], Some(at(3) - FRAME_MS)),
+        "it was not to be stored meanwhile"
+    );
+}
+
+#[tokio::test]
+async fn a_gap_that_lasts_when_the_journal_is_found_keeps_its_cause() {
+    let mut world = World::new("cause", 10 << 20).with_spool(SpoolMode::Journal, 100 << 20);
+    let mut driver = world.driver(|_| {}).await;
+    driver.take_groups(0..3).await;
+    driver.settle_journal().await;
+    drop(driver);
+    world.restart();
+    // The first task of this process failed before it had the folder.
+    let mut driver = world.new_driver(|_| {});
+    driver.ctx.record.open_gap(at(2), GapReason::InternalError, "");
+    driver.open_spool().await;
+    assert_eq!(world.gaps(), [(GapReason::InternalError, at(2), None)]);
+}
+
+#[tokio::test]
 async fn what_is_behind_damage_in_the_spool_is_a_gap_and_counted() {
-    let world = World::new("damaged", 10 << 20).with_spool(SpoolMode::Journal, 100 << 20);
+    let mut world = World::new("damaged", 10 << 20).with_spool(SpoolMode::Journal, 100 << 20);
     let mut driver = world.driver(|_| {}).await;
     driver.take_groups(0..4).await;
     driver.settle_journal().await;
@@ -240,6 +291,7 @@ async fn what_is_behind_damage_in_the_spool_is_a_gap_and_counted() {
     let middle = bytes.len() * 3 / 8;
     bytes[middle] ^= 1;
     std::fs::write(&file, bytes).unwrap();
+    world.restart();
     let driver = world.driver(|_| {}).await;
     assert_eq!(driver.buffer.len(), 2);
     let gaps = world.gaps();
@@ -289,6 +341,17 @@ async fn what_a_stop_leaves_without_a_spool_is_a_gap_and_a_replaced_stream_s_ano
 
 /// A source that has sent this many pictures, a key frame and others, and sends no more when it is stopped.
 fn sent(pictures: u8) -> RunningSource {
+    let (sender, source) = sending(pictures);
+    let stopped = source.stop.clone();
+    drop(tokio::spawn(async move {
+        stopped.cancelled().await;
+        drop(sender);
+    }));
+    source
+}
+
+/// A source that has sent this many pictures, and its way to send more.
+fn sending(pictures: u8) -> (mpsc::Sender<SourceEvent>, RunningSource) {
     let (sender, events) = mpsc::channel(EVENTS_WAITING_MAX);
     let stop = CancellationToken::new();
     let clock = Clock::start();
@@ -307,12 +370,7 @@ fn sent(pictures: u8) -> RunningSource {
         };
         sender.try_send(SourceEvent::Sample(sample, clock.now())).unwrap();
     }
-    let stopped = stop.clone();
-    drop(tokio::spawn(async move {
-        stopped.cancelled().await;
-        drop(sender);
-    }));
-    RunningSource { events, stop }
+    (sender, RunningSource { events, stop })
 }
 
 #[tokio::test]
