@@ -50,9 +50,9 @@ impl Soak {
         Self { feeds: 50, time: Duration::from_mins(30), checkpoints: 5, looks: 15, seed }
     }
 
-    /// What a test can do in about a minute, with a process that is not optimised.
+    /// A minute of faults, with a process that is not optimised.
     pub fn short(seed: u64) -> Self {
-        Self { feeds: 8, time: Duration::from_secs(30), checkpoints: 3, looks: 6, seed }
+        Self { feeds: 8, time: Duration::from_mins(1), checkpoints: 3, looks: 6, seed }
     }
 }
 

@@ -44,4 +44,6 @@ pub enum Mutant {
     CutsTooShort,
     /// Fragments end only where the session ends.
     CutsTooLong,
+    /// A gap is told as if it ended where it begins.
+    GapEndsAtItsStart,
 }

@@ -141,6 +141,7 @@ impl Session {
 
     /// Tells that a stretch will not be stored.
     pub(super) fn report_gap(&mut self, start_ms: i64, end_ms: i64, reason: GapReason, detail: String) {
+        let end_ms = if self.has(Mutant::GapEndsAtItsStart) { start_ms } else { end_ms };
         self.outputs.push_back(Output::Report(Report::Gap { start_ms, end_ms, reason, detail }));
     }
 }

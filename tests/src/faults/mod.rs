@@ -1,6 +1,7 @@
 //! What becomes of pictures when something breaks: `make faults-producer`, and its short form in `make test`. Counted from
 //! outside: the cameras' journals against what the plain SDK reads from the archive, attempts at the proxy and at the
-//! emulator, memory by the kernel.
+//! emulator (or in the producer's log, where nobody is there to count them), memory by the kernel. Each scenario fails, too,
+//! when its fault is not seen to have struck.
 
 mod attempts;
 mod camera;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use serde_json::json;
 
+use super::trial::telling;
 use super::{Limits, MEMORY, Played, Report, Scale, Trial};
 use crate::camera::Clip;
 use crate::rig::{Plan, stream, unix_ms};
@@ -27,7 +28,8 @@ fn limits(scale: Scale, breaks: usize, outage: Duration) -> Limits {
         lost: 0,
         repeated: breaks * scale.window(),
         recover: Duration::from_secs(seconds),
-        attempts: true,
+        // Each break costs a session; an outage costs one in vain beside the one that comes at last.
+        strikes: breaks + usize::from(!outage.is_zero()),
     }
 }
 
@@ -46,15 +48,13 @@ pub(super) async fn cut(scale: Scale) -> Result<Vec<Report>> {
 
 /// Nobody listens for 8 s.
 pub(super) async fn refused_8(scale: Scale) -> Result<Vec<Report>> {
-    let (mut trial, producer) = Trial::start(plan("refused-8", scale)).await?;
+    let (mut trial, producer) = Trial::start(telling(plan("refused-8", scale))).await?;
     let (began_ms, outage) = (unix_ms(), Duration::from_secs(8));
     trial.rig.proxy.refuse().await;
     tokio::time::sleep(outage).await;
     trial.rig.proxy.admit().await?;
     let played = Played::until_now(producer, began_ms);
-    // Attempts where nobody listens leave no trace outside.
-    let limits = Limits { attempts: false, ..limits(scale, 1, outage) };
-    trial.conclude(played, |_| "refused-8".to_owned(), |_| limits).await
+    trial.conclude(played, |_| "refused-8".to_owned(), |_| limits(scale, 1, outage)).await
 }
 
 /// Connections are reset as soon as they are made, for 30 s.
@@ -79,14 +79,13 @@ async fn turned_away(name: &'static str, scale: Scale, outage: Duration) -> Resu
 
 /// Nothing comes back for 60 s, and nothing is refused.
 pub(super) async fn black_hole(scale: Scale) -> Result<Vec<Report>> {
-    let (mut trial, producer) = Trial::start(plan("black-hole", scale)).await?;
+    let (mut trial, producer) = Trial::start(telling(plan("black-hole", scale))).await?;
     let (began_ms, outage) = (unix_ms(), scale.seconds(60, 20));
     trial.rig.proxy.black_hole().await?;
     tokio::time::sleep(outage).await;
     trial.rig.proxy.admit().await?;
     let played = Played::until_now(producer, began_ms);
-    let limits = Limits { attempts: false, ..limits(scale, 1, outage) };
-    trial.conclude(played, |_| "black-hole-60".to_owned(), |_| limits).await
+    trial.conclude(played, |_| "black-hole-60".to_owned(), |_| limits(scale, 1, outage)).await
 }
 
 /// The uplink carries less than the camera sends for 60 s.
@@ -104,13 +103,13 @@ pub(super) async fn slow(scale: Scale) -> Result<Vec<Report>> {
     ensure!(behind >= least, "only {behind:?} waited behind an uplink that was {least:?} too slow");
     // A slow way is no broken one: the session goes on.
     let recover = Duration::from_secs(least.as_secs().div_ceil(15) + STORE_MAX);
-    let limits = Limits { lost: 0, repeated: 0, recover, attempts: true };
+    let limits = Limits { lost: 0, repeated: 0, recover, strikes: 0 };
     trial.conclude(played, |_| "slow-uplink".to_owned(), |_| limits).await
 }
 
 /// The service's side stops reading for 75 s: the window closes.
 pub(super) async fn zero_window(scale: Scale) -> Result<Vec<Report>> {
-    let (trial, producer) = Trial::start(plan("zero-window", scale)).await?;
+    let (trial, producer) = Trial::start(telling(plan("zero-window", scale))).await?;
     let (began_ms, outage) = (unix_ms(), scale.seconds(75, 25));
     trial.rig.proxy.stall();
     tokio::time::sleep(outage).await;
@@ -125,7 +124,7 @@ pub(super) async fn zero_window(scale: Scale) -> Result<Vec<Report>> {
 
 /// Acknowledgements stop for 80 s, while all that is sent arrives and is stored.
 pub(super) async fn acks_stop(scale: Scale) -> Result<Vec<Report>> {
-    let (trial, producer) = Trial::start(plan("acks-stop", scale)).await?;
+    let (trial, producer) = Trial::start(telling(plan("acks-stop", scale))).await?;
     let (began_ms, outage) = (unix_ms(), scale.seconds(80, 40));
     trial.rig.proxy.withhold_answers();
     tokio::time::sleep(outage).await;

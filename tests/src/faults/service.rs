@@ -2,19 +2,21 @@
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use serde_json::json;
 use streamfleet_media::ack::{ErrorClass, ErrorId};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
+use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{FRAGMENT_SECONDS, Limits, MEMORY, Played, Report, Scale, Trial};
 use crate::archive::KEY;
 use crate::camera::Recipe;
-use crate::rig::{Plan, Rig, stream, unix_ms};
+use crate::rig::{Call, Plan, Producer, Rig, stream, unix_ms};
 
 /// All error ids that are documented or known, and one that is not.
 const ERRORS: &[u32] = &[
@@ -25,6 +27,8 @@ const ERRORS: &[u32] = &[
 const ERRORS_SHORT: &[u32] = &[4000, 4004, 4006, 4009, 5000];
 /// How long a feed that is held waits before it tries again, at most: the first of 30 to 300 s, with what is drawn.
 const HOLD_MAX: u64 = 50;
+/// Within this time a fault that was ordered strikes each feed, on a busy machine.
+const STRIKE_MAX: Duration = Duration::from_secs(20);
 
 /// Each error id in place of a fragment's acknowledgement, once, each for a feed of its own.
 pub(super) async fn errors(scale: Scale) -> Result<Vec<Report>> {
@@ -38,9 +42,27 @@ pub(super) async fn errors(scale: Scale) -> Result<Vec<Report>> {
         trial.rig.service.fail(&stream(feed), "ack-error", &error).await?;
     }
     tokio::time::sleep(Duration::from_secs(2 * FRAGMENT_SECONDS + 2)).await;
+    for (feed, id) in ids.iter().enumerate() {
+        heard(&producer, feed, *id).await?;
+    }
     let played = Played::until_now(producer, began_ms);
     let scale = Scale { recipe, ..scale };
     trial.conclude(played, |feed| format!("error-{}", ids[feed]), |feed| error_limits(scale, ids[feed])).await
+}
+
+/// Waits until a feed has been told an error.
+async fn heard(producer: &Producer, feed: usize, id: u32) -> Result<()> {
+    let kind = match ErrorId::from_code(id) {
+        ErrorId::Other(_) => "unknown".to_owned(),
+        known => known.code().to_string(),
+    };
+    let labels = [format!("feed=\"feed-{feed}\""), format!("kind=\"{kind}\"")];
+    let deadline = Instant::now() + STRIKE_MAX;
+    while producer.metric_with("streamfleet_producer_errors_total", &labels).await?.unwrap_or(0.0) < 1.0 {
+        ensure!(Instant::now() < deadline, "feed {feed} was not told error {id} within {STRIKE_MAX:?}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    Ok(())
 }
 
 /// A fragment that will never be taken is lost, and nothing else is.
@@ -55,7 +77,7 @@ fn error_limits(scale: Scale, id: u32) -> Limits {
         ErrorClass::Resend => (0, 0),
     };
     let recover = Duration::from_secs(15 + pause);
-    Limits { lost, repeated: scale.window(), recover, attempts: true }
+    Limits { lost, repeated: scale.window(), recover, strikes: 1 }
 }
 
 /// Every call is refused for 20 s, as when somebody takes a policy away and gives it back.
@@ -66,9 +88,11 @@ pub(super) async fn forbidden(scale: Scale) -> Result<Vec<Report>> {
     trial.rig.service.fail(&stream(0), "forbidden", &more).await?;
     trial.rig.proxy.cut();
     tokio::time::sleep(time).await;
+    let calls = trial.rig.service.calls().await?;
+    let is_forbidden = |call: &Call| call.operation == "PutMedia" && call.status == 403;
+    ensure!(calls.iter().any(is_forbidden), "no call was forbidden");
     let played = Played::until_now(producer, began_ms);
-    let limits =
-        Limits { lost: 0, repeated: scale.window(), recover: Duration::from_secs(35), attempts: true };
+    let limits = Limits { lost: 0, repeated: scale.window(), recover: Duration::from_secs(35), strikes: 2 };
     trial.conclude(played, |_| "forbidden".to_owned(), |_| limits).await
 }
 
@@ -87,7 +111,7 @@ pub(super) async fn session_age(scale: Scale) -> Result<Vec<Report>> {
         lost: 0,
         repeated: (time / age) as usize * scale.window(),
         recover: Duration::from_secs(15),
-        attempts: !scale.short,
+        strikes: (time / age) as usize,
     };
     trial.conclude(played, |_| "session-age".to_owned(), |_| limits).await
 }
@@ -97,7 +121,7 @@ pub(super) async fn session_age(scale: Scale) -> Result<Vec<Report>> {
 pub(super) async fn token_expires(scale: Scale) -> Result<Vec<Report>> {
     /// How long a token is valid.
     const VALID: Duration = Duration::from_mins(1);
-    let age = if scale.short { 12 } else { 25 };
+    let age = if scale.short { 15 } else { 25 };
     let plan = Plan {
         service_arguments: vec!["--put-session-limit".to_owned(), age.to_string()],
         ..Plan::new("token-expires", scale.recipe)
@@ -114,14 +138,18 @@ pub(super) async fn token_expires(scale: Scale) -> Result<Vec<Report>> {
     let (trial, producer) = Trial::begin(rig).await?;
     let (began_ms, time) = (unix_ms(), scale.seconds(150, 75));
     tokio::time::sleep(time).await;
+    let (issued, due) =
+        (keys.issued.load(Ordering::Relaxed), 1 + (time.as_secs() / VALID.as_secs()) as usize);
+    ensure!(issued >= due, "{issued} keys were issued in {time:?}: at least {due} should have been");
     let played = Played::until_now(producer, began_ms);
-    // Sessions are meant to be short here, so many are opened.
-    let sessions = (time.as_secs() / age) as usize + 3;
+    let ended = (time.as_secs() / age) as usize;
+    // Those of the time after it, and those that are open at either end.
+    let sessions = ended + 3;
     let limits = Limits {
         lost: 0,
         repeated: sessions * scale.window(),
         recover: Duration::from_secs(15),
-        attempts: false,
+        strikes: ended,
     };
     trial.conclude(played, |_| "token-expires".to_owned(), |_| limits).await
 }
@@ -134,6 +162,8 @@ fn fixed_key() -> serde_json::Value {
 /// A container's credentials endpoint, with keys that the emulator knows until they expire.
 struct Keys {
     url: String,
+    /// How many keys were given.
+    issued: Arc<AtomicUsize>,
     _server: AbortOnDropHandle<()>,
 }
 
@@ -142,6 +172,8 @@ impl Keys {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let url = format!("http://{}/credentials", listener.local_addr()?);
         let file = Arc::new(rig.folder.join("keys.json"));
+        let count = Arc::new(AtomicUsize::new(0));
+        let counted = count.clone();
         let server = tokio::spawn(async move {
             let mut issued = vec![fixed_key()];
             while let Ok((mut stream, _)) = listener.accept().await {
@@ -165,9 +197,10 @@ impl Keys {
                 let mut request = [0; 4096];
                 if written.is_ok() && stream.read(&mut request).await.is_ok() {
                     let _ = stream.write_all(answer.as_bytes()).await;
+                    counted.fetch_add(1, Ordering::Relaxed);
                 }
             }
         });
-        Ok(Self { url, _server: AbortOnDropHandle::new(server) })
+        Ok(Self { url, issued: count, _server: AbortOnDropHandle::new(server) })
     }
 }

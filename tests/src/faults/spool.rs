@@ -76,7 +76,8 @@ pub(super) async fn disk_full(scale: Scale) -> Result<Vec<Report>> {
         lost: lost_at_most(scale, clip.bytes(), memory + disk, came_ms - stored_ms),
         repeated: scale.window(),
         recover: Duration::from_secs(40),
-        attempts: true,
+        // Turned away, and let in at last.
+        strikes: 2,
     };
     let reports = trial.conclude(played, |_| "disk-full".to_owned(), |_| limits).await?;
     // A disk that was not full shows nothing.
@@ -143,7 +144,7 @@ pub(super) async fn ten_hours(scale: Scale) -> Result<Vec<Report>> {
     let played = Played { ended_ms: began_ms, unwatched_ms, ..Played::until_now(producer, began_ms) };
     let least = seconds / (FRAGMENTS_PER_SECOND * FRAGMENT_SECONDS);
     let limits =
-        Limits { lost: 0, repeated: 0, recover: Duration::from_secs(least * 5 / 4 + 30), attempts: true };
+        Limits { lost: 0, repeated: 0, recover: Duration::from_secs(least * 5 / 4 + 30), strikes: 0 };
     trial.conclude(played, |_| "spool-10h".to_owned(), |_| limits).await
 }
 

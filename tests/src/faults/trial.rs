@@ -22,7 +22,8 @@ const USUAL_BACKLOG: Duration = Duration::from_secs(8);
 const BESIDE_MEDIA: u64 = 8 << 20;
 const BESIDE_MEDIA_PER_FEED: u64 = 512 << 10;
 /// The attempts that are allowed, in the first 10 s and in any later minute.
-const ATTEMPTS: Attempts = Attempts { first: 6, worst_minute: 5 };
+const ATTEMPTS_FIRST_MAX: usize = 6;
+const ATTEMPTS_MINUTE_MAX: usize = 5;
 /// What [`check_times`] allows.
 const TIME_ERROR_MS_MAX: f64 = 2_000.0;
 /// Longer than anything takes to recover.
@@ -37,8 +38,8 @@ pub struct Limits {
     pub repeated: usize,
     /// From the fault's end until nothing but the usual waits.
     pub recover: Duration,
-    /// Whether attempts can be counted from outside, and are limited.
-    pub attempts: bool,
+    /// Attempts that the fault must have cost: with fewer it has not struck, and the trial shows nothing.
+    pub strikes: usize,
 }
 
 /// What was done.
@@ -96,8 +97,8 @@ pub struct Report {
     pub name: String,
     /// What became of the pictures.
     pub counts: Comparison,
-    /// None where they cannot be counted.
-    pub attempts: Option<Attempts>,
+    /// How often a session was tried.
+    pub attempts: Attempts,
     /// Seconds until nothing but the usual waited; none when that did not come.
     pub recovered: Option<f64>,
     /// The most memory, in bytes, and how much it may be.
@@ -132,14 +133,11 @@ impl Report {
                 .at_most(self.limits.recover.as_secs_f64()),
             Figure::new(name("peak_memory"), mib(self.peak.0), "MiB").at_most(mib(self.peak.1)),
         ];
-        if let Some(attempts) = self.attempts {
-            let attempted = |what: &str, count: usize| Figure::new(name(what), count as f64, "attempts");
-            let limit = |count: usize| if self.limits.attempts { Some(count as f64) } else { None };
-            let first = attempted("attempts_first_10s", attempts.first);
-            let later = attempted("attempts_worst_minute", attempts.worst_minute);
-            figures.push(Figure { target: limit(ATTEMPTS.first), ..first });
-            figures.push(Figure { target: limit(ATTEMPTS.worst_minute), ..later });
-        }
+        let attempted = |what: &str, count: usize| Figure::new(name(what), count as f64, "attempts");
+        let Attempts { all, first, worst_minute } = self.attempts;
+        figures.push(attempted("attempts", all).at_least(bound(self.limits.strikes)));
+        figures.push(attempted("attempts_first_10s", first).at_most(bound(ATTEMPTS_FIRST_MAX)));
+        figures.push(attempted("attempts_worst_minute", worst_minute).at_most(bound(ATTEMPTS_MINUTE_MAX)));
         let unmatched = Figure::new(name("gaps_unmatched"), self.gaps.unmatched as f64, "gaps");
         figures.push(unmatched.at_most(0.0).note(format!("{} holes {}", self.gaps.holes, self.gaps.detail)));
         figures.push(Figure::new(name("gap_error"), self.gaps.error_pictures, "pictures").at_most(1.0));
@@ -165,10 +163,13 @@ impl Report {
         self.limits.lost += other.limits.lost;
         self.limits.repeated += other.limits.repeated;
         self.recovered = self.recovered.zip(other.recovered).map(|(a, b)| a.max(b));
-        self.attempts = self.attempts.zip(other.attempts).map(|(a, b)| Attempts {
+        let (a, b) = (self.attempts, other.attempts);
+        self.attempts = Attempts {
+            // The fewest: a fault that struck some feeds and not all shows too little.
+            all: a.all.min(b.all),
             first: a.first.max(b.first),
             worst_minute: a.worst_minute.max(b.worst_minute),
-        });
+        };
         self.times = self.times.and_then(|a| other.times.map(|b| a.max(b)));
         self.gaps = Match {
             holes: self.gaps.holes + other.gaps.holes,
@@ -182,11 +183,7 @@ impl Report {
     /// The report as cells of a table, see [`HEAD`].
     pub fn row(&self) -> [String; HEAD.len()] {
         let Comparison { journalled, stored, lost, repeated, .. } = &self.counts;
-        let attempts = |value: fn(Attempts) -> usize, limit: usize| match self.attempts {
-            Some(attempts) if self.limits.attempts => format!("{} (<={limit})", value(attempts)),
-            Some(attempts) => value(attempts).to_string(),
-            None => "-".to_owned(),
-        };
+        let attempts = |count: usize, limit: usize| format!("{count} (<={limit})");
         let recovered = self.recovered.map_or_else(|| "never".to_owned(), |seconds| format!("{seconds:.1}"));
         let missed: Vec<String> =
             self.figures().into_iter().filter(Figure::is_missed).map(|figure| figure.metric).collect();
@@ -197,8 +194,8 @@ impl Report {
             stored.to_string(),
             format!("{} (<={})", lost.len(), self.limits.lost),
             format!("{} (<={})", repeated.len(), self.limits.repeated),
-            attempts(|attempts| attempts.first, ATTEMPTS.first),
-            attempts(|attempts| attempts.worst_minute, ATTEMPTS.worst_minute),
+            attempts(self.attempts.first, ATTEMPTS_FIRST_MAX),
+            attempts(self.attempts.worst_minute, ATTEMPTS_MINUTE_MAX),
             format!("{recovered} (<={:.0})", self.limits.recover.as_secs_f64()),
             format!("{:.1} (<={:.0})", mib(self.peak.0), mib(self.peak.1)),
             format!(
@@ -301,7 +298,7 @@ impl Trial {
             reports.push(Report {
                 name: name(feed),
                 counts: journal::compare(&journal, &archive, &excused),
-                attempts: Some(attempts::count(&attempted(&rig, feed).await?, began_ms)),
+                attempts: attempts::count(&attempted(&rig, feed).await?, began_ms),
                 recovered,
                 peak: (peak.0.load(Ordering::Relaxed), budget + beside),
                 times: check_times(&journal, &archive).map_err(|error| format!("{error:#}")),
@@ -318,8 +315,19 @@ impl Trial {
     }
 }
 
-/// When a session was tried for a feed: connections that were turned away, and calls that came through.
+/// Has the producer tell of each attempt, for faults that leave no trace of it outside.
+pub(super) fn telling(mut plan: Plan) -> Plan {
+    plan.producer_arguments.extend(["--log", attempts::TELLING].map(str::to_owned));
+    plan
+}
+
+/// When a session was tried for a feed: connections that were turned away, and calls that came through; or what the
+/// producer itself tells, see [`telling`].
 async fn attempted(rig: &Rig, feed: usize) -> Result<Vec<i64>> {
+    if rig.plan.producer_arguments.iter().any(|argument| argument == attempts::TELLING) {
+        ensure!(rig.plan.feeds == 1, "the log of many feeds is not told apart");
+        return Ok(attempts::told(&rig.producer_log()?));
+    }
     let stream = stream(feed);
     let calls = rig.service.calls().await?;
     let ours = calls
@@ -362,11 +370,11 @@ mod tests {
             excused: excused.iter().cloned().collect(),
             ..Comparison::default()
         };
-        let limits = Limits { lost: 1, repeated: 0, recover: Duration::from_secs(1), attempts: true };
+        let limits = Limits { lost: 1, repeated: 0, recover: Duration::from_secs(1), strikes: 1 };
         Report {
             name: "one".to_owned(),
             counts,
-            attempts: None,
+            attempts: Attempts { all: 2, first: 1, worst_minute: 0 },
             recovered: Some(0.5),
             peak: (0, 1),
             times: Ok(0),
@@ -384,5 +392,17 @@ mod tests {
         let figures = all.figures();
         let exempt = figures.iter().find(|figure| figure.metric == "all.exempt").unwrap();
         assert_eq!(exempt.value, Some(4.0));
+    }
+
+    #[test]
+    fn a_fault_that_has_not_struck_is_missed() {
+        let missed = |attempts: Attempts| {
+            let report = Report { attempts, ..report(&[], &[], 0) };
+            let missed = report.figures().into_iter().filter(Figure::is_missed);
+            missed.map(|figure| figure.metric).collect::<Vec<_>>()
+        };
+        assert_eq!(missed(Attempts { all: 1, first: 1, worst_minute: 0 }), [""; 0]);
+        assert_eq!(missed(Attempts::default()), ["one.attempts"]);
+        assert_eq!(missed(Attempts { all: 9, first: 7, worst_minute: 2 }), ["one.attempts_first_10s"]);
     }
 }

@@ -222,6 +222,12 @@ impl Rig {
         Producer::start(self.plan.program.as_deref(), &log, &feeds, more)
     }
 
+    /// All that producers have logged so far.
+    pub fn producer_log(&self) -> Result<String> {
+        let logs = (1..=self.starts).map(|start| self.folder.join(format!("producer-{start}.log")));
+        Ok(logs.map(std::fs::read_to_string).collect::<std::io::Result<Vec<_>>>()?.concat())
+    }
+
     /// How often each camera was played so far.
     fn plays(&self) -> Vec<u64> {
         self.cameras.iter().map(|camera| camera.sent().plays).collect()

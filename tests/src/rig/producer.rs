@@ -67,8 +67,13 @@ impl Producer {
 
     /// The sum of all series of a metric, such as `streamfleet_producer_frames_total`; none where there is none.
     pub async fn metric(&self, name: &str) -> Result<Option<f64>> {
+        self.metric_with(name, &[]).await
+    }
+
+    /// The sum of the series of a metric that have all these labels, such as `feed="feed-0"`; none where there is none.
+    pub async fn metric_with(&self, name: &str, labels: &[String]) -> Result<Option<f64>> {
         let text = String::from_utf8(http::get(self.admin, "/metrics").await?)?;
-        Ok(sum_of(&text, name))
+        Ok(sum_of(&text, name, labels))
     }
 
     /// What it has in memory.
@@ -98,10 +103,11 @@ impl Producer {
 }
 
 /// A series is a line `NAME VALUE` or `NAME{LABELS} VALUE`.
-fn sum_of(text: &str, name: &str) -> Option<f64> {
+fn sum_of(text: &str, name: &str, labels: &[String]) -> Option<f64> {
     let values = text.lines().filter_map(|line| {
         let rest = line.strip_prefix(name)?;
-        let is_whole = rest.starts_with(['{', ' ']);
+        let is_whole =
+            rest.starts_with(['{', ' ']) && labels.iter().all(|label| rest.contains(label.as_str()));
         rest.rsplit_once(' ').filter(|_| is_whole)?.1.parse::<f64>().ok()
     });
     values.fold(None, |sum, value| Some(sum.unwrap_or(0.0) + value))
@@ -114,8 +120,10 @@ mod tests {
     #[test]
     fn a_metric_is_the_sum_of_its_series() {
         let text = "# HELP a b\na_total{feed=\"1 2\"} 3\na_total{feed=\"2\"} 4.5\na_total_more 9\n";
-        assert_eq!(sum_of(text, "a_total"), Some(7.5));
-        assert_eq!(sum_of(text, "a_total_more"), Some(9.0));
-        assert_eq!(sum_of(text, "b"), None);
+        assert_eq!(sum_of(text, "a_total", &[]), Some(7.5));
+        assert_eq!(sum_of(text, "a_total_more", &[]), Some(9.0));
+        assert_eq!(sum_of(text, "b", &[]), None);
+        assert_eq!(sum_of(text, "a_total", &["feed=\"2\"".to_owned()]), Some(4.5));
+        assert_eq!(sum_of(text, "a_total", &["feed=\"3\"".to_owned()]), None);
     }
 }

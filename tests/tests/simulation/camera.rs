@@ -5,6 +5,7 @@ use std::time::Duration;
 use streamfleet_producer::buffer::{CodecId, GopId};
 use streamfleet_producer::session::{Input, RecoveredGop, TrackSet};
 
+use crate::gaps::Begun;
 use crate::store::{Group, Unit};
 use crate::world::{Event, World};
 
@@ -75,7 +76,7 @@ impl World {
                 units: units.len(),
                 bytes,
             };
-            self.begun.insert(id, (start_ms, units.len()));
+            self.begun.insert(id, Begun { start_ms, last_ms, units: units.len() });
             let (complete, in_memory, on_spool) = (true, false, true);
             self.store.recover(id, Group { units, codec, tracks, complete, in_memory, on_spool, bytes });
             self.handle("recovered", Input::Recovered(recovered));
@@ -167,8 +168,8 @@ impl World {
         let Unit { track, time_ms, bytes } = unit;
         match self.store.extend(unit) {
             Some(gop) => {
-                if let Some((_, units)) = self.begun.get_mut(&gop) {
-                    *units += 1;
+                if let Some(begun) = self.begun.get_mut(&gop) {
+                    begun.extend(time_ms);
                 }
                 self.handle(what, Input::Extended { gop, track, time_ms, bytes });
             }
@@ -192,7 +193,8 @@ impl World {
         let codec = CodecId(self.camera.codec * 2 + u32::from(self.camera.has_sound));
         let tracks = TrackSet::first(if self.camera.has_sound { 2 } else { 1 });
         let Unit { track, time_ms, bytes } = unit;
-        self.begun.insert(gop, (time_ms, 1));
+        self.end_gap(time_ms);
+        self.begun.insert(gop, Begun { start_ms: time_ms, last_ms: time_ms, units: 1 });
         if self.random.u32(0..80) == 0 {
             self.poison.insert(gop);
         }

@@ -14,6 +14,7 @@
 
 mod calls;
 mod camera;
+mod gaps;
 mod hostile;
 mod service;
 mod store;
@@ -169,6 +170,7 @@ fn planted_faults_are_found() {
         M::NoPace,
         M::CutsTooShort,
         M::CutsTooLong,
+        M::GapEndsAtItsStart,
     ];
     let mut missed = Vec::new();
     for mutant in planted {

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::time::Duration;
 
-use streamfleet_contract::{GapReason, Overflow, StoredAt, UploadReason};
+use streamfleet_contract::{Overflow, StoredAt, UploadReason};
 use streamfleet_media::ack::{Ack, ErrorId};
 use streamfleet_producer::buffer::GopId;
 use streamfleet_producer::clock::Now;
@@ -15,6 +15,7 @@ use streamfleet_producer::session::{
 
 use crate::calls::Calls;
 use crate::camera::{Camera, ms};
+use crate::gaps::{Begun, Gaps};
 use crate::hostile::{Hostile, Word};
 use crate::service::Service;
 use crate::store::{Store, Unit};
@@ -112,8 +113,8 @@ pub struct World {
     pub current: Option<u64>,
     /// Whether it takes anything.
     pub takes: bool,
-    /// All groups that the camera began: when, and how many units by now.
-    pub begun: BTreeMap<GopId, (i64, usize)>,
+    /// All groups that the camera began.
+    pub begun: BTreeMap<GopId, Begun>,
     /// How many units of a group the service has said to be stored.
     pub acknowledged: BTreeMap<GopId, usize>,
     /// When it said so.
@@ -122,11 +123,12 @@ pub struct World {
     pub archived: BTreeMap<GopId, usize>,
     /// Groups that no service will ever take.
     pub poison: BTreeSet<GopId>,
-    gaps: Vec<(i64, i64)>,
+    /// What is said to be missing.
+    pub gaps: Gaps,
     pub calls: Calls,
     earliest_ms: Option<i64>,
     /// The fragment that the last error named.
-    refused_at: Option<i64>,
+    pub refused_at: Option<i64>,
     /// What was seen.
     pub tally: Tally,
     /// What is wrong.
@@ -176,7 +178,7 @@ impl World {
             acknowledged_at: BTreeMap::new(),
             archived: BTreeMap::new(),
             poison: BTreeSet::new(),
-            gaps: Vec::new(),
+            gaps: Gaps::new(),
             calls: Calls::default(),
             earliest_ms: None,
             refused_at: None,
@@ -474,34 +476,8 @@ impl World {
 
     fn hear_report(&mut self, report: &Report) {
         match report {
-            Report::Gap { start_ms, end_ms, reason, .. } => {
-                self.tally.event(match reason {
-                    GapReason::BufferOverflow => "gap BufferOverflow",
-                    GapReason::Refused => "gap Refused",
-                    GapReason::Expired => "gap Expired",
-                    GapReason::InternalError => "gap InternalError",
-                    _ => "another gap",
-                });
-                if *reason == GapReason::Refused
-                    && self.refused_at.is_some()
-                    && let Some(violation) = self.calls.on_skipped()
-                {
-                    self.violate(violation);
-                }
-                if *reason == GapReason::Refused
-                    && let Some(at) = self.refused_at.filter(|at| *at != 0)
-                {
-                    let within = (*start_ms..=*end_ms).contains(&at);
-                    self.check(within, || {
-                        format!("{at} was refused, and {start_ms} to {end_ms} is given up")
-                    });
-                }
-                self.gaps.push((*start_ms, *end_ms));
-            }
-            Report::GapBegan { start_ms } => {
-                self.tally.event("gap begun");
-                self.gaps.push((*start_ms, *start_ms));
-            }
+            Report::Gap { start_ms, end_ms, reason, .. } => self.hear_gap(*start_ms, *end_ms, *reason),
+            Report::GapBegan { start_ms } => self.hear_gap_began(*start_ms),
             Report::Recovered { .. } => self.tally.event("gap recovered"),
             Report::Stored { .. } => self.tally.event("report of storage"),
             Report::Trouble(UploadReason::StreamHeldElsewhere, _) => self.tally.event("held elsewhere"),
@@ -510,29 +486,9 @@ impl World {
         }
     }
 
-    /// A group was let go: it is stored, or in a gap, or overflow took it on its way.
-    fn explain(&mut self, gop: GopId) {
-        if self.is_stored(gop) || self.is_in_gap(gop) {
-            return;
-        }
-        let on_its_way = self.shedding && self.is_in_flight(gop);
-        self.check(on_its_way, || format!("{gop:?} was let go, and is neither stored nor in a gap"));
-    }
-
-    /// Whether all of a group is said to be stored.
-    pub fn is_stored(&self, gop: GopId) -> bool {
-        self.begun
-            .get(&gop)
-            .is_some_and(|(_, units)| self.acknowledged.get(&gop).is_some_and(|acked| acked >= units))
-    }
-
-    /// Whether a reported gap has all of a group.
-    fn is_in_gap(&self, gop: GopId) -> bool {
-        // A group of one unit ends where it begins.
-        self.begun.get(&gop).is_some_and(|&(start, units)| {
-            let within = |from: i64, to: i64| (from..to).contains(&start) || units == 1 && start == to;
-            self.gaps.iter().any(|&(from, to)| start == from || within(from, to))
-        })
+    /// Whether room is being made.
+    pub fn is_shedding(&self) -> bool {
+        self.shedding
     }
 
     fn retime(&mut self, first_ms: i64, earliest_ms: Option<i64>) {
@@ -543,8 +499,11 @@ impl World {
         let by_ms = earliest_ms.map_or(wanted, |earliest| wanted.max(earliest - first_ms));
         self.store.shift(by_ms);
         self.camera.time_ms += by_ms;
-        for (id, (start_ms, _)) in &mut self.begun {
-            *start_ms += if self.store.groups.contains_key(id) { by_ms } else { 0 };
+        for (id, begun) in &mut self.begun {
+            if self.store.groups.contains_key(id) {
+                begun.start_ms += by_ms;
+                begun.last_ms += by_ms;
+            }
         }
         // A camera whose clock has gone back sends earlier ones all the same.
         self.earliest_ms = earliest_ms.filter(|earliest| self.camera.time_ms >= *earliest);
@@ -582,23 +541,6 @@ impl World {
         }
         let pause = self.random.u64(1_000..60_000);
         self.after(pause, Event::Meddle);
-    }
-
-    fn check_end(&mut self) {
-        if self.violation.is_some() {
-            return;
-        }
-        for gop in self.begun.keys().copied().collect::<Vec<_>>() {
-            let (stored, in_gap) = (self.is_stored(gop), self.is_in_gap(gop));
-            self.check(stored || in_gap, || format!("{gop:?} is neither stored nor in a gap"));
-            if matches!(self.peer, Peer::Service(_)) {
-                let units = self.begun.get(&gop).map_or(0, |(_, units)| *units);
-                let archived = self.archived.get(&gop).copied().unwrap_or_default();
-                self.check(archived >= units || in_gap, || {
-                    format!("the archive has {archived} of the {units} units of {gop:?}")
-                });
-            }
-        }
     }
 
     /// Whether everything is told as it happens.
