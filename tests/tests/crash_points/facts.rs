@@ -20,6 +20,8 @@ pub const FLEET: &str = "streamfleet/north/~class/standard/fleet/";
 pub struct Facts {
     /// The tags that others put on a stream, by its name.
     pub foreign_tags: BTreeMap<String, BTreeMap<String, String>>,
+    /// The fields of a stream that others changed, by its name.
+    pub touched: BTreeMap<String, BTreeSet<String>>,
     /// The streams, by name, that an earlier object of this name left behind: what it set and the next does not ask for stays.
     pub left: BTreeSet<String>,
 }
@@ -28,6 +30,7 @@ impl Facts {
     /// The stream goes, with all that was done to it.
     pub fn forget(&mut self, stream: &str) {
         self.foreign_tags.remove(stream);
+        self.touched.remove(stream);
         self.left.remove(stream);
     }
 }
@@ -186,7 +189,7 @@ impl Wish {
         self.owner().iter().any(|(key, value)| tags.get(*key).is_some_and(|found| found != value))
     }
 
-    /// How a stream differs from this, apart from what is held back.
+    /// How a stream differs from this, apart from what is held back; each begins with the name of the [`field`].
     pub fn differences(&self, stream: &StreamRecord) -> Vec<String> {
         let mut all = Vec::new();
         let mut compare = |name: &str, wanted: Value, found: Value| {
@@ -194,20 +197,20 @@ impl Wish {
                 all.push(format!("{name} is {found}, not {wanted}"));
             }
         };
-        compare("retention", json!(self.retention), json!(stream.retention_hours));
-        compare("tier", json!(self.tier.to_uppercase()), json!(stream.tier));
+        compare("retentionHours", json!(self.retention), json!(stream.retention_hours));
+        compare("storageTier", json!(self.tier.to_uppercase()), json!(stream.tier));
         // What is no longer asked for cannot be taken away.
         if self.media_type.is_some() {
-            compare("media type", json!(self.media_type), json!(stream.media_type));
+            compare("mediaType", json!(self.media_type), json!(stream.media_type));
         }
         if self.device_name.is_some() {
-            compare("device name", json!(self.device_name), json!(stream.device_name));
+            compare("deviceName", json!(self.device_name), json!(stream.device_name));
         }
-        compare("images", images(&self.images), images_found(stream.image_generation.as_ref()));
+        compare("imageGeneration", images(&self.images), images_found(stream.image_generation.as_ref()));
         let found = stream.notification.as_ref().map(|found| found["DestinationConfig"]["Uri"].clone());
         compare("notification", self.notification["topicARN"].clone(), found.unwrap_or_default());
         for (key, value) in self.owner().into_iter().chain(pairs(&self.tags)) {
-            compare(&format!("tag {key}"), json!(value), json!(stream.tags.get(key)));
+            compare(&format!("tags[{key}]"), json!(value), json!(stream.tags.get(key)));
         }
         all
     }
@@ -261,9 +264,14 @@ pub fn texts(value: &Value) -> Vec<String> {
     serde_json::from_value(value.clone()).unwrap_or_default()
 }
 
+/// The field that a difference is about.
+pub fn field(difference: &str) -> &str {
+    difference.split(" is ").next().unwrap_or_default()
+}
+
 /// Whether a difference is of an earlier object's making.
 pub fn is_left(inner: &Inner, wish: &Wish, difference: &str) -> bool {
-    let is_unasked = difference.starts_with("images") && wish.images.is_null()
+    let is_unasked = difference.starts_with("imageGeneration") && wish.images.is_null()
         || difference.starts_with("notification") && wish.notification.is_null();
     is_unasked && inner.facts.left.contains(&wish.stream)
 }

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use streamfleet_crds::{FINALIZER, ownership_tags};
 use streamfleet_emulator::control::StreamRecord;
 
-use crate::api::store::Key;
-use crate::facts::{Wish, map, streams, texts};
+use crate::api::store::{Key, Kind};
+use crate::facts::{Wish, map, stream_key, streams, texts};
 use crate::trace::{Seen, What, is_change};
 use crate::world::{INSTALLATION, Inner, SECRET};
 
@@ -16,7 +16,7 @@ use crate::world::{INSTALLATION, Inner, SECRET};
 pub fn before(inner: &mut Inner, operation: &'static str, request: &Value) {
     let problems = match operation {
         "CreateStream" => of_create(inner, request),
-        "PutMetricAlarm" | "PutCompositeAlarm" | "DeleteAlarms" => of_alarms(request),
+        "PutMetricAlarm" | "PutCompositeAlarm" | "DeleteAlarms" => of_alarms(inner, operation, request),
         _ => of_stream(inner, operation, request),
     };
     for problem in problems {
@@ -163,12 +163,70 @@ fn of_create(inner: &Inner, request: &Value) -> Vec<String> {
     problems
 }
 
-fn of_alarms(request: &Value) -> Vec<String> {
+fn of_alarms(inner: &Inner, operation: &str, request: &Value) -> Vec<String> {
     let mut names = texts(&request["AlarmNames"]);
     names.extend(request["AlarmName"].as_str().map(ToOwned::to_owned));
-    let prefix = format!("streamfleet/{INSTALLATION}/");
-    let of_others = names.into_iter().filter(|name| !name.starts_with(&prefix));
-    of_others.map(|name| format!("ownership: the alarm {name} is not ours")).collect()
+    let of_others = names.iter().filter(|name| !name.starts_with(&alarms_prefix()));
+    let mut problems: Vec<String> =
+        of_others.map(|name| format!("ownership: the alarm {name} is not ours")).collect();
+    if operation == "DeleteAlarms" {
+        let unread = names.iter().filter(|name| !is_alarm_read(inner, name));
+        problems.extend(unread.map(|name| format!("I2: the alarm {name} was not read afresh as ours")));
+        let wanted = names.iter().filter(|name| is_alarm_wanted(inner, name).unwrap_or_default());
+        problems
+            .extend(wanted.map(|name| format!("alarms: {name} is deleted, which a living stream asks for")));
+    }
+    problems
+}
+
+/// What the names of all our alarms begin with.
+fn alarms_prefix() -> String {
+    format!("streamfleet/{INSTALLATION}/")
+}
+
+/// Whether the task that calls has asked for this alarm by name, and what it found, if anything, has our mark.
+fn is_alarm_read(inner: &Inner, name: &str) -> bool {
+    let task = inner.task();
+    let mine = inner.trace.iter().filter(|seen| seen.task == task);
+    let reads = mine.filter_map(|seen| match &seen.what {
+        What::Aws { operation: "DescribeAlarms", request, answer: Ok(answer) } => {
+            texts(&request["AlarmNames"]).iter().any(|asked| asked == name).then_some(answer)
+        }
+        What::Aws { .. } | What::Read { .. } | What::Write { .. } => None,
+    });
+    let mark = format!("Kept by Streamfleet (installation {INSTALLATION},");
+    let is_marked = |answer: &Value| {
+        let parts = ["MetricAlarms", "CompositeAlarms"].map(|part| answer[part].as_array());
+        let found = parts.into_iter().flatten().flatten().filter(|alarm| alarm["AlarmName"] == *name);
+        found
+            .map(|alarm| alarm["AlarmDescription"].as_str())
+            .all(|text| text.unwrap_or_default().contains(&mark))
+    };
+    let mut reads = reads.map(is_marked).peekable();
+    reads.peek().is_some() && reads.all(|is_marked| is_marked)
+}
+
+/// Whether this is the alarm of an object that is to stay, and that has asked for this kind ever since the task that calls began.
+fn is_alarm_wanted(inner: &Inner, name: &str) -> Option<bool> {
+    let mut parts = name.strip_prefix(&alarms_prefix())?.splitn(3, '/');
+    let key = stream_key(parts.next()?, parts.next()?);
+    // Some kinds are more than one alarm: `KIND.PART`.
+    let kind = parts.next()?.split('.').next()?;
+    let task = inner.task();
+    let began = inner.trace.iter().find(|seen| seen.task == task)?.at_ms;
+    let asks = |object: &Value| {
+        Wish::of(inner, object)
+            .is_some_and(|wish| !wish.is_leaving && wish.alarms.iter().any(|asked| asked == kind))
+    };
+    for entry in inner.store.log().iter().rev().filter(|entry| entry.key == key) {
+        if entry.kind == Kind::Deleted || !asks(&entry.object) {
+            return Some(false);
+        }
+        if entry.at_ms <= began {
+            return Some(true);
+        }
+    }
+    None
 }
 
 fn of_stream(inner: &Inner, operation: &str, request: &Value) -> Vec<String> {

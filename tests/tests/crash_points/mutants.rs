@@ -70,6 +70,12 @@ pub enum Mutant {
     SuspendedTells,
     /// The streams of a class are not seen.
     UsersHidden,
+    /// An alarm is deleted before it is put.
+    AlarmsMadeAnew,
+    /// What is said about an alarm comes from a cache.
+    AlarmsFromCache,
+    /// A tag of somebody else passes, in the record, for one of ours.
+    TagsClaimed,
 }
 
 /// The fault of a world, if it has one, and what it remembers.
@@ -141,6 +147,12 @@ impl Mutants {
                 }
                 true
             }
+            Some(Mutant::TagsClaimed) => {
+                if let Some(keys) = body["status"]["managedTags"].as_array_mut() {
+                    keys.push("bill".into());
+                }
+                true
+            }
             _ => true,
         }
     }
@@ -153,7 +165,9 @@ impl Mutants {
         request: &Value,
     ) -> Option<Called> {
         match (self.on?, operation) {
-            (Mutant::ReadFromCache, "DescribeStream") => Some(perform(inner, operation, request)),
+            (Mutant::ReadFromCache, "DescribeStream") | (Mutant::AlarmsFromCache, "DescribeAlarms") => {
+                Some(perform(inner, operation, request))
+            }
             (Mutant::SiteStays, "DeleteAlarms") if names(request, SITE) => Some(Ok(json!({}))),
             (Mutant::FleetAlarmStays, "DeleteAlarms") if names(request, FLEET) => Some(Ok(json!({}))),
             (Mutant::AlarmsStay, "DeleteAlarms")
@@ -196,6 +210,11 @@ impl Mutants {
         let Some(mutant) = self.on else { return };
         match (mutant, operation) {
             (Mutant::SiteTellsNobody, "PutCompositeAlarm") => request["AlarmActions"] = json!([]),
+            (Mutant::AlarmsMadeAnew, "PutMetricAlarm") => {
+                let first = json!({ "AlarmNames": [request["AlarmName"]] });
+                crate::invariants::before(inner, "DeleteAlarms", &first);
+                call_again(inner, "DeleteAlarms", &first);
+            }
             (Mutant::SuspendedTells, "PutMetricAlarm") => request["ActionsEnabled"] = true.into(),
             (Mutant::UntaggedCreate, "CreateStream") => {
                 request.as_object_mut().unwrap().remove("Tags");
@@ -281,6 +300,7 @@ fn names(request: &Value, prefix: &str) -> bool {
     request["AlarmNames"].as_array().into_iter().flatten().any(|name| named(name, prefix))
 }
 
+/// A call that the operator did not make, or not now.
 fn call_again(inner: &mut Inner, operation: &'static str, request: &Value) {
     let answer = perform(inner, operation, request).map_err(|(code, _)| code);
     inner.note(What::Aws { operation, request: request.clone(), answer });

@@ -46,6 +46,13 @@ const AGES: &[Age] = &[
     Age { name: "the list is two minutes behind", view: |_| View::default(), list_lag_ms: 110_000 },
 ];
 
+/// The runs that are to be stopped, and those that were: with an old view there may be fewer points.
+#[derive(Default)]
+struct Stops {
+    planned: usize,
+    reached: usize,
+}
+
 impl World {
     /// Cuts every watch, and compacts what was: they have to list anew, and see all that is.
     fn compact(&self) {
@@ -81,7 +88,7 @@ fn with_age(world: &World, age: &Age, act: impl FnOnce(&World)) {
 fn with_old_views_every_way_ends_as_with_true_ones() {
     let paths: Vec<&Path> = crate::class_paths::all();
     let tried = crate::in_parallel(&paths, |path| {
-        let (mut runs, mut problems) = (0, Vec::new());
+        let (mut runs, mut stops, mut problems) = (0, Stops::default(), Vec::new());
         let prepared = path.prepared();
         let plain = prepared.fork();
         path.act(&plain);
@@ -90,8 +97,7 @@ fn with_old_views_every_way_ends_as_with_true_ones() {
         let points = plain.lock().settled_after;
         for age in AGES {
             // Undisturbed, and stopped at some points as well.
-            let stops = (0..points).step_by(11).map(Some).chain([None]);
-            for stop in stops {
+            for stop in (0..points).step_by(11).map(Some).chain([None]) {
                 let world = prepared.fork();
                 world.lock().plan = stop.map(|at| Interruption { at, how: How::StopAfter });
                 with_age(&world, age, |world| path.act(world));
@@ -105,15 +111,28 @@ fn with_old_views_every_way_ends_as_with_true_ones() {
                     problems.push(format!("{}, {}, {stop:?}: {:#?}", path.name, age.name, inner.violations));
                 }
                 runs += 1;
+                stops.planned += usize::from(stop.is_some());
+                stops.reached += usize::from(inner.is_reached);
             }
         }
-        (runs, problems)
+        (runs, stops, problems)
     });
-    let runs: usize = tried.iter().map(|(runs, _)| runs).sum();
-    let problems: Vec<String> = tried.into_iter().flat_map(|(_, problems)| problems).collect();
-    println!("stale views: {runs} runs of {} ways with {} ages", paths.len(), AGES.len());
+    let runs: usize = tried.iter().map(|(runs, ..)| runs).sum();
+    let planned: usize = tried.iter().map(|(_, stops, _)| stops.planned).sum();
+    let reached: usize = tried.iter().map(|(_, stops, _)| stops.reached).sum();
+    let problems: Vec<String> = tried.into_iter().flat_map(|(.., problems)| problems).collect();
+    println!(
+        "stale views: {runs} runs of {} ways with {} ages, {reached} of {planned} stops reached",
+        paths.len(),
+        AGES.len()
+    );
     assert!(problems.is_empty(), "{}", problems.join("\n"));
-    crate::figures::say("stale views", format!("{runs} runs with {} kinds of old views", AGES.len()));
+    assert!(reached * 10 > planned * 9, "too few stops are reached: {reached} of {planned}");
+    let kinds = AGES.len();
+    crate::figures::say(
+        "stale views",
+        format!("{runs} runs with {kinds} kinds of old views, stopped in {reached}"),
+    );
 }
 
 fn ready() -> World {
