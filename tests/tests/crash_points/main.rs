@@ -28,11 +28,9 @@ mod recorded;
 mod refused;
 mod rest;
 mod schema;
-mod slowness;
 mod stale;
 mod terms;
 mod trace;
-mod turns;
 mod wanted;
 mod world;
 
