@@ -225,6 +225,19 @@ pub const PATHS: &[Path] = &[
         expect: gone,
     },
     Path {
+        name: "delete, of a stream that another has",
+        before: |world| {
+            plain(world);
+            world.foreign_tags(STREAM, &[("streamfleet.io/name", "gate"), ("streamfleet.io/uid", "of-gate")]);
+            world.patch(
+                "door",
+                json!({ "metadata": { "annotations": { "streamfleet.io/check-requested": "1" } } }),
+            );
+        },
+        act: |world| world.delete("door"),
+        expect: kept,
+    },
+    Path {
         name: "delete before it is made",
         before: nothing,
         act: |world| {
