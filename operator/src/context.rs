@@ -16,10 +16,12 @@ use crate::feeds::Feeds;
 use crate::leader::Leadership;
 use crate::metrics::Metrics;
 use crate::stream_class::Checks;
+use crate::video_stream::Creations;
 use crate::watch::{Caches, Triggers};
 
-/// So long a call may be under way whose sender does not lead any more: the longest that one is waited for, and a while.
-const UNDER_WAY: Duration = Duration::from_secs(10);
+/// So long a call may be under way whose sender does not lead any more, or has given it up: the longest that one is waited for, and a
+/// while.
+pub const UNDER_WAY: Duration = Duration::from_secs(10);
 
 /// What every controller works with.
 pub struct Context {
@@ -61,6 +63,8 @@ pub struct AwsSide {
     pub checks: Arc<Checks>,
     /// Whose turn it is to write alarms.
     pub alarms: Arc<Desk>,
+    /// The streams that may still appear, though nobody waits for the answer any more.
+    pub creations: Arc<Creations>,
     /// Since when this replica leads.
     pub since: Instant,
 }

@@ -371,6 +371,7 @@ fn context(
             clouds,
             checks: Arc::default(),
             alarms: desk.clone(),
+            creations: Arc::default(),
             since: Instant::now(),
         },
         feeds: Arc::new(Feeds::new(caches.cameras.clone(), triggers.cameras.clone())),

@@ -38,6 +38,7 @@ impl World {
             clouds,
             checks: Arc::default(),
             alarms: Arc::default(),
+            creations: Arc::default(),
             since: crate::context::long_ago(),
         };
         Self { cloud, aws, class: ClassAlarms::default(), status: VideoStreamStatus::default() }

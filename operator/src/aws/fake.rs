@@ -11,7 +11,7 @@ use streamfleet_crds::{AlarmState, ImageGeneration, Notification, StorageTier};
 use super::{
     Alarm, AlarmInfo, AlarmMetric, AlarmQuery, Answer, AwsError, Caller, Cloud, Clouds, Comparison,
     CompositeAlarm, CompositeInfo, ErrorKind, MissingData, NewStream, Place, RetentionChange, Statistic,
-    StreamInfo, StreamState, StreamUpdate, Which,
+    StreamInfo, StreamState, StreamUpdate, Turn, Which,
 };
 
 /// The cloud; clones share their streams.
@@ -35,6 +35,8 @@ pub struct State {
     pub composites: BTreeMap<String, CompositeInfo>,
     /// The calls, in order.
     pub calls: Vec<String>,
+    /// The turns that were waited for, in order.
+    pub turns: Vec<String>,
     /// The next call of this operation fails so; true: its effect takes place nevertheless.
     pub fail: Option<(&'static str, ErrorKind, bool)>,
     /// These operations are denied to these roles, and to whoever has none.
@@ -56,6 +58,11 @@ impl FakeCloud {
     pub fn changes(&self) -> Vec<String> {
         let calls = std::mem::take(&mut self.state().calls);
         calls.into_iter().filter(|call| !call.starts_with("Describe") && !call.starts_with("List")).collect()
+    }
+
+    /// The turns that were waited for since this was last asked.
+    pub fn turns(&self) -> Vec<String> {
+        std::mem::take(&mut self.state().turns)
     }
 
     fn call<T>(
@@ -133,6 +140,11 @@ impl State {
 }
 
 impl Cloud for FakeCloud {
+    fn turn<'a>(&'a self, operation: &'static str, stream: &'a str) -> Answer<'a, Turn> {
+        self.state().turns.push(format!("{operation} {stream}"));
+        async move { Ok(Turn::new(operation, stream)) }.boxed()
+    }
+
     fn caller(&self) -> Answer<'_, Caller> {
         let caller =
             Caller { account: "123456789012".to_owned(), arn: "arn:aws:iam::123456789012:user/x".to_owned() };

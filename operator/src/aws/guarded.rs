@@ -11,7 +11,7 @@ use streamfleet_crds::{ImageGeneration, Notification, StorageTier};
 
 use super::{
     Alarm, AlarmInfo, AlarmQuery, Answer, AwsError, Caller, Cloud, Clouds, CompositeAlarm, CompositeInfo,
-    ErrorKind, NewStream, Place, RetentionChange, StreamInfo, StreamUpdate, Which,
+    ErrorKind, NewStream, Place, RetentionChange, StreamInfo, StreamUpdate, Turn, Which,
 };
 use crate::leader::Leadership;
 
@@ -82,6 +82,10 @@ impl Guarded {
 }
 
 impl Cloud for Guarded {
+    fn turn<'a>(&'a self, operation: &'static str, stream: &'a str) -> Answer<'a, Turn> {
+        self.checked(operation, move |cloud| cloud.turn(operation, stream))
+    }
+
     fn caller(&self) -> Answer<'_, Caller> {
         self.inner.caller()
     }
@@ -211,12 +215,16 @@ mod tests {
         let stream = NewStream { name: "a".to_owned(), retention_hours: 1, ..NewStream::default() };
         let arn = cloud.create_stream(&stream).await.unwrap();
         fake.changes();
+        // Whoever waits in no row waits in that of the cloud behind.
+        let turn = cloud.turn("DeleteStream", "a").await.unwrap();
+        assert_eq!((turn, fake.turns()), (Turn::new("DeleteStream", "a"), vec!["DeleteStream a".to_owned()]));
         reign.end();
 
         let (tags, keys) = (BTreeMap::from([("a".to_owned(), "b".to_owned())]), ["a".to_owned()]);
         let (retention, update) = (RetentionChange::Increase(1), StreamUpdate::default());
         let (alarm, composite) = (super::super::fake::alarm("x"), super::super::fake::composite("y"));
         let refused = [
+            cloud.turn("DeleteStream", "a").await.map(drop),
             cloud.create_stream(&stream).await.map(drop),
             cloud.tag_stream(&arn, &tags).await,
             cloud.untag_stream(&arn, &keys).await,

@@ -14,6 +14,7 @@ mod owner;
 mod place;
 pub mod quotas;
 pub mod sdk;
+mod turn;
 mod types;
 
 use std::collections::BTreeMap;
@@ -30,6 +31,7 @@ pub use error::{AwsError, ErrorKind};
 pub use lane::Lane;
 pub use owner::{Owner, describe_owner};
 pub use place::{ExternalId, Fleet, Partition, Place, partition_of_arn};
+pub use turn::Turn;
 pub use types::{Caller, NewStream, RetentionChange, Settings, StreamInfo, StreamState, StreamUpdate, Which};
 
 /// What an AWS call comes to.
@@ -37,6 +39,9 @@ pub type Answer<'a, T> = BoxFuture<'a, Result<T, AwsError>>;
 
 /// The calls of one account and region. The implementations are the SDK's and the fake of the tests.
 pub trait Cloud: Send + Sync {
+    /// Waits until a call that changes this stream may be made, and takes its turn: [`Turn::run`] makes the call at once. Fails where
+    /// the call would not be made for now.
+    fn turn<'a>(&'a self, operation: &'static str, stream: &'a str) -> Answer<'a, Turn>;
     /// STS `GetCallerIdentity`, as the role where the place has one.
     fn caller(&self) -> Answer<'_, Caller>;
     /// `CreateStream`. The answer is the ARN.
@@ -58,7 +63,8 @@ pub trait Cloud: Send + Sync {
         version: &'a str,
         change: RetentionChange,
     ) -> Answer<'a, ()>;
-    /// `DeleteStream`. A stream that is not there any more is a success.
+    /// `DeleteStream`, sent once: whoever sends it again asks first whether that is still wanted. A stream that is not there any
+    /// more is a success.
     fn delete_stream<'a>(&'a self, arn: &'a str, version: &'a str) -> Answer<'a, ()>;
 
     /// `UpdateStream`.

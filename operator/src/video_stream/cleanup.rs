@@ -102,16 +102,26 @@ async fn delete(pass: &mut Pass<'_>) -> Result<Action, Error> {
         }
         Err(Error::Aws(error)) => {
             pass.doubt(&place, &error);
-            let (reason, advice) = status::reason(error.kind);
-            let message = format!(
-                "The stream cannot be deleted. {advice} ({error}); to let the object go and keep the stream, set \
-                 spec.deletionPolicy to Retain"
-            );
+            let (reason, message) = not_deleted(&error);
             say(pass, reason, &message).await?;
             Err(Error::Aws(error))
         }
         Err(error) => Err(error),
     }
+}
+
+/// What to say of a deletion that failed.
+fn not_deleted(error: &AwsError) -> (Reason, String) {
+    let (reason, advice) = status::reason(error.kind);
+    // It takes its turn again by itself: nobody has to give it up.
+    if error.kind == ErrorKind::Throttled {
+        return (reason, format!("The stream is not deleted yet. {advice} ({error})"));
+    }
+    let message = format!(
+        "The stream cannot be deleted. {advice} ({error}); to let the object go and keep the stream, set \
+         spec.deletionPolicy to Retain"
+    );
+    (reason, message)
 }
 
 /// Where the stream is. A class that STS has not confirmed in its present form is not used.
@@ -127,8 +137,8 @@ async fn delete_at(pass: &mut Pass<'_>, place: &Place, name: &str) -> Result<Act
     for _ in 0..3 {
         let recorded = pass.stream.stream_arn().map(ToOwned::to_owned);
         let observed = read(pass, place, name, recorded.as_deref()).await.map_err(Error::Aws)?;
-        if recorded.is_none() && observed.is_none() && pass.ctx.aws.follows_another() {
-            // The operator that led before may just be making it: without the object nobody would delete it.
+        if recorded.is_none() && observed.is_none() && may_appear(pass) {
+            // Without the object nobody would delete it.
             break;
         }
         match next(recorded.as_deref(), &owner, observed.as_ref()) {
@@ -142,25 +152,36 @@ async fn delete_at(pass: &mut Pass<'_>, place: &Place, name: &str) -> Result<Act
                 };
                 pass.write_status(&status, &[]).await?;
             }
-            Step::Delete(fence) => {
-                confirm(pass, place).await?;
-                let cloud = pass.ctx.aws.clouds.cloud(place).await.map_err(Error::Aws)?;
-                cloud.delete_stream(fence.arn(), fence.version()).await.map_err(Error::Aws)?;
-                let arn = fence.arn();
-                tracing::info!(stream = name, arn, "Stream is deleted");
-                let text = format!("Stream {arn} and its footage were deleted");
-                let note = Note::normal("StreamDeleted", "DeleteStream", text);
-                let about = kube::Resource::object_ref(&*pass.stream, &());
-                pass.ctx.cluster.events.publish(&about, &[note]).await;
-            }
+            Step::Delete(fence) => destroy(pass, place, name, &fence).await?,
             Step::Wait => break,
         }
     }
     Ok(Action::requeue(look_soon(pass)))
 }
 
+/// Whether a stream may still appear that was asked for: by the operator that led before, or by an earlier pass that has no answer.
+fn may_appear(pass: &Pass<'_>) -> bool {
+    let uid = pass.stream.metadata.uid.as_deref().unwrap_or_default();
+    pass.ctx.aws.follows_another() || pass.ctx.aws.creations.may_take_effect(uid)
+}
+
+/// Deletes the stream, once, if that is still asked for when it is its turn: thousands may wait at a time.
+async fn destroy(pass: &Pass<'_>, place: &Place, name: &str, fence: &Fence) -> Result<(), Error> {
+    let arn = fence.arn();
+    let cloud = pass.ctx.aws.clouds.cloud(place).await.map_err(Error::Aws)?;
+    let turn = cloud.turn("DeleteStream", arn).await.map_err(Error::Aws)?;
+    confirm(pass, place).await?;
+    turn.run(cloud.delete_stream(arn, fence.version())).await.map_err(Error::Aws)?;
+    tracing::info!(stream = name, arn, "Stream is deleted");
+    let text = format!("Stream {arn} and its footage were deleted");
+    let note = Note::normal("StreamDeleted", "DeleteStream", text);
+    let about = kube::Resource::object_ref(&*pass.stream, &());
+    pass.ctx.cluster.events.publish(&about, &[note]).await;
+    Ok(())
+}
+
 /// Makes sure, directly before a stream is deleted, that this is still asked for: the cache may be behind, and the reads of the
-/// stream may have waited long for their turn. A pass that follows sees what was changed.
+/// stream and the call itself may have waited long for their turns. A pass that follows sees what was changed.
 async fn confirm(pass: &Pass<'_>, place: &Place) -> Result<(), Error> {
     let fresh = read_object(pass).await?.ok_or(Error::Changed)?;
     let class = pass.read_class().await?;
@@ -312,6 +333,22 @@ mod tests {
         ] {
             assert!(!is_still(&seen, changed.as_ref()), "{changed:?}");
         }
+    }
+
+    #[test]
+    fn a_deletion_that_is_to_wait_says_so_and_others_name_the_way_out() {
+        let said = |kind| {
+            let error = AwsError { operation: "DeleteStream", kind, message: "as ordered".to_owned() };
+            not_deleted(&error)
+        };
+        let text = "The stream is not deleted yet. AWS asks for fewer calls; it is tried again (DeleteStream failed: as ordered)";
+        assert_eq!(said(ErrorKind::Throttled), (Reason::AwsThrottled, text.to_owned()));
+        let (reason, text) = said(ErrorKind::Denied);
+        assert_eq!(reason, Reason::AwsAccessDenied);
+        assert!(
+            text.ends_with("to let the object go and keep the stream, set spec.deletionPolicy to Retain"),
+            "{text}"
+        );
     }
 
     #[test]

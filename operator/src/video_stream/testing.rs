@@ -28,6 +28,7 @@ pub fn aws(cloud: &FakeCloud) -> AwsSide {
         clouds,
         checks: Arc::default(),
         alarms: Arc::default(),
+        creations: Arc::default(),
         since: crate::context::long_ago(),
     }
 }

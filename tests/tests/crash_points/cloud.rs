@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
@@ -9,7 +10,8 @@ use serde_json::{Map, Value, json};
 use streamfleet_crds::{ImageFormat, ImageGeneration, ImageTimestamp, Notification, StorageTier};
 use streamfleet_operator::aws::{
     Alarm, AlarmInfo, AlarmQuery, Answer, AwsError, Caller, Cloud, Clouds, CompositeAlarm, CompositeInfo,
-    ErrorKind, ExternalId, NewStream, Place, RetentionChange, StreamInfo, StreamState, StreamUpdate, Which,
+    ErrorKind, ExternalId, NewStream, Place, RetentionChange, StreamInfo, StreamState, StreamUpdate, Turn,
+    Which,
 };
 
 use crate::alarms;
@@ -55,7 +57,13 @@ impl OneCloud {
         let secret = self.place.external_id.as_ref().map(ExternalId::expose);
         let leak = self.world.lock().mutants.leaks().then_some(secret).flatten();
         let message = leak.unwrap_or("connection reset by peer").to_owned();
-        let lost = || Err(AwsError { operation, kind: ErrorKind::Unreachable, message });
+        let unreachable = AwsError { operation, kind: ErrorKind::Unreachable, message };
+        let late = self.world.lock().slow.takes_late(operation);
+        if let Some(after) = late {
+            self.take_effect_late(operation, request, after);
+            return Err(unreachable);
+        }
+        let lost = || Err(unreachable);
         let role = self.place.role_arn.as_deref().and_then(|arn| arn.rsplit('/').next());
         let asked = (role.unwrap_or_default().to_owned(), operation);
         let effect = move |inner: &mut Inner| {
@@ -137,6 +145,14 @@ fn found(answer: Result<Value, AwsError>) -> Result<Option<Value>, AwsError> {
 }
 
 impl Cloud for OneCloud {
+    fn turn<'a>(&'a self, operation: &'static str, stream: &'a str) -> Answer<'a, Turn> {
+        async move {
+            self.world.wait_in_row(operation).await;
+            Ok(Turn::new(operation, stream))
+        }
+        .boxed()
+    }
+
     fn caller(&self) -> Answer<'_, Caller> {
         async move {
             let answer = self.call("GetCallerIdentity", json!({})).await?;
@@ -216,6 +232,7 @@ impl Cloud for OneCloud {
                 "StreamARN": arn, "CurrentVersion": version, "Operation": operation,
                 "DataRetentionChangeInHours": hours,
             });
+            self.wait_unless_turn("UpdateDataRetention", arn).await;
             done(self.call("UpdateDataRetention", request).await)
         }
         .boxed()
@@ -224,6 +241,7 @@ impl Cloud for OneCloud {
     fn delete_stream<'a>(&'a self, arn: &'a str, version: &'a str) -> Answer<'a, ()> {
         async move {
             let request = json!({ "StreamARN": arn, "CurrentVersion": version });
+            self.wait_unless_turn("DeleteStream", arn).await;
             found(self.call("DeleteStream", request).await).map(drop)
         }
         .boxed()
@@ -359,6 +377,28 @@ impl Cloud for OneCloud {
 }
 
 impl OneCloud {
+    /// A call waits for its turn where it has not done that.
+    async fn wait_unless_turn(&self, operation: &'static str, arn: &str) {
+        if !Turn::use_up(operation, Some(arn)) {
+            self.world.wait_in_row(operation).await;
+        }
+    }
+
+    /// A call takes effect when its sender does not wait for it any more.
+    fn take_effect_late(&self, operation: &'static str, request: Value, after: Duration) {
+        let (world, task) = (self.world.clone(), self.world.lock().task());
+        tokio::spawn(async move {
+            tokio::time::sleep(after).await;
+            let mut inner = world.lock();
+            inner.acting = task;
+            // Nobody hears the answer.
+            let _ = carry_out(&mut inner, operation, request);
+            inner.acting = None;
+            drop(inner);
+            world.wake();
+        });
+    }
+
     async fn alarms(&self, kind: &str, query: &AlarmQuery) -> Result<Vec<Value>, AwsError> {
         let base = json!({ "AlarmTypes": [kind], "MaxRecords": 100 });
         let mut parts = Vec::new();

@@ -28,9 +28,11 @@ mod recorded;
 mod refused;
 mod rest;
 mod schema;
+mod slowness;
 mod stale;
 mod terms;
 mod trace;
+mod turns;
 mod wanted;
 mod world;
 

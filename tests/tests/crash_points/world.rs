@@ -23,6 +23,7 @@ use crate::cloud::InProcess;
 use crate::facts::Facts;
 use crate::mutants::{Mutant, Mutants};
 use crate::rest::{self, Patience};
+use crate::slowness::Slow;
 use crate::trace::{Seen, What, is_change};
 
 pub const ACCOUNT: &str = "123456789012";
@@ -135,6 +136,8 @@ pub struct Inner {
     /// What is against the invariants.
     pub violations: Vec<String>,
     pub mutants: Mutants,
+    /// What makes calls slow.
+    pub slow: Slow,
     /// The operations that a role, by its name, may not call.
     pub denied: BTreeSet<(String, &'static str)>,
     pub facts: Facts,
@@ -146,7 +149,7 @@ pub struct Inner {
     /// Who holds the lease.
     leader: Option<Replica>,
     /// The task by which something takes effect that was sent earlier.
-    acting: Option<tokio::task::Id>,
+    pub acting: Option<tokio::task::Id>,
     /// The time at the beginning of this life.
     base_ms: u64,
     began: Option<Instant>,
@@ -244,6 +247,7 @@ impl World {
             trace: Vec::new(),
             violations: Vec::new(),
             mutants: Mutants::default(),
+            slow: Slow::default(),
             denied: BTreeSet::new(),
             facts: Facts::default(),
             patience: Patience::SHORT,

@@ -49,6 +49,9 @@ mod recorded;
 #[path = "../crash_points/rest.rs"]
 mod rest;
 #[allow(dead_code, reason = "see above")]
+#[path = "../crash_points/slowness.rs"]
+mod slowness;
+#[allow(dead_code, reason = "see above")]
 #[path = "../crash_points/trace.rs"]
 mod trace;
 #[allow(dead_code, reason = "see above")]

@@ -45,6 +45,7 @@ impl World {
             clouds,
             checks: Arc::default(),
             alarms: Arc::default(),
+            creations: Arc::default(),
             since: crate::context::long_ago(),
         };
         Self { cloud, aws }

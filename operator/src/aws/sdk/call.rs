@@ -14,7 +14,7 @@ use tracing::field::Empty;
 use super::super::breaker::{Breakers, Change};
 use super::super::guarded::{cut_off, not_leader};
 use super::super::quotas::{CLOUD_WATCH, KINESIS_VIDEO, Limiter, STS, name_of};
-use super::super::{AwsError, Caller, ErrorKind, Lane};
+use super::super::{AwsError, Caller, ErrorKind, Lane, Turn};
 use super::SdkCloud;
 use super::failure::ours;
 use crate::leader::Leadership;
@@ -78,7 +78,8 @@ impl<'a> Request<'a> {
         Self { service: KINESIS_VIDEO, operation, about: Some(stream), effect: Effect::Change }
     }
 
-    /// A call that is never sent again: under a version that was read, or with an effect that is relative.
+    /// A call that is never sent again: under a version that was read, with an effect that is relative, or of what was confirmed
+    /// for this once.
     pub(super) const fn once(operation: &'static str, stream: &'a str) -> Self {
         Self { service: KINESIS_VIDEO, operation, about: Some(stream), effect: Effect::Once }
     }
@@ -86,6 +87,11 @@ impl<'a> Request<'a> {
     /// The same, to CloudWatch.
     pub(super) const fn to_cloud_watch(self) -> Self {
         Self { service: CLOUD_WATCH, ..self }
+    }
+
+    /// What it is about, for the breakers.
+    fn subject(self) -> Option<u64> {
+        self.about.map(|about| hash(name_of(about)))
     }
 
     /// The same, about a stream or an alarm.
@@ -126,6 +132,13 @@ impl SdkCloud {
     {
         self.check_account().await.map_err(|error| AwsError { operation: request.operation, ..error })?;
         self.tried(request, send).await
+    }
+
+    /// Takes the turn of a call that is made later: to the right account, when it may be made.
+    pub(super) async fn take_turn(&self, request: Request<'_>) -> Result<Turn, AwsError> {
+        self.check_account().await.map_err(|error| AwsError { operation: request.operation, ..error })?;
+        self.wait(request).await?;
+        Ok(Turn::new(request.operation, request.about.unwrap_or_default()))
     }
 
     /// Asks STS who the caller is, and remembers whether that is right.
@@ -215,6 +228,18 @@ impl SdkCloud {
         }
     }
 
+    /// Waits until it is the turn of a call.
+    async fn wait(&self, request: Request<'_>) -> Result<(), AwsError> {
+        let Request { service, operation, about, .. } = request;
+        // Nobody is to stand in a row for a service that does not answer.
+        if let Some(refusal) = self.rules.breakers.refusal(service, operation, request.subject()) {
+            return Err(refusal);
+        }
+        let waited = self.rules.limiter.wait(operation, about, Lane::current()).await;
+        self.rules.metrics.rate_limit_wait(operation, waited);
+        Ok(())
+    }
+
     /// One attempt. True where a failure may be gone at the next.
     async fn attempt<T, E, F>(
         &self,
@@ -227,14 +252,12 @@ impl SdkCloud {
         E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
     {
         let Request { service, operation, about, .. } = request;
-        let Rules { limiter, breakers, metrics, .. } = &*self.rules;
-        let subject = about.map(|about| hash(name_of(about)));
-        // Before the wait too: nobody is to stand in a row for a service that does not answer.
-        if let Some(refusal) = breakers.refusal(service, operation, subject) {
+        if !Turn::use_up(operation, about)
+            && let Err(refusal) = self.wait(request).await
+        {
             return (Err(refusal), false);
         }
-        metrics.rate_limit_wait(operation, limiter.wait(operation, about, Lane::current()).await);
-        let permit = match breakers.admit(service, operation, subject) {
+        let permit = match self.rules.breakers.admit(service, operation, request.subject()) {
             Ok(permit) => permit,
             Err(refusal) => return (Err(refusal), false),
         };

@@ -20,13 +20,13 @@ use futures::future::BoxFuture;
 use streamfleet_crds::{ImageGeneration, Notification, StorageTier};
 use tokio::time::Instant;
 
-use self::call::Rules;
+use self::call::{Request, Rules};
 use self::connect::Clients;
 use super::breaker::Breakers;
 use super::quotas::Limiter;
 use super::{
     Alarm, AlarmInfo, AlarmQuery, Answer, AwsError, Caller, Cloud, Clouds, CompositeAlarm, CompositeInfo,
-    Fleet, NewStream, Place, RetentionChange, StreamInfo, StreamUpdate, Which,
+    Fleet, NewStream, Place, RetentionChange, StreamInfo, StreamUpdate, Turn, Which,
 };
 use crate::leader::Leadership;
 use crate::metrics::Metrics;
@@ -176,6 +176,10 @@ struct SdkCloud {
 }
 
 impl Cloud for SdkCloud {
+    fn turn<'a>(&'a self, operation: &'static str, stream: &'a str) -> Answer<'a, Turn> {
+        self.take_turn(Request::once(operation, stream)).boxed()
+    }
+
     fn caller(&self) -> Answer<'_, Caller> {
         self.identity().boxed()
     }

@@ -126,7 +126,7 @@ impl SdkCloud {
 
     pub(super) async fn delete(&self, arn: &str, version: &str) -> Result<(), AwsError> {
         let request = self.clients.kinesis_video.delete_stream().stream_arn(arn).current_version(version);
-        match self.call(Request::change("DeleteStream", arn), || request.clone().send()).await {
+        match self.call(Request::once("DeleteStream", arn), || request.clone().send()).await {
             Ok(_) => Ok(()),
             Err(error) if error.kind == ErrorKind::NotFound => Ok(()),
             Err(error) => Err(error),

@@ -17,7 +17,7 @@ use axum::http::{StatusCode as HttpStatus, Uri};
 use axum::response::{IntoResponse, Response};
 use tracing::Instrument as _;
 
-use super::super::{ErrorKind, NewStream, Which};
+use super::super::{ErrorKind, Lane, NewStream, Which};
 use super::call::Request;
 use super::*;
 use crate::leader::{LEASE_MARGIN, Leadership, Reign};
@@ -124,6 +124,42 @@ async fn each_attempt_of_a_change_is_checked_anew_and_reads_go_on() {
     let read = Request::read("DescribeStream").of("door");
     assert_eq!(cloud.call(read, send).await.unwrap_err().kind, ErrorKind::Throttled);
     assert_eq!(attempts.load(Ordering::SeqCst), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_whose_turn_was_waited_for_is_made_at_once_and_the_next_waits_again() {
+    let keys = Credentials::new("x", "x", None, None, "test");
+    let clouds = SdkClouds::new(Arc::default()).with_credentials(keys);
+    let cloud = clouds.make(&Place::new("eu-west-1", ACCOUNT)).await.unwrap();
+    cloud.is_right.store(true, Ordering::Relaxed);
+    // Four seconds of others.
+    for _ in 0..200 {
+        let limiter = cloud.rules.limiter.clone();
+        tokio::spawn(async move { limiter.wait("DeleteStream", None, Lane::Fresh).await });
+    }
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    let arn = "arn:aws:kinesisvideo:eu-west-1:123456789012:stream/door/1";
+    let delete = Request::once("DeleteStream", arn);
+    let send = || async { Ok::<(), SdkError<TagStreamError>>(()) };
+    let started = Instant::now();
+    let turn = cloud.turn("DeleteStream", arn).await.unwrap();
+    assert!(started.elapsed() > Duration::from_secs(4), "{:?}", started.elapsed());
+    let sending = Instant::now();
+    turn.run(cloud.call(delete, send)).await.unwrap();
+    assert_eq!(sending.elapsed(), Duration::ZERO);
+    cloud.call(delete, send).await.unwrap();
+    // One gap of 50 calls a second: the turn was taken once for both the wait and the call.
+    assert!((18..=23).contains(&sending.elapsed().as_millis()), "{:?}", sending.elapsed());
+}
+
+#[tokio::test]
+async fn a_deletion_that_comes_over_the_quota_is_not_sent_again() {
+    let service = Service::default();
+    let cloud = service.cloud(Leadership::sole()).await;
+    service.then([Next::Throttled]);
+    let arn = "arn:aws:kinesisvideo:eu-west-1:123456789012:stream/door/1";
+    assert_eq!(cloud.delete_stream(arn, "v").await.unwrap_err().kind, ErrorKind::Throttled);
+    assert_eq!(service.calls(), ["deleteStream"]);
 }
 
 #[tokio::test]

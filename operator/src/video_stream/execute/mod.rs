@@ -2,15 +2,20 @@
 //!
 //! Nothing is ever sent again unread: a call whose answer is lost ends the pass, and the next one starts from a fresh read.
 
+mod creations;
+
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::Error;
-use super::observed::{Freshness, Observed, View};
+use super::observed::{Fence, Freshness, Observed, View};
 use super::plan::{Call, Ownership, Plan, Recorded, Step, plan};
 use super::validate::Desired;
-use crate::aws::{AwsError, Cloud, ErrorKind, NewStream, Settings, StreamInfo, StreamState};
+use crate::aws::{AwsError, Cloud, ErrorKind, NewStream, Settings, StreamInfo, StreamState, Turn};
 use crate::context::AwsSide;
 use crate::events::Note;
+
+pub use creations::Creations;
 
 /// The most calls of one pass: each kind of call once, and as many again where somebody else changes the stream meanwhile.
 const CALLS_MAX: usize = 16;
@@ -74,14 +79,17 @@ pub async fn converge(
             }
             break;
         };
-        // What destroys something is asked about anew, and so is what was not announced yet.
-        let fields = || planned.changes.iter().map(|change| change.field.clone());
+        // What destroys something waits for its turn first: it is sent directly after it was asked about.
+        let Some(ready) = run.wait(step).await.map_err(Error::Aws)? else { continue };
+        // What destroys something is asked about anew, and so is what was not announced yet, or was held back at the time.
+        let open = || planned.changes.iter().filter(|change| change.hold.is_none());
+        let fields = || open().map(|change| change.field.clone());
         if step.is_destructive() || fields().any(|field| !announced.contains(&field)) {
             by.announce(&planned, &view).await?;
             announced.extend(fields());
         }
         let makes_it_ours = planned.ownership != Ownership::Ours;
-        if let Some(seen) = run.perform(step, &view).await.map_err(Error::Aws)? {
+        if let Some(seen) = run.perform(ready, step, &view).await.map_err(Error::Aws)? {
             view = seen;
             planned = plan(desired, &by.recorded(), &view);
         }
@@ -128,6 +136,24 @@ pub fn nothing() -> Settings {
     }
 }
 
+/// A call that can be sent.
+struct Ready {
+    cloud: Arc<dyn Cloud>,
+    /// Its turn, where that was waited for.
+    turn: Option<Turn>,
+}
+
+impl Ready {
+    /// Sends a change, once.
+    async fn send(self, fence: &Fence, call: &Call) -> Result<(), AwsError> {
+        let sent = send(&*self.cloud, fence.arn(), fence.version(), call);
+        match self.turn {
+            Some(turn) => turn.run(sent).await,
+            None => sent.await,
+        }
+    }
+}
+
 /// A pass in the middle.
 struct Run<'a> {
     aws: &'a AwsSide,
@@ -142,12 +168,30 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// Makes one call, and looks. `None` where it was refused and nothing has changed.
-    async fn perform(&mut self, step: &Step, view: &View) -> Result<Option<View>, AwsError> {
+    /// Gets a call ready to be sent. `None` where it would be refused.
+    async fn wait(&mut self, step: &Step) -> Result<Option<Ready>, AwsError> {
         let cloud = self.aws.clouds.cloud(&self.desired.place).await?;
+        let turn = match step {
+            Step::Change(fence, _) if step.is_destructive() => {
+                cloud.turn(step.operation(), fence.arn()).await
+            }
+            Step::Create(..) | Step::Change(..) => return Ok(Some(Ready { cloud, turn: None })),
+        };
+        match turn {
+            Ok(turn) => Ok(Some(Ready { cloud, turn: Some(turn) })),
+            Err(error) if is_about_the_call(error.kind) => {
+                self.refuse(step.operation(), error);
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Makes one call, and looks. `None` where it was refused and nothing has changed.
+    async fn perform(&mut self, ready: Ready, step: &Step, view: &View) -> Result<Option<View>, AwsError> {
         let result = match step {
-            Step::Create(_, stream) => return self.create(&*cloud, stream).await,
-            Step::Change(fence, call) => send(&*cloud, fence.arn(), fence.version(), call).await,
+            Step::Create(_, stream) => return self.create(&*ready.cloud, stream).await,
+            Step::Change(fence, call) => ready.send(fence, call).await,
         };
         match (result, step) {
             (Ok(()), Step::Change(_, call)) => {
@@ -179,7 +223,8 @@ impl Run<'_> {
 
     async fn create(&mut self, cloud: &dyn Cloud, stream: &NewStream) -> Result<Option<View>, AwsError> {
         let place = &self.desired.place;
-        match cloud.create_stream(stream).await {
+        let creations = &self.aws.creations;
+        match creations.sent(&self.desired.owner.uid, cloud.create_stream(stream)).await {
             Ok(arn) => {
                 tracing::info!(stream = stream.name, arn, "Stream is made");
                 let text = format!(

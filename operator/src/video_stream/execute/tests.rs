@@ -18,6 +18,8 @@ struct Object {
     status: VideoStreamStatus,
     /// Whether a fresh read shows it as it was seen.
     is_stale: bool,
+    /// It is changed when a call has waited for its turn in this cloud.
+    changes_with: Option<FakeCloud>,
     announcements: Vec<VideoStreamStatus>,
 }
 
@@ -27,6 +29,7 @@ impl Object {
             desired: desired(spec),
             status: VideoStreamStatus::default(),
             is_stale: false,
+            changes_with: None,
             announcements: Vec::new(),
         }
     }
@@ -56,7 +59,8 @@ impl Object {
 
 impl Announce for Object {
     async fn announce(&mut self, plan: &Plan, view: &View) -> Result<(), Error> {
-        if self.is_stale {
+        let waited = self.changes_with.as_ref().is_some_and(|cloud| !cloud.state().turns.is_empty());
+        if self.is_stale || waited {
             return Err(Error::Changed);
         }
         self.status = announced(&self.status, &self.desired, plan, view, Timestamp::UNIX_EPOCH);
@@ -151,6 +155,35 @@ async fn an_object_that_is_no_longer_as_it_was_changes_nothing() {
     object.is_stale = true;
     assert!(matches!(object.pass(&aws(&cloud)).await, Err(Error::Changed)));
     assert_eq!(cloud.changes(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_shorter_retention_that_is_taken_back_while_it_waits_for_its_turn_is_not_sent() {
+    let cloud = FakeCloud::default();
+    let mut object = Object::new(json!({ "retentionHours": 96 }));
+    object.pass(&aws(&cloud)).await.unwrap();
+    assert_eq!((cloud.changes().len(), cloud.turns().len()), (1, 0));
+    object.desired = desired(json!({ "retentionHours": 24, "retentionDecreasePolicy": "Allow" }));
+    object.changes_with = Some(cloud.clone());
+    assert!(matches!(object.pass(&aws(&cloud)).await, Err(Error::Changed)));
+    assert_eq!((cloud.changes().len(), cloud.turns().len()), (0, 1));
+    object.changes_with = None;
+    object.pass(&aws(&cloud)).await.unwrap();
+    assert_eq!(cloud.changes(), ["UpdateDataRetention Decrease(72)"]);
+    assert_eq!(cloud.turns().len(), 1);
+}
+
+#[tokio::test]
+async fn a_creation_without_an_answer_may_take_effect_later_and_one_that_is_refused_may_not() {
+    for (kind, may) in [(ErrorKind::Unreachable, true), (ErrorKind::Throttled, false)] {
+        let (cloud, mut object) = (FakeCloud::default(), Object::new(json!({})));
+        let aws = aws(&cloud);
+        cloud.state().fail = Some(("CreateStream", kind, false));
+        assert!(object.pass(&aws).await.is_err());
+        assert_eq!(aws.creations.may_take_effect(&object.desired.owner.uid), may, "{kind:?}");
+        object.pass(&aws).await.unwrap();
+        assert!(!aws.creations.may_take_effect(&object.desired.owner.uid), "it is made");
+    }
 }
 
 #[tokio::test]
