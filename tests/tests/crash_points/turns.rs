@@ -20,8 +20,8 @@ const SETTLED_IN: Duration = Duration::from_secs(15);
 const OVER: Duration = Duration::from_mins(2);
 
 impl World {
-    async fn until_it_waits(&self, operation: &str) {
-        while !self.lock().slow.waited.iter().any(|waits| *waits == operation) {
+    async fn until_it_waits(&self, operation: &'static str) {
+        while !self.lock().slow.waited.contains(&operation) {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }

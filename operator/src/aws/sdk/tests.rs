@@ -145,7 +145,7 @@ async fn a_call_whose_turn_was_waited_for_is_made_at_once_and_the_next_waits_aga
     let turn = cloud.turn("DeleteStream", arn).await.unwrap();
     assert!(started.elapsed() > Duration::from_secs(4), "{:?}", started.elapsed());
     let sending = Instant::now();
-    turn.run(cloud.call(delete, send)).await.unwrap();
+    turn.run(Box::pin(cloud.call(delete, send))).await.unwrap();
     assert_eq!(sending.elapsed(), Duration::ZERO);
     cloud.call(delete, send).await.unwrap();
     // One gap of 50 calls a second: the turn was taken once for both the wait and the call.

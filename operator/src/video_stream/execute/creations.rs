@@ -123,9 +123,9 @@ mod tests {
             comes_to(&creations, "a", Some(kind)).await;
             comes_to(&creations, "a", Some(ErrorKind::Throttled)).await;
             assert!(creations.may_take_effect("a") && !creations.may_take_effect("b"), "{kind:?}");
-            tokio::time::advance(UNDER_WAY - Duration::from_millis(1)).await;
+            tokio::time::advance(UNDER_WAY.mul_f64(0.9)).await;
             assert!(creations.may_take_effect("a"), "{kind:?}");
-            tokio::time::advance(Duration::from_millis(1)).await;
+            tokio::time::advance(UNDER_WAY.mul_f64(0.1)).await;
             assert!(!creations.may_take_effect("a"), "{kind:?}");
         }
         comes_to(&creations, "a", Some(ErrorKind::Unreachable)).await;
