@@ -94,7 +94,12 @@ async fn alarms(ctx: &Context, places: &watch::Receiver<Places>) {
     let observer = &ctx.aws.observer;
     let mut ticks = ticks(observer.sweeps().alarms);
     loop {
-        ticks.tick().await;
+        let fleet = places.borrow().first().clone();
+        tokio::select! {
+            _ = ticks.tick() => {}
+            // Before that nobody knows of any alarm.
+            () = observer.list_is_given_up(&fleet) => {}
+        }
         let places = places.borrow().clone();
         let (_, answer) = places.ask_from(0, |place| observer.sweep_alarms(place).boxed()).await;
         tell(ctx, places.first(), "DescribeAlarms", answer);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
@@ -41,6 +42,8 @@ pub struct State {
     pub fail: Option<(&'static str, ErrorKind, bool)>,
     /// These operations are denied to these roles, and to whoever has none.
     pub denied: Vec<(Option<&'static str>, &'static str)>,
+    /// How long a list of alarms takes, if not no time.
+    pub alarms_take: Option<Duration>,
     /// Counts versions and ARNs.
     pub clock: i64,
 }
@@ -320,7 +323,14 @@ impl Cloud for FakeCloud {
         let answer = self.call("DescribeAlarms", "", |state| {
             Ok(state.alarms.values().filter(|info| asks_for(query, &info.alarm.name)).cloned().collect())
         });
-        async move { answer }.boxed()
+        let takes = self.state().alarms_take;
+        async move {
+            if let Some(time) = takes {
+                tokio::time::sleep(time).await;
+            }
+            answer
+        }
+        .boxed()
     }
 
     fn describe_composite_alarms<'a>(&'a self, query: &'a AlarmQuery) -> Answer<'a, Vec<CompositeInfo>> {

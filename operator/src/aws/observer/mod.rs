@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::{FutureExt as _, StreamExt as _};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use self::alarms::Alarms;
@@ -78,6 +79,8 @@ struct View {
     known: Mutex<Known>,
     listing: tokio::sync::Mutex<()>,
     describing: tokio::sync::Mutex<()>,
+    /// A pass has begun a list of alarms and does not wait for its end.
+    given_up: Notify,
 }
 
 #[derive(Default)]
@@ -279,6 +282,11 @@ impl Observer {
         Ok(view.with_untold(changed))
     }
 
+    /// Waits until a pass has given up a list of all alarms, which is to be made without it.
+    pub async fn list_is_given_up(&self, place: &Place) {
+        self.view(place).given_up.notified().await;
+    }
+
     /// Describes all alarms now, if anybody has ever asked for some. The answer names the streams whose alarms are not as they
     /// were.
     pub async fn sweep_alarms(&self, place: &Place) -> Result<Vec<String>, AwsError> {
@@ -366,8 +374,11 @@ impl Observer {
             // Somebody else may have made it meanwhile.
             let before = view.known().described;
             if Self::is_overdue(before, self.sweeps.alarms) {
-                let list = tokio::time::timeout(LIST_PATIENCE, self.describe(place, &view));
-                let changed = list.await.map_err(|_| still_described())??;
+                let list = tokio::time::timeout(LIST_PATIENCE, self.describe(place, &view)).await;
+                let changed = list.map_err(|_| {
+                    view.given_up.notify_one();
+                    still_described()
+                })??;
                 view.tell_later(before.is_none(), changed);
             }
         }

@@ -72,6 +72,21 @@ async fn a_list_of_alarms_that_takes_long_is_waited_for_once_and_by_nobody_after
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_pass_gives_its_own_list_up_when_it_takes_long_and_the_sweep_sees_it_through() {
+    let (cloud, begun) = (FakeCloud::default(), Instant::now());
+    let (observer, place) = (observer(&cloud), place());
+    cloud.state().alarms_take = Some(2 * LIST_PATIENCE);
+    assert!(futures::poll!(std::pin::pin!(observer.list_is_given_up(&place))).is_pending());
+    assert_eq!(observer.alarms(&place, "a").await.unwrap_err().kind, ErrorKind::Throttled);
+    assert_eq!(begun.elapsed(), LIST_PATIENCE);
+    observer.list_is_given_up(&place).await;
+    assert_eq!(observer.sweep_alarms(&place).await.unwrap(), Vec::<String>::new());
+    assert_eq!(begun.elapsed(), 3 * LIST_PATIENCE);
+    assert_eq!(observer.alarms(&place, "a").await.unwrap(), []);
+    assert_eq!(begun.elapsed(), 3 * LIST_PATIENCE, "it is known");
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_read_anew_is_what_the_next_cached_read_says() {
     let cloud = FakeCloud::default();
     let arn = cloud.state().put("a", 24, BTreeMap::new());
