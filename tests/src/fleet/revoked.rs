@@ -25,6 +25,9 @@ const CALLS_MAX: f64 = 60.0;
 const GONE_MAX: f64 = 60.0;
 /// When calls are carried out again all is well within so long: the longest back-off is five minutes.
 const RECOVERY_MAX: f64 = 330.0;
+/// What a small fleet may say. Of a large one, each object may say that it cannot be seen to and that it is well again, and a
+/// failure is in the log for less than each second of them.
+const SAID: f64 = 150.0;
 /// Nothing here takes longer.
 const LONGEST: Duration = Duration::from_mins(10);
 /// What an object may say of itself when nothing can be done for it.
@@ -72,6 +75,7 @@ pub async fn figures(site: &Site, time: Duration, steps: &Steps) -> Result<Vec<F
     let calls = since.calls(site).await?;
     let retained = acts.iter().flat_map(|act| &act.retained);
     let (all, gone) = (retained.clone().count(), retained.filter(|name| !site.seen().knows(name)).count());
+    let streams = site.names().len() as f64;
     let mut figures = vec![
         of_cpu(&burnt, steady),
         of_calls(&calls, time),
@@ -80,8 +84,11 @@ pub async fn figures(site: &Site, time: Duration, steps: &Steps) -> Result<Vec<F
             .at_most(GONE_MAX),
         of_reasons(site, &acts),
         of_streams(site, &acts).await?,
-        Figure::new("revoked_log_lines", since.loud_lines(site)? as f64, "lines").note("warnings and errors"),
-        Figure::new("revoked_events", since.events(site).await?.len() as f64, "events"),
+        Figure::new("revoked_log_lines", since.loud_lines(site)? as f64, "lines")
+            .at_most(SAID + streams / 2.0)
+            .note("warnings and errors"),
+        Figure::new("revoked_events", since.events(site).await?.len() as f64, "events")
+            .at_most(SAID + 2.0 * streams),
     ];
     steps.done(format!("{} min without credentials, {} calls", time.as_secs() / 60, calls.len()));
     site.world.emulator.restore().await?;
