@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use kube::ResourceExt;
 use streamfleet_crds::{
     DeletionPolicy, FINALIZER, StreamClass, VideoStream, VideoStreamReason as Reason, VideoStreamStatus,
+    ownership_tags,
 };
 
 use super::execute::nothing;
@@ -254,6 +255,16 @@ fn next(recorded: Option<&str>, owner: &Owner, observed: Option<&Observed>) -> S
         return Step::Finish(Some("StreamRetained"), text);
     }
     if recorded.is_none() {
+        // Nothing but the tags says that this object made it or took it over, which it may have been refused; a stream that it made
+        // has its UID from the beginning.
+        if !observed.tags().contains_key(ownership_tags::UID) {
+            let text = format!(
+                "Stream {} is not deleted: {}, but not that this very object has had it",
+                info.arn,
+                describe_owner(observed.tags())
+            );
+            return Step::Finish(Some("StreamRetained"), text);
+        }
         return Step::Record(info.arn.clone());
     }
     match (info.state, observed.fence()) {
@@ -292,7 +303,6 @@ mod tests {
     use super::super::testing::{ARN, class, desired, observed};
     use super::*;
     use serde_json::json;
-    use streamfleet_crds::ownership_tags;
 
     #[test]
     fn a_policy_writer_or_class_that_was_changed_meanwhile_stops_a_deletion() {
@@ -391,6 +401,13 @@ mod tests {
                 assert!(matches!(step, Step::Finish(Some("StreamRetained"), _)), "{step:?}");
             }
         }
+        observed.settings.tags.remove(ownership_tags::UID);
+        let step = next(None, &desired.owner, Some(&observed));
+        assert!(
+            matches!(step, Step::Finish(Some("StreamRetained"), _)),
+            "it was never this object's: {step:?}"
+        );
+        assert!(matches!(next(Some(ARN), &desired.owner, Some(&observed)), Step::Delete(_)));
         observed.settings.tags.clear();
         assert!(matches!(next(Some(ARN), &desired.owner, Some(&observed)), Step::Finish(..)));
     }
