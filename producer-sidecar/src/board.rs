@@ -87,6 +87,7 @@ impl Board {
 
     /// The document, as a reader has it.
     #[cfg(test)]
+    #[expect(clippy::missing_panics_doc, reason = "a test")]
     pub fn status(&self) -> Status {
         let mut text = Vec::new();
         self.write(&mut text).unwrap();

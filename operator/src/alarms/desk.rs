@@ -32,13 +32,16 @@ const GONE_MAX: usize = 20_000;
 /// How often the alarms of a class are looked at, at most.
 const CLASS_EVERY: Duration = Duration::from_secs(5);
 
+/// An account, and one of its regions.
+type Region = (String, String);
+
 /// What is shared in all accounts and regions.
 #[derive(Default)]
 pub struct Desk {
     fleets: Mutex<HashMap<Fleet, Arc<Counter>>>,
     /// What is known of alarms whose object is not in the cache, by account and region. Another endpoint leads to the same ones: what is
     /// known outlives an edit of the class's endpoints.
-    orphans: Mutex<HashMap<(String, String), Arc<Mutex<Memory>>>>,
+    orphans: Mutex<HashMap<Region, Arc<Mutex<Memory>>>>,
     /// When the alarms of which class were looked at, and its generation then.
     classes: Mutex<HashMap<String, (Instant, Option<i64>)>>,
     /// Objects that go and whose alarms have gone, by UID, and since when.

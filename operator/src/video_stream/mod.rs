@@ -33,12 +33,12 @@ use crate::events::{Note, turned};
 use crate::queue::Action;
 use crate::run;
 
+pub use execute::Creations;
 use execute::{Announce, Done};
 use observed::{Observed, View};
 use pass::{AlarmsLook, Pass};
 use plan::{Ownership, Plan, Recorded, fields, plan};
 use status::{Look, Outcome};
-pub use execute::Creations;
 pub use validate::{AlarmSettings, Desired, alarm_settings};
 
 /// How often a stream that is as it should be is looked at, though no sweep has found a change.

@@ -327,18 +327,17 @@ async fn clear_leftovers(client: &Client) -> Result<()> {
     Ok(())
 }
 
-/// Deletes the Cameras and VideoStreams of namespaces with these names, and the StreamClasses with these, without their finalizers:
-/// for when no operator lives that would take them off.
+/// Deletes the cameras and streams of namespaces with these names, and the classes with these, without their finalizers: for when no operator lives that would take them off.
 pub async fn let_go(client: &Client, is_ours: impl Fn(&str) -> bool) -> Result<()> {
     let everything = ListParams::default();
-    let in_ours = |namespace: Option<String>| namespace.filter(|name| is_ours(name));
+    let of_ours = |namespace: Option<String>| namespace.filter(|name| is_ours(name));
     for object in Api::<Camera>::all(client.clone()).list(&everything).await? {
-        if let Some(namespace) = in_ours(object.namespace()) {
+        if let Some(namespace) = of_ours(object.namespace()) {
             release::<Camera>(&Api::namespaced(client.clone(), &namespace), &object.name_any()).await?;
         }
     }
     for object in Api::<VideoStream>::all(client.clone()).list(&everything).await? {
-        if let Some(namespace) = in_ours(object.namespace()) {
+        if let Some(namespace) = of_ours(object.namespace()) {
             release::<VideoStream>(&Api::namespaced(client.clone(), &namespace), &object.name_any()).await?;
         }
     }

@@ -14,6 +14,7 @@ use crate::cluster::wait::{Look, until};
 
 /// What is known of one object.
 #[derive(Debug, Clone, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Seen {
     /// `Ready` is True, for the spec as it is now.
     pub is_ready: bool,

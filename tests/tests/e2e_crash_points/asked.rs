@@ -48,11 +48,7 @@ impl Asked {
         } else {
             last[..1].to_uppercase() + &last[1..]
         };
-        let request = serde_json::from_slice(body).unwrap_or_else(|_| {
-            let names = text.match_indices(ALARMS).map(|(at, _)| &text[at..]);
-            let names = names.map(|name| name.chars().take_while(|c| !c.is_control()).collect::<String>());
-            json!({ "AlarmNames": names.collect::<Vec<_>>() })
-        });
+        let request = serde_json::from_slice(body).unwrap_or_else(|_| json!({ "AlarmNames": alarms(body) }));
         let key = Default::default();
         Self { label, is_point: true, is_aws: true, about: about(&text, name), key, request }
     }
@@ -86,6 +82,21 @@ fn about(text: &str, name: &str) -> About {
     }
 }
 
+/// The names of alarms in a body of CBOR: each is a text of its own, with its length before it (RFC 8949, section 3).
+fn alarms(body: &[u8]) -> Vec<&str> {
+    let starts = (0..body.len()).filter(|at| body[*at..].starts_with(ALARMS.as_bytes()));
+    let named = |at: usize| {
+        let length = match body[..at] {
+            [.., 0x79, high, low] => usize::from(u16::from_be_bytes([high, low])),
+            [.., 0x78, length] => usize::from(length),
+            [.., short @ 0x60..=0x77] => usize::from(short - 0x60),
+            _ => return None,
+        };
+        std::str::from_utf8(body.get(at..at + length)?).ok()
+    };
+    starts.filter_map(named).collect()
+}
+
 /// What `/apis/GROUP/VERSION/namespaces/NAMESPACE/PLURAL/NAME/SUBRESOURCE` is about, and `/SUBRESOURCE`.
 fn target(path: &str) -> ((String, String, String), String) {
     let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
@@ -97,4 +108,20 @@ fn target(path: &str) -> ((String, String, String), String) {
     let part = |at: usize| rest.get(at).copied().unwrap_or_default().to_owned();
     let subresource = if rest.len() > 2 { format!("/{}", part(2)) } else { String::new() };
     ((part(0), namespace.to_owned(), part(1)), subresource)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_alarms_end_where_they_end() {
+        let long = format!("{ALARMS}{}", "a".repeat(300));
+        let mut body =
+            b"\xbf\x6aAlarmNames\x9f\x78\x1astreamfleet/north/NoIngest\x71streamfleet/short\x79\x01\x38"
+                .to_vec();
+        body.extend(long.as_bytes());
+        body.extend(b"\xff\x6aother text streamfleet/x\xff");
+        assert_eq!(alarms(&body), ["streamfleet/north/NoIngest", "streamfleet/short", &long]);
+    }
 }

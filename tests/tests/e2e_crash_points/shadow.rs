@@ -24,7 +24,7 @@ use crate::ways;
 use crate::world::{Inner, World};
 
 /// The operations of KVS and CloudWatch that an operator calls and that are looked at.
-const OPERATIONS: [&str; 14] = [
+const OPERATIONS: [&str; 15] = [
     "CreateStream",
     "DeleteStream",
     "DescribeStream",
@@ -36,6 +36,7 @@ const OPERATIONS: [&str; 14] = [
     "TagStream",
     "UntagStream",
     "ListTagsForStream",
+    "DescribeAlarms",
     "PutMetricAlarm",
     "PutCompositeAlarm",
     "DeleteAlarms",
@@ -134,11 +135,9 @@ fn call(inner: &mut Inner, names: &Names, seen: &Seen) {
         return;
     };
     let request = names.plain(&seen.asked.request);
-    if operation.ends_with("Alarms") || operation.ends_with("Alarm") {
-        // What was named is known by its beginning alone.
-        if request["AlarmNames"].as_array().is_none_or(Vec::is_empty) {
-            inner.violate(format!("ownership: {operation} of an alarm that no operator makes"));
-        }
+    let is_about_alarms = operation.ends_with("Alarms") || operation.ends_with("Alarm");
+    if is_about_alarms && request["AlarmNames"].as_array().is_none_or(Vec::is_empty) {
+        inner.violate(format!("ownership: {operation} of an alarm that no operator makes"));
     }
     if let Some((before, _)) = &seen.around {
         put(inner, before);

@@ -7,6 +7,8 @@ use super::verdicts::kept;
 use crate::aws::{AwsError, ErrorKind};
 use crate::conditions::{Truth, Verdict};
 
+const CREDENTIALS_REFUSED: &str = "AWS refuses the operator's credentials: renew them";
+
 /// The reason, and what to do.
 pub const fn reason(kind: ErrorKind) -> (Reason, &'static str) {
     match kind {
@@ -19,9 +21,7 @@ pub const fn reason(kind: ErrorKind) -> (Reason, &'static str) {
             "The operator finds no AWS credentials: give its service account a role, or set the chart's \
              aws.credentialsSecretName",
         ),
-        ErrorKind::CredentialsRefused => {
-            (Reason::AwsAccessDenied, "AWS refuses the operator's credentials: renew them")
-        }
+        ErrorKind::CredentialsRefused => (Reason::AwsAccessDenied, CREDENTIALS_REFUSED),
         ErrorKind::RoleRefused => (
             Reason::AwsAccessDenied,
             "AWS does not let the operator assume the class's spec.aws.roleARN: correct its trust policy, or \

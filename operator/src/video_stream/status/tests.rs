@@ -319,7 +319,7 @@ fn of_a_stream_that_is_being_deleted_it_is_said_whether_one_is_made_after_that()
             assert_eq!(verdict(&status, ConditionType::Ready), pair("False", "Deleting"));
             let said = message(&status, ConditionType::Ready);
             let expected =
-                settings.map_or("made again after that".to_owned(), |set| format!("made, set {set}"));
+                settings.map_or_else(|| "made again after that".to_owned(), |set| format!("made, set {set}"));
             let expected =
                 if before.stream_arn.is_none() { expected.replace("again ", "") } else { expected };
             assert!(said.ends_with(&expected), "{spec}: {said}");
