@@ -170,8 +170,12 @@ async fn break_what_was_well(scene: &Scene<&World>) -> Result<()> {
     scene.edit("shortened", &json!({ "retentionHours": 24 })).await?;
     scene.set_retention_foreign("drifted", 24).await?;
     scene.check("drifted").await?;
+    // Nothing is done about it, nor is its record given up, while it is gone.
+    scene.edit("replaced", &json!({ "suspend": true })).await?;
+    has_condition(&scene.streams(), "replaced", (ConditionType::Ready, "True", "Suspended")).await?;
     delete_foreign(scene, "replaced").await?;
     scene.make_foreign("replaced", &BTreeMap::new()).await?;
+    scene.edit("replaced", &json!({ "suspend": false })).await?;
     scene.check("replaced").await
 }
 
