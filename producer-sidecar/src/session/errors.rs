@@ -5,7 +5,7 @@ use streamfleet_media::ack::{Ack, ErrorClass, ErrorId};
 
 use super::attempt::Fragment;
 use super::mutant::Mutant;
-use super::queue::{CONTIGUOUS_MS, Place};
+use super::queue::Place;
 use super::retry::Cause;
 use super::{Output, Session, TrackSet};
 use crate::buffer::GopId;
@@ -130,12 +130,20 @@ impl Session {
         if self.refused_in_a_row >= REFUSED_IN_A_ROW_MAX {
             return false;
         }
+        self.give_up(fragment, id);
+        true
+    }
+
+    /// Gives up a fragment's groups, and tells which stretches are missing: what another session has stored is not, also
+    /// where it is in the middle.
+    fn give_up(&mut self, fragment: &Fragment, id: ErrorId) {
         let mut span: Option<(i64, i64)> = None;
         for name in &fragment.gops {
-            let Some(gop) = self.queue.get(*name) else { continue };
-            if gop.place == Place::Stored {
-                // What another session has stored is no gap.
-                if gop.complete && self.forget(*name).is_some() {
+            let found = self.queue.get(*name).map(|gop| (gop.place, gop.complete));
+            let is_missing = |place| place != Place::Stored || self.has(Mutant::CallsTheStoredMissing);
+            if !found.is_some_and(|(place, _)| is_missing(place)) {
+                self.report_refused(span.take(), id);
+                if found.is_some_and(|(_, complete)| complete) && self.forget(*name).is_some() {
                     self.outputs.push_back(Output::Free(*name));
                 }
                 continue;
@@ -152,10 +160,13 @@ impl Session {
                 }
             }
         }
+        self.report_refused(span, id);
+    }
+
+    fn report_refused(&mut self, span: Option<(i64, i64)>, id: ErrorId) {
         if let Some((start_ms, end_ms)) = span {
             self.report_gap(start_ms, end_ms, GapReason::Refused, id.to_string());
         }
-        true
     }
 
     /// A unit of the group that was refused while it came.
@@ -165,12 +176,23 @@ impl Session {
         }
     }
 
-    /// The next group begins: now it is known how far the gap reaches.
+    /// The next group begins: now it is known how far the gap reaches. The buffer has dropped all that came before it, however
+    /// long that was; only where the source has ended in between, that is another gap.
     pub(super) fn end_refused(&mut self, next_ms: i64) {
         let Some(RefusedOpen { told_ms, last_ms, id, .. }) = self.refused_open.take() else { return };
-        let follows = (0..=CONTIGUOUS_MS).contains(&(next_ms - last_ms));
-        let end_ms = if follows { next_ms } else { last_ms };
-        self.report_gap(told_ms, end_ms, GapReason::Refused, id.to_string());
+        // A camera's clock may have gone back.
+        let end_ms = if self.source_ended.is_none() { next_ms.max(last_ms) } else { last_ms };
+        if end_ms > told_ms && !self.has(Mutant::SilentRest) {
+            self.report_gap(told_ms, end_ms, GapReason::Refused, id.to_string());
+        }
+    }
+
+    /// All times were moved.
+    pub(super) fn shift_refused(&mut self, by_ms: i64) {
+        if let Some(open) = &mut self.refused_open {
+            open.told_ms += by_ms;
+            open.last_ms += by_ms;
+        }
     }
 
     /// An error that names no fragment: from now on each is sent alone, until the one that fails alone is found. Gives that

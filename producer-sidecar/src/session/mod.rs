@@ -190,8 +190,9 @@ impl Session {
         let had_piece = self.attempt.as_ref().is_some_and(|attempt| self.has_piece(attempt.id, now));
         match input {
             Input::Began { gop, codec, tracks, track, time_ms, bytes } => {
-                self.arrived(time_ms, bytes, now);
+                // Before it is forgotten that the source had ended.
                 self.end_refused(time_ms);
+                self.arrived(time_ms, bytes, now);
                 let (present, units) = (TrackSet::only(track), 1);
                 let (start_ms, last_ms) = (time_ms, time_ms);
                 self.queue.begin(RecoveredGop {

@@ -46,4 +46,8 @@ pub enum Mutant {
     CutsTooLong,
     /// A gap is told as if it ended where it begins.
     GapEndsAtItsStart,
+    /// What another session has stored of a fragment that is refused is called missing.
+    CallsTheStoredMissing,
+    /// A group that is given up while it comes: what still comes of it goes without a word.
+    SilentRest,
 }

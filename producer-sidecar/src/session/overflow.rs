@@ -116,9 +116,16 @@ impl Session {
     }
 
     fn drop_gop(&mut self, id: GopId) {
+        // What comes of it from now on has no place: where all of it so far is stored, or on its way, that alone is missing.
+        let rest = self.queue.get(id).filter(|gop| !gop.complete && gop.place != Place::Waiting);
+        if let Some(start_ms) = rest.map(|gop| gop.last_ms).filter(|_| !self.has(Mutant::SilentRest)) {
+            self.outputs.push_back(Output::Report(Report::GapBegan { start_ms }));
+        }
         let Some(gop) = self.queue.get_mut(id) else { return };
         if gop.place == Place::InFlight {
             gop.place = Place::Dropped;
+            // The buffer forgets it: nobody will say that it is.
+            gop.complete = true;
             let (bytes, home) = (gop.bytes, std::mem::replace(&mut gop.home, Home::Memory));
             if home == Home::Storing {
                 self.no_longer_storing(bytes);

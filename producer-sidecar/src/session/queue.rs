@@ -89,12 +89,16 @@ pub struct Queue {
 }
 
 /// Groups that follow each other within this time leave no gap between them.
-pub(super) const CONTIGUOUS_MS: i64 = 5_000;
+const CONTIGUOUS_MS: i64 = 5_000;
 
 impl Queue {
     /// Adds a group that has begun.
     pub fn begin(&mut self, begun: RecoveredGop) {
+        // Where groups between have left already, they have their own end, and what overflow took has its own gap for
+        // what followed it.
         if let Some(last) = self.gops.back_mut()
+            && last.id.0 + 1 == begun.gop.0
+            && last.place != Place::Dropped
             && (0..=CONTIGUOUS_MS).contains(&(begun.start_ms - last.last_ms))
         {
             last.end_ms = begun.start_ms;

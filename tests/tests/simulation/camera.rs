@@ -30,6 +30,8 @@ pub struct Camera {
     next_gop: u64,
     /// Whether the next unit is sound.
     sound_next: bool,
+    /// Whether what comes up to the next key frame is of a group that was too long, which the driver tells of.
+    passes_over: bool,
     /// Whether it has sent its last.
     over: bool,
 }
@@ -48,6 +50,7 @@ impl Camera {
             codec: 1,
             next_gop: 1,
             sound_next: false,
+            passes_over: false,
             over: false,
         }
     }
@@ -121,6 +124,8 @@ impl World {
         if is_lost {
             self.complete();
             self.handle("source ended", Input::SourceEnded);
+            // The driver tells that the camera is lost, from the last picture that was taken.
+            self.forgive_lost();
             self.camera.until_key = 0;
         }
         let away = self.random.u64(100..40_000);
@@ -144,6 +149,7 @@ impl World {
             self.complete();
             self.handle("source ended", Input::SourceEnded);
             self.camera.until_key -= 1;
+            self.camera.passes_over = true;
             return;
         }
         if self.camera.until_key == 0 || too_long {
@@ -173,7 +179,12 @@ impl World {
                 }
                 self.handle(what, Input::Extended { gop, track, time_ms, bytes });
             }
-            None => self.tally.event("no key frame"),
+            None => {
+                self.tally.event("no key frame");
+                if !self.camera.passes_over {
+                    self.lose(time_ms);
+                }
+            }
         }
     }
 
@@ -198,8 +209,10 @@ impl World {
         if self.random.u32(0..80) == 0 {
             self.poison.insert(gop);
         }
+        self.camera.passes_over = false;
         self.store.begin(gop, codec, tracks, unit);
         self.handle("key frame", Input::Began { gop, codec, tracks, track, time_ms, bytes });
+        self.check_lost();
     }
 }
 

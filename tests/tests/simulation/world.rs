@@ -343,6 +343,7 @@ impl World {
         }
         self.note_what_is_stored(id, &ack);
         self.refused_at = ack.timecode.filter(|_| is_current && ack.error.is_some());
+        self.expect_skipped();
         if !is_current {
             // What is due at this moment anyway is not the doing of late words.
             self.session.wake(self.clock());
@@ -497,6 +498,7 @@ impl World {
         }
         let wanted = self.random.i64(-600_000..600_000);
         let by_ms = earliest_ms.map_or(wanted, |earliest| wanted.max(earliest - first_ms));
+        self.lose_order();
         self.store.shift(by_ms);
         self.camera.time_ms += by_ms;
         for (id, begun) in &mut self.begun {
@@ -555,6 +557,7 @@ impl World {
 
     /// The camera's clock was set back: times before those that are stored come.
     pub fn goes_back(&mut self) {
+        self.lose_order();
         self.earliest_ms = None;
     }
 

@@ -38,6 +38,48 @@ fn the_gap_of_a_group_that_is_refused_while_it_comes_reaches_to_the_next_group()
 }
 
 #[test]
+fn the_gap_of_a_group_that_is_refused_while_it_comes_reaches_as_far_as_nothing_comes_or_the_camera_is_away() {
+    for is_away in [false, true] {
+        let mut scene = Scene::new();
+        scene.gop();
+        let first = scene.accepted();
+        scene.pull(first);
+        scene.fail(first, 4006, Some(100_000));
+        assert_eq!(scene.gaps().len(), 1);
+        // The buffer drops what still comes of it: nothing is heard of that here.
+        scene.seconds(12);
+        if is_away {
+            scene.handle(Input::SourceEnded);
+        }
+        scene.time_ms = 113_000;
+        scene.gop();
+        let gap = (100_900, 113_000, GapReason::Refused, "4006 INVALID_MKV_DATA".to_owned());
+        assert_eq!(scene.gaps(), if is_away { vec![] } else { vec![gap] }, "away: {is_away}");
+    }
+}
+
+#[test]
+fn what_another_session_has_stored_of_a_fragment_that_is_refused_is_in_no_gap() {
+    let mut scene = Scene::new();
+    for n in 1..=4 {
+        let gop = scene.gop_of(CODEC, 1_000);
+        scene.handle(Input::Extended { gop, track: 0, time_ms: 100_000 + n * 1_000 - 50, bytes: 10 });
+    }
+    scene.session.set_settings(Settings::new(1_000));
+    let first = scene.accepted();
+    scene.pull(first);
+    scene.handle(Input::Closed(first, Ending::Broken(String::new())));
+    scene.session.set_settings(Settings::new(3_000));
+    scene.seconds(5);
+    let second = scene.accepted();
+    assert_eq!(scene.pull(second)[1..5], ["cluster 100000", "gop 1", "gop 2", "gop 3"]);
+    scene.ack(first, AckKind::Persisted, 101_000);
+    scene.fail(second, 4006, Some(100_000));
+    let gap = |start_ms, end_ms| (start_ms, end_ms, GapReason::Refused, "4006 INVALID_MKV_DATA".to_owned());
+    assert_eq!(scene.gaps(), [gap(100_000, 101_000), gap(102_000, 103_000)]);
+}
+
+#[test]
 fn a_fragment_that_is_too_long_is_sent_group_by_group_before_it_is_given_up() {
     let mut scene = Scene::new();
     for _ in 0..3 {

@@ -1,6 +1,7 @@
 //! The session in single situations: one cause, one expectation.
 
 mod errors;
+mod overflow;
 mod spooling;
 
 use streamfleet_contract::{GapReason, StoredAt};
