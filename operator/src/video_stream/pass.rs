@@ -13,7 +13,7 @@ use streamfleet_crds::{
     VideoStreamStatus, ownership_tags,
 };
 
-use super::plan::{Ownership, Plan, Recorded, contradicts, successor};
+use super::plan::{OWNER, Ownership, Plan, Recorded, contradicts, owner_print, successor};
 use super::status::{self, Alarms, Outcome};
 use super::validate::{Desired, Refusal, alarm_settings, owner, validate};
 use super::{Error, new_drift, turn_notes};
@@ -170,18 +170,20 @@ impl<'a> Pass<'a> {
         let is_observed = desired.management == ManagementPolicy::Observe
             && matches!(plan.ownership, Ownership::Adoptable | Ownership::Refused(_));
         let before = self.before();
-        let class = self.class.as_deref().filter(|_| is_observed || plan.ownership == Ownership::Ours);
-        let Some(class) = class.filter(|_| !plan.is_lost) else {
-            let unknown = not_looked_at(plan).and_then(|reason| alarms::unknown(&before, reason));
-            let standing = unknown.map(|(verdict, statuses)| Alarms { verdict, statuses });
-            return AlarmsLook { standing, ..AlarmsLook::default() };
+        let unknown = not_looked_at(plan).and_then(|reason| alarms::unknown(&before, reason));
+        let unknown = unknown.map(|(verdict, statuses)| Alarms { verdict, statuses });
+        // Nobody makes a stream again for a suspended object, and its alarms are to call nobody meanwhile.
+        let is_hushed = desired.suspend && plan.ownership == Ownership::Nobody && !before.alarms.is_empty();
+        let is_looked_at = is_hushed || !plan.is_lost && (is_observed || plan.ownership == Ownership::Ours);
+        let Some(class) = self.class.as_deref().filter(|_| is_looked_at) else {
+            return AlarmsLook { standing: unknown, ..AlarmsLook::default() };
         };
         let wish = alarms::Wish {
             desired,
             class: &class.spec.alarms,
             class_name: &self.stream.spec.stream_class_name,
             fragment_seconds: self.fragment_seconds(),
-            is_on_record: before.stream_arn.is_some() || is_observed,
+            is_on_record: before.stream_arn.is_some() || is_observed || is_hushed,
             before: &before,
         };
         let done = alarms::converge(&self.ctx.aws, &wish).await;
@@ -192,6 +194,7 @@ impl<'a> Pass<'a> {
             self.touch_sites(class);
         }
         let standing = done.standing.map(|(verdict, statuses)| Alarms { verdict, statuses });
+        let standing = if is_hushed { unknown } else { standing };
         AlarmsLook { standing, notes: done.notes, again: done.again }
     }
 
@@ -225,8 +228,11 @@ impl<'a> Pass<'a> {
             self.touch_sites(class);
             return Some(alarms::NAMED);
         }
+        let is_observer = self.stream.spec.management_policy == ManagementPolicy::Observe;
         let why_not = match whose_alarms(&self.ctx.aws, &place, &owner, status).await {
             Ok(Whose::Own) => None,
+            // It made them for a stream that it only looked at: the UID there is of who had it before.
+            Ok(Whose::Namesakes) if is_observer && !was_own(status, &owner) => None,
             Ok(Whose::Namesakes) => return None,
             Ok(Whose::Unknown) => Some(WHOSE_STREAM.to_owned()),
             Err(error) => Some(format!("it cannot be read whose they are: {error}")),
@@ -382,6 +388,11 @@ async fn whose_alarms(
     }
 }
 
+/// Whether it is on record that the stream was this very object's.
+fn was_own(status: &VideoStreamStatus, owner: &Owner) -> bool {
+    is_owned_by_other(status) || status::recorded(status).synced.get(OWNER) == Some(&owner_print(owner))
+}
+
 /// Whether it was seen before that the stream is another object's.
 fn is_owned_by_other(status: &VideoStreamStatus) -> bool {
     let condition = find_condition(&status.conditions, ConditionType::Owned.as_str());
@@ -464,6 +475,17 @@ mod tests {
             cloud.state().put(&wish.name, 72, tags.clone());
             assert_eq!(both().await, expected, "{tags:?}");
         }
+    }
+
+    #[test]
+    fn a_stream_that_was_only_looked_at_was_not_the_objects_own() {
+        let wish = desired(json!({}));
+        let mut status = in_order(&wish);
+        assert!(was_own(&status, &wish.owner));
+        let successor = Owner { uid: "uid-2".to_owned(), ..wish.owner.clone() };
+        assert!(!was_own(&status, &successor), "its namesake's of before");
+        status.last_synced.clear();
+        assert!(!was_own(&status, &wish.owner));
     }
 
     fn object(metadata: &Value, status: &Value) -> VideoStream {

@@ -46,13 +46,10 @@ pub fn fleet_verdict(
     let asks_for_none = wanted.queries.is_empty() && class.spec.alarms.site_label.is_none();
     match result {
         Err(error) if !asks_for_none && !is_passing(error.kind) => {
+            let (reason, advice) = refusal(error.kind);
+            let asked = count.describe();
             let message =
-                format!("The alarms of the class cannot be kept ({error}). Asked for: {}", count.describe());
-            let reason = match error.kind {
-                ErrorKind::LimitExceeded | ErrorKind::Quota => Reason::AlarmsQuota,
-                ErrorKind::InUse => Reason::NameTaken,
-                _ => Reason::AwsError,
-            };
+                format!("The alarms of the class cannot be kept: {advice} ({error}). Asked for: {asked}");
             verdict(Truth::False, reason, message)
         }
         Err(_) if !asks_for_none => {
@@ -70,6 +67,33 @@ pub fn fleet_verdict(
             let message = format!("The class and its streams ask for {}", count.describe());
             verdict(Truth::True, Reason::AlarmsInSync, message)
         }
+    }
+}
+
+/// The reason, and what to do, where the alarms of a class are refused.
+const fn refusal(kind: ErrorKind) -> (Reason, &'static str) {
+    match kind {
+        ErrorKind::LimitExceeded | ErrorKind::Quota => (
+            Reason::AlarmsQuota,
+            "the account has no room for more alarms in this region. Ask AWS for a higher quota, or have fewer kinds in \
+             spec.alarms.fleet",
+        ),
+        ErrorKind::InUse => (
+            Reason::NameTaken,
+            "an alarm of the same name is somebody else's. Delete or rename that one, or this class",
+        ),
+        ErrorKind::Denied => (
+            Reason::AwsError,
+            "AWS does not let the operator do this. Allow the named call, or take spec.alarms.fleet and spec.alarms.siteLabel away",
+        ),
+        ErrorKind::NoCredentials | ErrorKind::CredentialsRefused | ErrorKind::WrongAccount => {
+            (Reason::AwsError, "AWS refuses the operator's credentials. The condition Ready says more")
+        }
+        ErrorKind::InvalidArgument => (
+            Reason::AwsError,
+            "CloudWatch refuses a value. Correct spec.alarms.actionARNs (an SNS topic must be in the class's region)",
+        ),
+        _ => (Reason::AwsError, "CloudWatch did not do what it was asked. Check what it says, and spec.aws"),
     }
 }
 

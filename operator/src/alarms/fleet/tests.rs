@@ -195,6 +195,32 @@ fn a_class_says_what_its_alarms_cost_and_tells_it_when_they_double() {
 }
 
 #[test]
+fn a_class_whose_alarms_are_refused_says_why_and_what_to_do() {
+    use crate::aws::ErrorKind::{Denied, InUse, InvalidArgument, LimitExceeded, NoCredentials, NotFound};
+    let class = testing::class(json!({ "alarms": { "fleet": ["Bandwidth"] } }));
+    let all = wanted(json!({ "fleet": ["Bandwidth"] }), &[]);
+    let count = count(&class, std::iter::empty(), &all);
+    for (kind, reason, advice) in [
+        (
+            LimitExceeded,
+            "AlarmsQuota",
+            "Ask AWS for a higher quota, or have fewer kinds in spec.alarms.fleet",
+        ),
+        (InUse, "NameTaken", "Delete or rename that one, or this class"),
+        (Denied, "AwsError", "Allow the named call"),
+        (NoCredentials, "AwsError", "The condition Ready says more"),
+        (InvalidArgument, "AwsError", "Correct spec.alarms.actionARNs"),
+        (NotFound, "AwsError", "Check what it says"),
+    ] {
+        let error = AwsError { operation: "PutMetricAlarm", kind, message: "no".to_owned() };
+        let verdict = fleet_verdict(&class, &all, &count, &Err(error)).unwrap();
+        assert_eq!(verdict.reason, reason);
+        let is_whole = verdict.message.contains(advice) && verdict.message.contains("PutMetricAlarm");
+        assert!(is_whole, "{kind:?}: {}", verdict.message);
+    }
+}
+
+#[test]
 fn an_alarm_is_suspected_only_where_it_is_ours_and_its_object_is_not_known() {
     let one = |namespace: &str| {
         let mut desired = testing::desired(json!({}));

@@ -22,7 +22,8 @@ use streamfleet_crds::{DriftPolicy, ManagementPolicy, PendingChange, PendingWhy}
 use super::observed::{Fence, Observed, View};
 use super::validate::Desired;
 use crate::aws::{NewStream, StreamState, StreamUpdate};
-use fields::{DEVICE_NAME, Field, IMAGES, KMS_KEY, MEDIA_TYPE, NOTIFICATION, OWNER, RETENTION, TIER};
+use fields::{DEVICE_NAME, Field, IMAGES, KMS_KEY, MEDIA_TYPE, NOTIFICATION, RETENTION, TIER};
+pub use fields::{OWNER, owner_print};
 use ownership::ownership;
 pub use ownership::{Ownership, contradicts, successor, taken_over};
 use retention::{Guarded, guard};
