@@ -172,20 +172,17 @@ impl World {
 
     fn extend(&mut self, what: &'static str, unit: Unit) {
         let Unit { track, time_ms, bytes } = unit;
-        match self.store.extend(unit) {
-            Some(gop) => {
-                if let Some(begun) = self.begun.get_mut(&gop) {
-                    begun.extend(time_ms);
-                }
-                self.handle(what, Input::Extended { gop, track, time_ms, bytes });
+        let Some(gop) = self.store.extend(unit) else {
+            self.tally.event("no key frame");
+            if !self.camera.passes_over {
+                self.lose(time_ms);
             }
-            None => {
-                self.tally.event("no key frame");
-                if !self.camera.passes_over {
-                    self.lose(time_ms);
-                }
-            }
+            return;
+        };
+        if let Some(begun) = self.begun.get_mut(&gop) {
+            begun.extend(time_ms);
         }
+        self.handle(what, Input::Extended { gop, track, time_ms, bytes });
     }
 
     fn key_frame(&mut self, unit: Unit) {
