@@ -52,7 +52,7 @@ const LOOK_WORKING: Duration = Duration::from_secs(1);
 const LOOK_CREATING: Duration = Duration::from_millis(400);
 /// How soon it is looked at at the latest.
 const LOOK_CREATING_MAX: Duration = Duration::from_secs(10);
-/// How often an object is looked at that its class does not grant anything, or whose stream is not its own.
+/// How often an object is looked at whose stream is not its own, or not there.
 const LOOK_LATER: Duration = Duration::from_mins(2);
 
 /// What went wrong in a pass.
@@ -120,7 +120,8 @@ async fn whole_pass(mut pass: Pass<'_>) -> Result<Action, Error> {
         Err(refusal) if pass.awaits_check(&refusal) => Action::requeue(jittered(LOOK_LATER)),
         Err(refusal) => {
             pass.write(&Outcome::Refused(&refusal), None, &[]).await?;
-            Action::requeue(jittered(LOOK_LATER))
+            // It follows from object, class and namespace alone, and each brings the object back when it changes.
+            Action::requeue(jittered(LOOK_EVERY))
         }
     };
     Ok(writer_leaves.map_or(action, |overdue| Action::requeue(patient(overdue).max(LOOK_WORKING))))

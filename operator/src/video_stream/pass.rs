@@ -25,6 +25,9 @@ use crate::{alarms, apply, stream_class};
 
 /// Why the alarms stay of an object whose stream was another's, and names nobody now.
 const WHOSE_STREAM: &str = "another object had its stream, and its tags do not say any more which";
+/// Why those of an object stay that only looked at a stream.
+const WHOSE_OBSERVED: &str = "the stream, which was only observed, names another object of the same name as its owner: \
+                              delete them by hand if that is gone";
 
 /// The record of an object that has none.
 static NO_RECORD: BTreeMap<String, String> = BTreeMap::new();
@@ -173,7 +176,10 @@ impl<'a> Pass<'a> {
         let unknown = not_looked_at(plan).and_then(|reason| alarms::unknown(&before, reason));
         let unknown = unknown.map(|(verdict, statuses)| Alarms { verdict, statuses });
         // Nobody makes a stream again for a suspended object, and its alarms are to call nobody meanwhile.
-        let is_hushed = desired.suspend && plan.ownership == Ownership::Nobody && !before.alarms.is_empty();
+        let is_hushed = desired.suspend
+            && plan.ownership == Ownership::Nobody
+            && !before.alarms.is_empty()
+            && !is_owned_by_other(&before);
         let is_looked_at = is_hushed || !plan.is_lost && (is_observed || plan.ownership == Ownership::Ours);
         let Some(class) = self.class.as_deref().filter(|_| is_looked_at) else {
             return AlarmsLook { standing: unknown, ..AlarmsLook::default() };
@@ -194,7 +200,6 @@ impl<'a> Pass<'a> {
             self.touch_sites(class);
         }
         let standing = done.standing.map(|(verdict, statuses)| Alarms { verdict, statuses });
-        let standing = if is_hushed { unknown } else { standing };
         AlarmsLook { standing, notes: done.notes, again: done.again }
     }
 
@@ -231,8 +236,10 @@ impl<'a> Pass<'a> {
         let is_observer = self.stream.spec.management_policy == ManagementPolicy::Observe;
         let why_not = match whose_alarms(&self.ctx.aws, &place, &owner, status).await {
             Ok(Whose::Own) => None,
-            // It made them for a stream that it only looked at: the UID there is of who had it before.
-            Ok(Whose::Namesakes) if is_observer && !was_own(status, &owner) => None,
+            // Who had it before may be gone, or live on in another cluster: an observer cannot tell, and theirs are not to stop.
+            Ok(Whose::Namesakes) if is_observer && !was_own(status, &owner) => {
+                Some(WHOSE_OBSERVED.to_owned())
+            }
             Ok(Whose::Namesakes) => return None,
             Ok(Whose::Unknown) => Some(WHOSE_STREAM.to_owned()),
             Err(error) => Some(format!("it cannot be read whose they are: {error}")),

@@ -24,7 +24,7 @@ const ERRORS: &[u32] = &[
     4504, 4505, 4506, 4507, 5000, 5001, 5999,
 ];
 /// Some of each class.
-const ERRORS_SHORT: &[u32] = &[4000, 4004, 4006, 4009, 5000];
+const ERRORS_SHORT: &[u32] = &[4000, 4004, 4006, 4009, 4500, 5000];
 /// How long a feed that is held waits before it tries again, at most: the first of 30 to 300 s, with what is drawn.
 const HOLD_MAX: u64 = 50;
 /// Within this time a fault that was ordered strikes each feed, on a busy machine.

@@ -284,6 +284,20 @@ pub fn streams(inner: &Inner) -> Vec<Arc<StreamRecord>> {
     inner.control.streams().filter(is_there).cloned().collect()
 }
 
+/// Whether an alarm was made for one object and its stream names another of the same name, which may live in another cluster: who only
+/// looked at the stream cannot tell, and leaves the alarm when it goes.
+pub fn is_left_by_observer(inner: &mut Inner, alarm: &Value, stream: &str) -> bool {
+    let owner = streams(inner).into_iter().find(|record| record.name == stream);
+    let owner = owner.and_then(|record| record.tags.get(ownership_tags::UID).cloned());
+    let (scope, now_ms) = (crate::world::World::scope(), inner.now_ms());
+    let request = json!({ "ResourceARN": alarm["AlarmArn"] });
+    let answer = inner.cloudwatch.call(&scope, "ListTagsForResource", &request, now_ms).unwrap_or_default();
+    let tags = answer["Tags"].as_array().into_iter().flatten();
+    let made_for =
+        tags.clone().find(|tag| tag["Key"] == ownership_tags::UID).and_then(|tag| tag["Value"].as_str());
+    owner.zip(made_for).is_some_and(|(owner, made_for)| owner != made_for)
+}
+
 /// All alarms: those of streams, those of classes, and composite ones.
 pub fn alarms(inner: &mut Inner) -> Vec<Value> {
     let (scope, now_ms) = (crate::world::World::scope(), inner.now_ms());

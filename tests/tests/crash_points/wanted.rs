@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use crate::facts::{ClassWish, Wish, alarms, texts};
+use crate::facts::{ClassWish, Wish, alarms, is_left_by_observer, texts};
 use crate::rest::condition;
 use crate::world::{INSTALLATION, Inner};
 
@@ -12,7 +12,7 @@ use crate::world::{INSTALLATION, Inner};
 pub fn problems(inner: &mut Inner) -> Vec<String> {
     let alarms = alarms(inner);
     let (streams, classes) = (Wish::all(inner), ClassWish::all(inner));
-    let mut problems = of_nobody(&alarms, &streams, &classes);
+    let mut problems = of_nobody(inner, &alarms, &streams, &classes);
     for wish in &streams {
         let object = inner.store.get(&wish.key).cloned().unwrap_or_default();
         let ready = condition(&object, "Ready");
@@ -42,12 +42,13 @@ fn prefix(class: &str) -> String {
 }
 
 /// They are searched for every few minutes.
-fn of_nobody(alarms: &[Value], streams: &[Wish], classes: &[ClassWish]) -> Vec<String> {
+fn of_nobody(inner: &mut Inner, alarms: &[Value], streams: &[Wish], classes: &[ClassWish]) -> Vec<String> {
     let mut problems = Vec::new();
     for alarm in alarms {
         let (name, stream) = (text(alarm, "AlarmName"), &alarm["Dimensions"][0]["Value"]);
         match stream.as_str() {
             Some(stream) if streams.iter().any(|wish| wish.stream == stream) => {}
+            Some(stream) if is_left_by_observer(inner, alarm, stream) => {}
             Some(stream) => problems.push(format!("an alarm of {stream}")),
             None if classes.iter().any(|class| name.starts_with(&prefix(&class.name))) => {}
             None => problems.push(format!("an alarm of no class: {name}")),

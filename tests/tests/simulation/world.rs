@@ -496,7 +496,8 @@ impl World {
         if self.random.u32(0..3) == 0 {
             return;
         }
-        let wanted = self.random.i64(-600_000..600_000);
+        // No clock of a camera is before 1970.
+        let wanted = self.random.i64(-600_000..600_000).max(-first_ms);
         let by_ms = earliest_ms.map_or(wanted, |earliest| wanted.max(earliest - first_ms));
         self.lose_order();
         self.store.shift(by_ms);

@@ -31,9 +31,10 @@ const SETTINGS_AT_ONCE: usize = 8;
 const SETTINGS_AT_MOST: usize = 200;
 /// A view that is older than so many sweeps is read anew by whoever needs it.
 const OVERDUE: u32 = 3;
-/// How long a pass waits for a list of all alarms, its own or another's: 10,000 of them take 11 s. One that is throttled may take
-/// minutes, and what is known of the streams is not to wait for it; the sweep sees it through.
-const LIST_PATIENCE: Duration = Duration::from_secs(15);
+/// How long a pass waits for a list of all alarms, its own or another's: 10,000 of them take 11 s, and minutes where calls are throttled.
+/// What is known of the streams is not to wait for it, nor are new ones, which find no room while too many passes wait: the sweep sees it
+/// through.
+const LIST_PATIENCE: Duration = Duration::from_secs(5);
 
 /// How often what is looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
