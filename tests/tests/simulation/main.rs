@@ -28,8 +28,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use streamfleet_producer::session::State;
-use streamfleet_producer::session::mutant::Mutant;
-use streamfleet_producer::session::mutant::Mutant as M;
+use streamfleet_producer::session::mutant::{Mutant, Mutant as M};
 
 use crate::tally::Tally;
 use crate::world::{Case, EVENTS, PeerKind, World};
@@ -203,7 +202,7 @@ fn missed(planted: &[Mutant], peer: PeerKind, cases: u64) -> Vec<Mutant> {
     for mutant in planted {
         match run_all(cases, peer, Some(*mutant)).1 {
             Some((seed, violation)) => {
-                println!("{mutant:?} is found by seed {seed} against {peer:?}: {violation}")
+                println!("{mutant:?} is found by seed {seed} against {peer:?}: {violation}");
             }
             None => missed.push(*mutant),
         }
