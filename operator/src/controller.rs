@@ -1,12 +1,11 @@
 //! Works off the queue of one kind: starts passes as there is room, limits, measures and logs each, and puts the object back for
 //! its next look.
 
-use std::collections::HashMap;
 use std::fmt::Debug;
 use std::future::Future;
 use std::hash::Hash;
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt as _;
@@ -21,15 +20,15 @@ use crate::aws::Lane;
 use crate::context::Context;
 use crate::pulse::{BEAT, Pulses};
 use crate::queue::{Action, Outcome, Trigger};
+use crate::told::Told;
 
 /// The longest that a pass may take.
 const PASS_TIMEOUT: Duration = Duration::from_secs(90);
 /// A pass that is not even ended by that has blocked its thread: the process has to be started anew.
 const PASS_STUCK: Duration = Duration::from_secs(150);
-/// How often the same failure is a warning, however many objects it befalls.
+/// How often the same failure is a warning, however many objects it befalls: where an account refuses or does not answer, ten thousand say
+/// the same, each in its status too.
 const SAY_EVERY: Duration = Duration::from_secs(10);
-/// So many different ones are remembered.
-const SAID_MAX: usize = 256;
 
 /// An error of a pass, for metrics and events.
 pub trait Classified: std::error::Error + 'static {
@@ -119,7 +118,7 @@ where
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let _open = Open(&wiring.trigger);
     let mut first = FirstPasses::begin(&wiring);
-    let (failures, mut passes) = (Arc::new(Failures::default()), JoinSet::new());
+    let (failures, mut passes) = (Arc::new(Told::within(SAY_EVERY)), JoinSet::new());
     loop {
         if !stop.is_cancelled() {
             start_passes(&wiring, &ctx, &failures, &mut passes);
@@ -153,7 +152,7 @@ type Ended<K> = (Arc<ObjectRef<K>>, Outcome);
 fn start_passes<K>(
     wiring: &Wiring<K>,
     ctx: &Arc<Context>,
-    failures: &Arc<Failures>,
+    failures: &Arc<Told>,
     passes: &mut JoinSet<Ended<K>>,
 ) where
     K: Resource<DynamicType = ()> + Lookup<DynamicType = ()> + Clone + Debug + Send + Sync + 'static,
@@ -209,7 +208,7 @@ async fn pass(
     lane: Lane,
     run: PassFuture,
     ctx: Arc<Context>,
-    failures: Arc<Failures>,
+    failures: Arc<Told>,
 ) -> Outcome {
     let started = Instant::now();
     let run = AssertUnwindSafe(lane.run(run)).catch_unwind();
@@ -226,7 +225,7 @@ async fn pass(
             tracing::debug!(error = %error, "Pass has ended with our leadership");
             Outcome::Failed
         }
-        Err(error) if failures.is_news(&error.to_string(), Instant::now()) => {
+        Err(error) if failures.is_news(error.to_string(), Instant::now()) => {
             tracing::warn!(error = %error, "Pass failed, it is tried again");
             Outcome::Failed
         }
@@ -234,28 +233,6 @@ async fn pass(
             tracing::debug!(error = %error, "Pass failed as others did, it is tried again");
             Outcome::Failed
         }
-    }
-}
-
-/// What failed passes have said a moment ago: where an account refuses or does not answer, ten thousand objects say the same, each in
-/// its status too.
-#[derive(Default)]
-struct Failures(Mutex<HashMap<String, Instant>>);
-
-impl Failures {
-    /// Whether nobody has said just this within the last seconds.
-    fn is_news(&self, error: &str, now: Instant) -> bool {
-        let mut said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if said.get(error).is_some_and(|at| now < *at + SAY_EVERY) {
-            return false;
-        }
-        if said.len() >= SAID_MAX {
-            said.retain(|_, at| now < *at + SAY_EVERY);
-        }
-        if said.len() < SAID_MAX {
-            said.insert(error.to_owned(), now);
-        }
-        true
     }
 }
 
@@ -314,22 +291,5 @@ impl FirstPasses {
             seconds,
             "Every object was looked at"
         );
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_many_objects_say_at_once_is_one_warning() {
-        let (failures, now) = (Failures::default(), Instant::now());
-        assert!(failures.is_news("denied", now));
-        assert!(!failures.is_news("denied", now + SAY_EVERY / 2));
-        assert!(failures.is_news("no answer", now), "another one");
-        assert!(failures.is_news("denied", now + SAY_EVERY));
-        let many = (0..2 * SAID_MAX).filter(|n| failures.is_news(&n.to_string(), now)).count();
-        assert_eq!(many, 2 * SAID_MAX, "none is lost for want of room");
-        assert!(failures.0.lock().unwrap().len() <= SAID_MAX);
     }
 }

@@ -4,9 +4,6 @@
 //! each: tens of megabytes when a fleet is made. Here a repetition within some minutes is left out, which takes little to
 //! remember.
 
-use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -18,6 +15,7 @@ use kube::{Api, Client};
 use tokio::time::Instant;
 
 use crate::conditions::cut;
+use crate::told::Told;
 
 /// The name under which events are reported.
 const CONTROLLER: &str = "streamfleet-operator";
@@ -34,7 +32,7 @@ const REPEATED_AFTER: Duration = Duration::from_mins(5);
 pub struct Events {
     client: Client,
     instance: String,
-    told: Mutex<HashMap<u64, Instant>>,
+    told: Told,
 }
 
 /// Something to be told about an object.
@@ -65,7 +63,7 @@ impl Note {
 impl Events {
     /// Publishes by this client, as this pod.
     pub fn new(client: Client, pod: &str) -> Self {
-        Self { client, instance: pod.to_owned(), told: Mutex::default() }
+        Self { client, instance: pod.to_owned(), told: Told::within(REPEATED_AFTER) }
     }
 
     /// Publishes notes about an object.
@@ -96,19 +94,7 @@ impl Events {
 
     /// Whether this was not told lately; takes note of it.
     fn is_news(&self, about: &ObjectReference, note: &Note, now: Instant) -> bool {
-        let mut hasher = DefaultHasher::new();
-        (&about.uid, &about.name, note.reason, note.warning, &note.text).hash(&mut hasher);
-        let key = hasher.finish();
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_old = |at: Instant| now.saturating_duration_since(at) >= REPEATED_AFTER;
-        if told.get(&key).is_some_and(|at| !is_old(*at)) {
-            return false;
-        }
-        if told.len() == told.capacity() {
-            told.retain(|_, at| !is_old(*at));
-        }
-        told.insert(key, now);
-        true
+        self.told.is_news((&about.uid, &about.name, note.reason, note.warning, &note.text), now)
     }
 }
 

@@ -32,5 +32,6 @@ pub mod scope;
 mod stream_class;
 mod sweeps;
 pub mod telemetry;
+mod told;
 mod video_stream;
 mod watch;

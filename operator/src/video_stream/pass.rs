@@ -173,8 +173,6 @@ impl<'a> Pass<'a> {
         let is_observed = desired.management == ManagementPolicy::Observe
             && matches!(plan.ownership, Ownership::Adoptable | Ownership::Refused(_));
         let before = self.before();
-        let unknown = not_looked_at(plan).and_then(|reason| alarms::unknown(&before, reason));
-        let unknown = unknown.map(|(verdict, statuses)| Alarms { verdict, statuses });
         // Nobody makes a stream again for a suspended object, and its alarms are to call nobody meanwhile.
         let is_hushed = desired.suspend
             && plan.ownership == Ownership::Nobody
@@ -182,7 +180,9 @@ impl<'a> Pass<'a> {
             && !is_owned_by_other(&before);
         let is_looked_at = is_hushed || !plan.is_lost && (is_observed || plan.ownership == Ownership::Ours);
         let Some(class) = self.class.as_deref().filter(|_| is_looked_at) else {
-            return AlarmsLook { standing: unknown, ..AlarmsLook::default() };
+            let unknown = not_looked_at(plan).and_then(|reason| alarms::unknown(&before, reason));
+            let standing = unknown.map(|(verdict, statuses)| Alarms { verdict, statuses });
+            return AlarmsLook { standing, ..AlarmsLook::default() };
         };
         let wish = alarms::Wish {
             desired,
