@@ -134,6 +134,10 @@ impl World {
     fn remove(&self, key: &Key) {
         let mut inner = self.lock();
         let now_ms = inner.now_ms();
+        let object = inner.store.get(key).cloned().unwrap_or_default();
+        if object["spec"]["managementPolicy"] == "Observe" {
+            inner.facts.observers.extend(object["metadata"]["uid"].as_str().map(ToOwned::to_owned));
+        }
         inner.store.delete(key, &Value::Null, now_ms).unwrap();
         drop(inner);
         self.wake();

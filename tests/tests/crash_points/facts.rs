@@ -24,6 +24,8 @@ pub struct Facts {
     pub touched: BTreeMap<String, BTreeSet<String>>,
     /// The streams, by name, that an earlier object of this name left behind: what it set and the next does not ask for stays.
     pub left: BTreeSet<String>,
+    /// The UIDs of objects that only looked at their stream when they were deleted.
+    pub observers: BTreeSet<String>,
 }
 
 impl Facts {
@@ -284,8 +286,8 @@ pub fn streams(inner: &Inner) -> Vec<Arc<StreamRecord>> {
     inner.control.streams().filter(is_there).cloned().collect()
 }
 
-/// Whether an alarm was made for one object and its stream names another of the same name, which may live in another cluster: who only
-/// looked at the stream cannot tell, and leaves the alarm when it goes.
+/// Whether an alarm was made for an object that only looked at the stream, and the stream names another of the same name, which may live
+/// in another cluster: the one that goes cannot tell, and leaves the alarm.
 pub fn is_left_by_observer(inner: &mut Inner, alarm: &Value, stream: &str) -> bool {
     let owner = streams(inner).into_iter().find(|record| record.name == stream);
     let owner = owner.and_then(|record| record.tags.get(ownership_tags::UID).cloned());
@@ -295,6 +297,7 @@ pub fn is_left_by_observer(inner: &mut Inner, alarm: &Value, stream: &str) -> bo
     let tags = answer["Tags"].as_array().into_iter().flatten();
     let made_for =
         tags.clone().find(|tag| tag["Key"] == ownership_tags::UID).and_then(|tag| tag["Value"].as_str());
+    let made_for = made_for.filter(|made_for| inner.facts.observers.contains(*made_for));
     owner.zip(made_for).is_some_and(|(owner, made_for)| owner != made_for)
 }
 
