@@ -4,6 +4,7 @@ use streamfleet_contract::{Source, TestPattern};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::unix::pipe;
 
+use super::lines::{lines_with, logged};
 use super::*;
 use crate::source::input::{live, tests as input};
 use crate::source::outlet::Outlet;
