@@ -119,7 +119,10 @@ impl Driver {
                 self.session.handle(Input::Extended { gop, track, time_ms, bytes }, now);
                 self.journal(gop, None, copy, now);
             }
-            Pushed::NoKeyFrame => return self.ctx.metrics.dropped("given_up", 1),
+            Pushed::NoKeyFrame => {
+                self.ctx.metrics.dropped("given_up", 1);
+                return self.session.handle(Input::Unplaced, now);
+            }
             Pushed::TooLong { completed, limit } => {
                 // A key frame that is too large alone has ended another group.
                 let group = completed.filter(|_| !key).and_then(|gop| self.buffer.gop(gop));
@@ -185,10 +188,19 @@ impl Driver {
             return;
         }
         self.end_of_source(now);
-        // A file that is played once owes nothing more. Before the first picture of this process, nothing new is missing.
-        let owes = reason != SourceReason::Ended && self.received.is_some();
-        if let Some(kept_ms) = self.kept_ms.filter(|_| owes) {
-            self.open_gap(kept_ms, GapReason::CameraLost, "");
+        // Before the first picture of this process, nothing new is missing.
+        let Some(received_ms) = self.received.map(|mark| mark.media_ms) else { return };
+        if reason == SourceReason::Ended {
+            // A file that is played once owes nothing more.
+            self.close_gaps(received_ms);
+        } else if let Some(kept_ms) = self.kept_ms {
+            // What came and was given up is in the gap that lasts.
+            let had_gap = !self.ctx.record.lasting().is_empty();
+            self.open_gap(
+                if had_gap { kept_ms.max(received_ms) } else { kept_ms },
+                GapReason::CameraLost,
+                "",
+            );
         }
     }
 

@@ -49,10 +49,7 @@ impl Driver {
             Report::Gap { start_ms, end_ms, reason, detail } => {
                 self.gap(start_ms, end_ms, reason, &detail);
             }
-            Report::GapBegan { start_ms } => {
-                tracing::warn!(feed = self.feed.name, start_ms, "Video is given up for want of room");
-                self.open_gap(start_ms, GapReason::BufferOverflow, "");
-            }
+            Report::GapBegan { start_ms, reason, detail } => self.open_gap(start_ms, reason, &detail),
             Report::Recovered { start_ms, end_ms } => {
                 tracing::info!(feed = self.feed.name, start_ms, end_ms, "Video of a gap is stored after all");
                 self.ctx.record.recovered(start_ms, end_ms);

@@ -21,17 +21,6 @@ const REFUSED_IN_A_ROW_MAX: u32 = 3;
 /// "Too long" and "too large": sending the fragment's groups in shorter ones may cure them.
 const CURED_BY_CUTTING: [ErrorId; 2] = [ErrorId::MaxFragmentSizeReached, ErrorId::MaxFragmentDurationReached];
 
-/// A group that was refused while it still came: the rest of it is a gap too.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct RefusedOpen {
-    gop: GopId,
-    /// How far the gap is reported.
-    told_ms: i64,
-    /// Its newest unit.
-    last_ms: i64,
-    id: ErrorId,
-}
-
 impl Session {
     pub(super) fn on_error(&mut self, ack: &Ack, found: Option<usize>, now: Now) {
         // An error without a number is treated like an unknown one: sent again.
@@ -149,10 +138,7 @@ impl Session {
                 continue;
             }
             if let Some(gop) = self.forget(*name) {
-                if !gop.complete {
-                    self.refused_open =
-                        Some(RefusedOpen { gop: *name, told_ms: gop.end_ms, last_ms: gop.end_ms, id });
-                }
+                self.expect_rest(&gop, true, GapReason::Refused, &id.to_string());
                 let (start_ms, end_ms) = span.unwrap_or((gop.start_ms, gop.end_ms));
                 span = Some((start_ms.min(gop.start_ms), end_ms.max(gop.end_ms)));
                 if gop.place != Place::Dropped {
@@ -166,32 +152,6 @@ impl Session {
     fn report_refused(&mut self, span: Option<(i64, i64)>, id: ErrorId) {
         if let Some((start_ms, end_ms)) = span {
             self.report_gap(start_ms, end_ms, GapReason::Refused, id.to_string());
-        }
-    }
-
-    /// A unit of the group that was refused while it came.
-    pub(super) fn extend_refused(&mut self, gop: GopId, time_ms: i64) {
-        if let Some(open) = self.refused_open.as_mut().filter(|open| open.gop == gop) {
-            open.last_ms = open.last_ms.max(time_ms);
-        }
-    }
-
-    /// The next group begins: now it is known how far the gap reaches. The buffer has dropped all that came before it, however
-    /// long that was; only where the source has ended in between, that is another gap.
-    pub(super) fn end_refused(&mut self, next_ms: i64) {
-        let Some(RefusedOpen { told_ms, last_ms, id, .. }) = self.refused_open.take() else { return };
-        // A camera's clock may have gone back.
-        let end_ms = if self.source_ended.is_none() { next_ms.max(last_ms) } else { last_ms };
-        if end_ms > told_ms && !self.has(Mutant::SilentRest) {
-            self.report_gap(told_ms, end_ms, GapReason::Refused, id.to_string());
-        }
-    }
-
-    /// All times were moved.
-    pub(super) fn shift_refused(&mut self, by_ms: i64) {
-        if let Some(open) = &mut self.refused_open {
-            open.told_ms += by_ms;
-            open.last_ms += by_ms;
         }
     }
 

@@ -126,6 +126,8 @@ pub enum Input {
         /// The unit's size.
         bytes: u64,
     },
+    /// A unit came that is of no group: the one that it is of is no longer held.
+    Unplaced,
     /// No more units come for a group.
     Completed(GopId),
     /// A whole group was found in the spool at the start; all of them come before the first [`Input::Began`], in order.
@@ -265,10 +267,14 @@ pub enum Report {
         /// More about it.
         detail: String,
     },
-    /// The buffer has no room for what comes in: nothing up to the next key frame will be stored.
+    /// What comes in is of a group that was given up: nothing up to the next key frame will be stored.
     GapBegan {
         /// Its start.
         start_ms: i64,
+        /// Its cause.
+        reason: GapReason,
+        /// More about it.
+        detail: String,
     },
     /// What was reported as a gap is stored after all.
     Recovered {

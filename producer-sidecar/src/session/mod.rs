@@ -26,6 +26,7 @@ mod overflow;
 mod pace;
 mod plan;
 mod queue;
+mod rest;
 pub mod retry;
 mod spooling;
 mod stalls;
@@ -88,7 +89,7 @@ pub struct Session {
     /// naming it; and the group that failed alone, with how often.
     isolate_until: Option<GopId>,
     failed_alone: Option<(GopId, u32)>,
-    refused_open: Option<errors::RefusedOpen>,
+    rest: Option<rest::Rest>,
     /// Since when the service has said that another connection holds the stream.
     held_since: Option<Duration>,
     own_session_ended: Option<Duration>,
@@ -140,7 +141,7 @@ impl Session {
             refused_in_a_row: 0,
             isolate_until: None,
             failed_alone: None,
-            refused_open: None,
+            rest: None,
             held_since: None,
             own_session_ended: None,
             stored_until_ms: None,
@@ -190,8 +191,7 @@ impl Session {
         let had_piece = self.attempt.as_ref().is_some_and(|attempt| self.has_piece(attempt.id, now));
         match input {
             Input::Began { gop, codec, tracks, track, time_ms, bytes } => {
-                // Before it is forgotten that the source had ended.
-                self.end_refused(time_ms);
+                self.end_rest(time_ms);
                 self.arrived(time_ms, bytes, now);
                 let (present, units) = (TrackSet::only(track), 1);
                 let (start_ms, last_ms) = (time_ms, time_ms);
@@ -208,7 +208,6 @@ impl Session {
             }
             Input::Extended { gop, track, time_ms, bytes } => {
                 self.arrived(time_ms, bytes, now);
-                self.extend_refused(gop, time_ms);
                 self.queue.extend(gop, track, time_ms, bytes);
             }
             Input::Completed(gop) => self.on_completed(gop),
@@ -218,7 +217,12 @@ impl Session {
             Input::Loaded(gop) => self.on_loaded(gop),
             Input::LoadFailed(gop) => self.on_load_failed(gop),
             Input::Retimed { by_ms } => self.on_retimed(by_ms, now),
-            Input::SourceEnded => _ = self.source_ended.get_or_insert(now.mono),
+            Input::Unplaced => self.on_unplaced(),
+            Input::SourceEnded => {
+                // What is missing from here on is not for want of a place.
+                self.rest = None;
+                self.source_ended.get_or_insert(now.mono);
+            }
             Input::Opened(id) => self.on_opened(id, now),
             Input::Progress(id) => self.on_progress(id, now),
             Input::Ack(id, ack) => self.on_ack(id, &ack, now),

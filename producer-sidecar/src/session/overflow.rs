@@ -6,7 +6,7 @@ use streamfleet_contract::{GapReason, Overflow};
 use super::mutant::Mutant;
 use super::queue::{Home, Place, Queued};
 use super::spooling::AHEAD_GROUPS;
-use super::{Output, Report, Session, SpoolRoom};
+use super::{Output, Session, SpoolRoom};
 use crate::buffer::GopId;
 
 /// How much may be on its way to the spool, and in memory still, at a time; or one group.
@@ -116,30 +116,28 @@ impl Session {
     }
 
     fn drop_gop(&mut self, id: GopId) {
-        // What comes of it from now on has no place: where all of it so far is stored, or on its way, that alone is missing.
-        let rest = self.queue.get(id).filter(|gop| !gop.complete && gop.place != Place::Waiting);
-        if let Some(start_ms) = rest.map(|gop| gop.last_ms).filter(|_| !self.has(Mutant::SilentRest)) {
-            self.outputs.push_back(Output::Report(Report::GapBegan { start_ms }));
+        let Some(gop) = self.queue.get(id).cloned() else { return };
+        self.expect_rest(&gop, gop.place == Place::Waiting, GapReason::BufferOverflow, "");
+        match gop.place {
+            Place::InFlight => self.drop_on_its_way(id),
+            _ => _ = self.forget(id),
         }
-        let Some(gop) = self.queue.get_mut(id) else { return };
-        if gop.place == Place::InFlight {
-            gop.place = Place::Dropped;
-            // The buffer forgets it: nobody will say that it is.
-            gop.complete = true;
-            let (bytes, home) = (gop.bytes, std::mem::replace(&mut gop.home, Home::Memory));
-            if home == Home::Storing {
-                self.no_longer_storing(bytes);
-            }
-        } else if let Some(gop) = self.forget(id) {
-            if self.has(Mutant::SilentOverflow) || gop.place == Place::Stored {
-                // Nothing is lost of what is stored.
-            } else if gop.complete {
-                self.report_gap(gop.start_ms, gop.end_ms, GapReason::BufferOverflow, String::new());
-            } else {
-                self.outputs.push_back(Output::Report(Report::GapBegan { start_ms: gop.start_ms }));
-            }
+        if gop.place == Place::Waiting && !self.has(Mutant::SilentOverflow) {
+            self.report_gap(gop.start_ms, gop.end_ms, GapReason::BufferOverflow, String::new());
         }
         self.outputs.push_back(Output::Free(id));
+    }
+
+    /// Whether it is a gap is said when it is known.
+    fn drop_on_its_way(&mut self, id: GopId) {
+        let Some(gop) = self.queue.get_mut(id) else { return };
+        gop.place = Place::Dropped;
+        // The buffer forgets it: nobody will say that it is.
+        gop.complete = true;
+        let (bytes, home) = (gop.bytes, std::mem::replace(&mut gop.home, Home::Memory));
+        if home == Home::Storing {
+            self.no_longer_storing(bytes);
+        }
     }
 }
 

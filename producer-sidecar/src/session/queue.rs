@@ -89,7 +89,7 @@ pub struct Queue {
 }
 
 /// Groups that follow each other within this time leave no gap between them.
-const CONTIGUOUS_MS: i64 = 5_000;
+pub(super) const CONTIGUOUS_MS: i64 = 5_000;
 
 impl Queue {
     /// Adds a group that has begun.

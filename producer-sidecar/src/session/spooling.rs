@@ -136,7 +136,7 @@ impl Session {
             self.end_attempt(None, now);
         }
         self.queue.shift(by_ms);
-        self.shift_refused(by_ms);
+        self.shift_rest(by_ms);
         self.newest = self.newest.map(|(media_ms, at)| (media_ms + by_ms, at));
     }
 

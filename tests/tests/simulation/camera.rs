@@ -173,11 +173,10 @@ impl World {
     fn extend(&mut self, what: &'static str, unit: Unit) {
         let Unit { track, time_ms, bytes } = unit;
         let Some(gop) = self.store.extend(unit) else {
-            self.tally.event("no key frame");
             if !self.camera.passes_over {
                 self.lose(time_ms);
             }
-            return;
+            return self.handle("no key frame", Input::Unplaced);
         };
         if let Some(begun) = self.begun.get_mut(&gop) {
             begun.extend(time_ms);

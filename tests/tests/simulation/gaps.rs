@@ -147,6 +147,8 @@ impl World {
     /// The session says that nothing will be stored until the next group begins.
     pub fn hear_gap_began(&mut self, start_ms: i64) {
         self.tally.event("gap begun");
+        let came = self.gaps.lost.is_some() || !self.gaps.is_ordered;
+        self.check(came, || format!("a gap begins at {start_ms}, and nothing came that has no place"));
         self.gaps.open = Some(self.gaps.open.map_or(start_ms, |open| open.min(start_ms)));
     }
 

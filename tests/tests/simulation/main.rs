@@ -43,7 +43,7 @@ const KEPT: [(PeerKind, u64); 5] = [
 ];
 
 const HOSTILE_CASES: u64 = 20_000;
-const SERVICE_CASES: u64 = 9_000;
+const SERVICE_CASES: u64 = 10_000;
 
 /// What is seen less often than this is not tried.
 const SEEN_LEAST: u64 = 1_000;

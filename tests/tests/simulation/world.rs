@@ -478,7 +478,7 @@ impl World {
     fn hear_report(&mut self, report: &Report) {
         match report {
             Report::Gap { start_ms, end_ms, reason, .. } => self.hear_gap(*start_ms, *end_ms, *reason),
-            Report::GapBegan { start_ms } => self.hear_gap_began(*start_ms),
+            Report::GapBegan { start_ms, .. } => self.hear_gap_began(*start_ms),
             Report::Recovered { .. } => self.tally.event("gap recovered"),
             Report::Stored { .. } => self.tally.event("report of storage"),
             Report::Trouble(UploadReason::StreamHeldElsewhere, _) => self.tally.event("held elsewhere"),

@@ -1,6 +1,7 @@
 //! A feed without a camera and without a service: what comes in is handed to it, and nothing goes out.
 
 mod lines;
+mod rest;
 mod sources;
 
 use std::path::PathBuf;

@@ -127,6 +127,13 @@ impl Scene {
         })
     }
 
+    fn begun_gaps(&mut self) -> Vec<(i64, GapReason)> {
+        self.take(|output| match output {
+            Output::Report(Report::GapBegan { start_ms, reason, .. }) => Some((*start_ms, *reason)),
+            _ => None,
+        })
+    }
+
     fn troubles(&mut self) -> Vec<UploadReason> {
         self.take(|output| match output {
             Output::Report(Report::Trouble(reason, _)) => Some(*reason),
@@ -535,7 +542,12 @@ fn overflow_gives_up_the_oldest_and_what_comes_in_last_of_all() {
     scene.session.shed(u64::MAX, SpoolRoom::None);
     scene.collect();
     assert_eq!(scene.freed(), [2, 3]);
-    assert!(scene.outputs.contains(&Output::Report(Report::GapBegan { start_ms: 102_000 })));
+    let gap = |start_ms, end_ms| (start_ms, end_ms, GapReason::BufferOverflow, String::new());
+    assert_eq!(scene.gaps(), [gap(101_000, 102_000), gap(102_000, 102_900)]);
+    assert_eq!(scene.begun_gaps(), []);
+    scene.handle(Input::Unplaced);
+    scene.handle(Input::Unplaced);
+    assert_eq!(scene.begun_gaps(), [(102_900, GapReason::BufferOverflow)]);
 }
 
 #[test]

@@ -3,8 +3,8 @@
 use super::*;
 
 #[test]
-fn what_still_comes_of_a_group_that_overflow_takes_on_its_way_or_stored_is_a_gap() {
-    for stored in [false, true] {
+fn what_still_comes_of_a_group_that_overflow_takes_on_its_way_or_stored_is_a_gap_if_anything_does() {
+    for (stored, comes) in [(false, false), (false, true), (true, false), (true, true)] {
         let mut scene = Scene::new();
         scene.gop();
         let id = scene.accepted();
@@ -18,10 +18,16 @@ fn what_still_comes_of_a_group_that_overflow_takes_on_its_way_or_stored_is_a_gap
         scene.session.shed(u64::MAX, SpoolRoom::None);
         scene.collect();
         assert_eq!(scene.freed(), [1]);
-        assert!(scene.outputs.contains(&Output::Report(Report::GapBegan { start_ms: 100_900 })));
+        assert_eq!(scene.begun_gaps(), [], "nothing more has come of it");
+        if comes {
+            scene.handle(Input::Unplaced);
+            assert_eq!(scene.begun_gaps(), [(100_900, GapReason::BufferOverflow)]);
+        }
         scene.ack(id, AckKind::Persisted, 100_000);
         scene.gop();
         assert_eq!((scene.gaps(), scene.session.backlog().0), (vec![], 1), "stored: {stored}");
+        scene.handle(Input::Unplaced);
+        assert_eq!(scene.begun_gaps(), [], "of another group");
     }
 }
 
@@ -44,5 +50,5 @@ fn the_gap_of_a_group_does_not_reach_over_those_after_it_that_are_stored() {
     scene.collect();
     scene.handle(Input::Closed(id, Ending::Broken(String::new())));
     let gap = |start_ms, end_ms| (start_ms, end_ms, GapReason::BufferOverflow, String::new());
-    assert_eq!(scene.gaps(), [gap(100_000, 101_000), gap(101_000, 102_000)]);
+    assert_eq!(scene.gaps(), [gap(104_000, 104_900), gap(100_000, 101_000), gap(101_000, 102_000)]);
 }
