@@ -40,6 +40,7 @@ scenarios! {
     errors_of_the_service_cost_what_they_name_and_no_more: "errors",
     nothing_is_lost_when_calls_are_forbidden_for_a_while: "forbidden",
     nothing_is_lost_when_sessions_get_too_old: "session-age",
+    nothing_is_lost_or_sent_twice_when_a_session_makes_room_for_the_next: "rotation",
     nothing_is_lost_when_tokens_expire: "token-expires",
     what_a_full_disk_cannot_take_is_a_gap_and_memory_stays_within_its_budget: "disk-full",
     what_was_left_on_disk_is_stored: "spool-10h",

@@ -8,6 +8,7 @@ mod camera;
 mod holes;
 mod network;
 mod process;
+mod rotation;
 mod service;
 mod spool;
 mod stepped;
@@ -103,6 +104,7 @@ pub const SCENARIOS: &[Scenario] = &[
     scenario!("acks-stop", network::acks_stop),
     scenario!("slow-uplink", network::slow),
     scenario!("kill-9", process::kill),
+    scenario!("rotation", rotation::rotation),
     scenario!("cut-15", network::cut),
     scenario!("token-expires", service::token_expires),
     scenario!("disk-full", spool::disk_full),

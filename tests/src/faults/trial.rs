@@ -107,6 +107,8 @@ pub struct Report {
     pub times: std::result::Result<i64, String>,
     /// Whether the gaps that were reported are the holes.
     pub gaps: Match,
+    /// What this trial alone measures.
+    pub more: Vec<Figure>,
     limits: Limits,
 }
 
@@ -141,6 +143,7 @@ impl Report {
         let unmatched = Figure::new(name("gaps_unmatched"), self.gaps.unmatched as f64, "gaps");
         figures.push(unmatched.at_most(0.0).note(format!("{} holes {}", self.gaps.holes, self.gaps.detail)));
         figures.push(Figure::new(name("gap_error"), self.gaps.error_pictures, "pictures").at_most(1.0));
+        figures.extend(self.more.iter().cloned());
         figures
     }
 
@@ -203,7 +206,14 @@ impl Report {
                 self.gaps.holes, self.gaps.unmatched, self.gaps.error_pictures
             ),
             match missed.collect::<Vec<_>>()[..] {
-                [] => "held".to_owned(),
+                [] => self.more.iter().fold("held".to_owned(), |held, figure| {
+                    format!(
+                        "{held}, {} {:.1} {}",
+                        figure.metric,
+                        figure.value.unwrap_or_default(),
+                        figure.unit
+                    )
+                }),
                 ref missed => format!("MISSED: {}", missed.join(", ")),
             },
         ]
@@ -303,6 +313,7 @@ impl Trial {
                 peak: (peak.0.load(Ordering::Relaxed), budget + beside),
                 times: check_times(&journal, &archive).map_err(|error| format!("{error:#}")),
                 gaps: holes::compare(&holes, &reported, period_ms),
+                more: Vec::new(),
                 limits,
             });
         }
@@ -379,6 +390,7 @@ mod tests {
             peak: (0, 1),
             times: Ok(0),
             gaps: Match { holes, unmatched: 0, error_pictures: 0.0, detail: String::new() },
+            more: Vec::new(),
             limits,
         }
     }
