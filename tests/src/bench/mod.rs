@@ -1,9 +1,9 @@
 //! What the producer costs beside others that carry the same video, on this machine and in one run: `make bench-producer`.
 //!
 //! Cameras are ours, real-time, one write for each packet. Ours uploads over TLS to the emulator and gets its
-//! acknowledgements; ffmpeg posts over TLS to the emulator's `/discard`; GStreamer ends in nothing. Windows of ours and of
-//! ffmpeg alternate, and what is compared are pairs of neighbours, since a machine does not stay the same. A window in
-//! which a camera or what is measured falls behind real time is an error, not a figure.
+//! acknowledgements; ffmpeg posts over TLS to the emulator's `/discard`; GStreamer ends in nothing. Windows of the three
+//! alternate, and what is compared are neighbours, since a machine does not stay the same. A window in which a camera or
+//! what is measured falls behind real time is an error, not a figure.
 
 mod backlog;
 mod held;
@@ -40,12 +40,10 @@ const SETTLE: Duration = Duration::from_secs(8);
 struct Settings {
     /// `BENCH_WINDOW_SECONDS`: one window at 50 feeds, where there is a figure to hold.
     window: Duration,
-    /// `BENCH_WINDOWS`: how many pairs of them.
-    windows: usize,
-    /// `BENCH_SHORT_WINDOW_SECONDS`: one window at the other numbers of feeds.
+    /// `BENCH_SHORT_WINDOW_SECONDS`: one window at the other numbers of feeds, and of GStreamer.
     short_window: Duration,
-    /// `BENCH_SHORT_WINDOWS`: how many pairs of them.
-    short_windows: usize,
+    /// `BENCH_WINDOWS`: how many of each, at each number of feeds.
+    windows: usize,
     /// `BENCH_BACKLOG_SECONDS`: how much video waits before it is caught up.
     backlog: Duration,
 }
@@ -57,9 +55,8 @@ impl Settings {
         };
         Self {
             window: Duration::from_secs(number("BENCH_WINDOW_SECONDS", 20)),
-            windows: number("BENCH_WINDOWS", 5) as usize,
             short_window: Duration::from_secs(number("BENCH_SHORT_WINDOW_SECONDS", 10)),
-            short_windows: number("BENCH_SHORT_WINDOWS", 3) as usize,
+            windows: number("BENCH_WINDOWS", 5) as usize,
             backlog: Duration::from_secs(number("BENCH_BACKLOG_SECONDS", 600)),
         }
     }
@@ -102,7 +99,7 @@ async fn idle(load: &mut Load) -> Result<Figure> {
     Ok(Figure::new("resident_one_idle_feed", mib(memory.resident), "MiB").at_most(12.0).aim(8.0).note(note))
 }
 
-/// Pairs of windows of ours and ffmpeg, and one window of GStreamer.
+/// Windows of ours, of ffmpeg and of GStreamer, by turns.
 async fn compare(
     load: &mut Load,
     feeds: usize,
@@ -110,45 +107,56 @@ async fn compare(
     settings: &Settings,
     steps: &Steps,
 ) -> Result<Vec<Figure>> {
-    let main = feeds == 50;
-    let (window, pairs) = if main {
-        (settings.window, settings.windows)
-    } else {
-        (settings.short_window, settings.short_windows)
-    };
+    let window = if feeds == 50 { settings.window } else { settings.short_window };
     load.check_cameras(feeds, window.min(Duration::from_secs(10)), steps).await?;
-    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
-    for pair in 1..=pairs {
-        ours.push(load.ours(feeds, window).await?);
-        theirs.push(load.ffmpeg(feeds, window).await?);
-        let last = |windows: &[Window]| windows.last().map_or(0.0, |window| window.cpu_percent);
+    let mut rounds = Vec::new();
+    for round in 1..=settings.windows {
+        let of = Round {
+            ours: load.ours(feeds, window).await?,
+            ffmpeg: load.ffmpeg(feeds, window).await?,
+            gstreamer: load.gstreamer(feeds, settings.short_window).await?,
+        };
+        let [ours, ffmpeg, gstreamer] = [of.ours, of.ffmpeg, of.gstreamer].map(|window| window.cpu_percent);
         steps.say(format!(
-            "{feeds} feeds, pair {pair} of {pairs}: ours {:.3} %, ffmpeg {:.3} % of a core for each",
-            last(&ours),
-            last(&theirs)
+            "{feeds} feeds, round {round} of {}: ours {ours:.3} %, ffmpeg {ffmpeg:.3} %, GStreamer {gstreamer:.3} % of a \
+             core for each",
+            settings.windows
         ));
+        rounds.push(of);
     }
-    let gstreamer = load.gstreamer(feeds, settings.short_window).await?;
-    Ok(figures_of(feeds, kind, &ours, &theirs, gstreamer))
+    Ok(figures_of(feeds, kind, &rounds))
 }
 
-fn figures_of(
-    feeds: usize,
-    kind: &str,
-    ours: &[Window],
-    theirs: &[Window],
+/// Windows that were measured one after the other.
+#[derive(Debug, Clone, Copy)]
+struct Round {
+    ours: Window,
+    ffmpeg: Window,
     gstreamer: Window,
-) -> Vec<Figure> {
+}
+
+type OfRound = fn(&Round) -> &Window;
+
+fn figures_of(feeds: usize, kind: &str, rounds: &[Round]) -> Vec<Figure> {
     let name = |what: &str| format!("{what}_{feeds}x{kind}");
-    let ratios: Vec<f64> =
-        ours.iter().zip(theirs).map(|(ours, theirs)| ours.cpu_percent / theirs.cpu_percent).collect();
-    let spread = ratios.iter().map(|ratio| format!("{ratio:.3}")).collect::<Vec<_>>().join(" ");
-    let ratio = Figure::new(name("cpu_ratio_ours_ffmpeg"), median(&ratios), "ratio").note(spread);
-    let main = feeds == 50;
-    let mut figures = vec![if main { ratio.at_most(0.45).aim(0.12) } else { ratio }];
-    let all = [("ours", ours), ("ffmpeg", theirs), ("gstreamer", std::slice::from_ref(&gstreamer))];
-    for (who, windows) in all {
-        let of = |value: fn(&Window) -> f64| median(&windows.iter().map(value).collect::<Vec<_>>());
+    let ratio_to = |peer: OfRound, peer_name: &str| {
+        let ratios: Vec<f64> =
+            rounds.iter().map(|round| round.ours.cpu_percent / peer(round).cpu_percent).collect();
+        let spread = ratios.iter().map(|ratio| format!("{ratio:.3}")).collect::<Vec<_>>().join(" ");
+        Figure::new(name(&format!("cpu_ratio_ours_{peer_name}")), median(&ratios), "ratio").note(spread)
+    };
+    let to_ffmpeg = ratio_to(|round| &round.ffmpeg, "ffmpeg");
+    let to_ffmpeg = if feeds == 50 { to_ffmpeg.at_most(0.45).aim(0.12) } else { to_ffmpeg };
+    let mut figures = vec![to_ffmpeg, ratio_to(|round| &round.gstreamer, "gstreamer")];
+    let all: [(&str, OfRound); 3] = [
+        ("ours", |round| &round.ours),
+        ("ffmpeg", |round| &round.ffmpeg),
+        ("gstreamer", |round| &round.gstreamer),
+    ];
+    for (who, window) in all {
+        let of = |value: fn(&Window) -> f64| {
+            median(&rounds.iter().map(|round| value(window(round))).collect::<Vec<_>>())
+        };
         let cpu = of(|window| window.cpu_percent);
         figures.push(Figure::new(name(&format!("cpu_{who}")), cpu, "% of a core per stream"));
         let memory = of(|window| mib(window.memory.anonymous));
