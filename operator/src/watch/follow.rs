@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fmt::Debug;
 
-use futures::{Stream, StreamExt as _, TryStreamExt as _};
+use futures::{Stream, StreamExt as _, TryStreamExt as _, stream};
 use kube::core::DeserializeGuard;
 use kube::runtime::reflector::{self, ObjectRef, Store, store::Writer};
 use kube::runtime::{WatchStreamExt as _, watcher};
@@ -31,7 +31,7 @@ where
         + 'static,
 {
     let mut gate = Gate::new(cache, left_out.clone(), is_anothers);
-    watcher(api, watcher::Config::default())
+    watched(api, watcher::Config::default())
         .try_filter_map(move |event| std::future::ready(Ok(gate.pass(event))))
 }
 
@@ -49,7 +49,33 @@ where
         + Send
         + 'static,
 {
-    watcher(api, config).map_ok(Passed::from)
+    watched(api, config).map_ok(Passed::from)
+}
+
+/// What the API server answers where what came since the version that is asked for has been compacted.
+const COMPACTED: u16 = 410;
+
+/// A watch that lists anew also where its very start is refused as too far back: the watcher of kube 5.0 begins again by a list only
+/// where a watch that stands is told so, and else asks from the same version for ever.
+fn watched<K>(
+    api: Api<K>,
+    config: watcher::Config,
+) -> impl Stream<Item = watcher::Result<watcher::Event<K>>> + Send
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static,
+{
+    stream::unfold(None, move |standing| {
+        let begun = || watcher(api.clone(), config.clone()).boxed();
+        let mut events = standing.unwrap_or_else(begun);
+        async move {
+            let next = events.next().await?;
+            let is_compacted = matches!(
+                &next,
+                Err(watcher::Error::WatchStartFailed(kube::Error::Api(status))) if status.code == COMPACTED
+            );
+            Some((next, (!is_compacted).then_some(events)))
+        }
+    })
 }
 
 /// Fills a cache and calls `touched` with an object's state before and after, deletions and relists included.

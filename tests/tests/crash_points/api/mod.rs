@@ -161,7 +161,11 @@ fn watch(world: &World, target: &Target, since: u64) -> Answer {
     let inner = world.lock();
     if since < inner.view.compacted {
         let gone = Refusal { code: 410, reason: "Expired", message: "too old resource version".to_owned() };
-        return refuse(&gone);
+        // Either is seen: the answer itself, and the first event of a watch that was granted.
+        if since.is_multiple_of(2) {
+            return refuse(&gone);
+        }
+        return answer(200, &json!({ "type": "ERROR", "object": status(&gone) }));
     }
     let age = inner.view.age;
     drop(inner);
@@ -289,11 +293,14 @@ fn answer(code: u16, object: &Value) -> Answer {
 }
 
 fn refuse(refusal: &Refusal) -> Answer {
-    let status = json!({
+    answer(refusal.code, &status(refusal))
+}
+
+fn status(refusal: &Refusal) -> Value {
+    json!({
         "apiVersion": "v1", "kind": "Status", "metadata": {}, "status": "Failure",
         "message": refusal.message, "reason": refusal.reason, "code": refusal.code,
-    });
-    answer(refusal.code, &status)
+    })
 }
 
 #[cfg(test)]
