@@ -87,8 +87,7 @@ pub async fn figures(site: &Site, time: Duration, steps: &Steps) -> Result<Vec<F
         Figure::new("revoked_log_lines", since.loud_lines(site)? as f64, "lines")
             .at_most(SAID + streams / 2.0)
             .note("warnings and errors"),
-        Figure::new("revoked_events", since.events(site).await?.len() as f64, "events")
-            .at_most(SAID + 2.0 * streams),
+        of_events(&since.events(site).await?, streams),
     ];
     steps.done(format!("{} min without credentials, {} calls", time.as_secs() / 60, calls.len()));
     site.world.emulator.restore().await?;
@@ -121,16 +120,25 @@ fn of_cpu(thirds: &[f64; 3], steady: f64) -> Figure {
 }
 
 fn of_calls(calls: &[Call], time: Duration) -> Figure {
-    let mut operations: Vec<&str> = calls.iter().map(|call| call.operation.as_str()).collect();
-    operations.sort_unstable();
-    let shown: Vec<String> = operations
-        .chunk_by(|one, other| one == other)
-        .map(|same| format!("{} {}", same[0], same.len()))
-        .collect();
+    let shown = counted(calls.iter().map(|call| call.operation.as_str()));
     Figure::new("revoked_calls", calls.len() as f64 / time.as_secs_f64() * 60.0, "1/min")
         .at_most(CALLS_MAX)
         .aim(CALLS_MAX / 3.0)
-        .note(shown.join(", "))
+        .note(shown)
+}
+
+fn of_events(events: &[(String, String)], streams: f64) -> Figure {
+    Figure::new("revoked_events", events.len() as f64, "events")
+        .at_most(SAID + 2.0 * streams)
+        .note(counted(events.iter().map(|(_, reason)| reason.as_str())))
+}
+
+/// How many there are of each.
+fn counted<'a>(all: impl Iterator<Item = &'a str>) -> String {
+    let mut all: Vec<&str> = all.collect();
+    all.sort_unstable();
+    let counts = all.chunk_by(|one, other| one == other).map(|same| format!("{} {}", same[0], same.len()));
+    counts.collect::<Vec<_>>().join(", ")
 }
 
 /// Plays both acts, and waits for the end. The answer is how long it took until the last object was gone that keeps its stream;

@@ -42,10 +42,10 @@ impl Since {
         Ok(loud_lines(&String::from_utf8_lossy(log.get(self.said..).unwrap_or_default())))
     }
 
-    /// The names of the objects that events have been about since then, one for each event.
-    pub async fn events(&self, site: &Site) -> Result<Vec<String>> {
+    /// The names of the objects that events have been about since then, and their reasons, one for each event.
+    pub async fn events(&self, site: &Site) -> Result<Vec<(String, String)>> {
         let api: Api<Event> = site.world.api(&site.namespace);
-        let mut names = Vec::new();
+        let mut told = Vec::new();
         let mut params = ListParams::default().limit(PAGE);
         loop {
             let page = api.list(&params).await?;
@@ -53,10 +53,13 @@ impl Since {
                 .items
                 .into_iter()
                 .filter(|event| event.event_time.as_ref().is_some_and(|time| time.0 >= self.at));
-            names.extend(newer.map(|event| event.regarding.and_then(|about| about.name).unwrap_or_default()));
+            told.extend(newer.map(|event| {
+                let name = event.regarding.and_then(|about| about.name).unwrap_or_default();
+                (name, event.reason.unwrap_or_default())
+            }));
             match page.metadata.continue_.filter(|token| !token.is_empty()) {
                 Some(token) => params = params.continue_token(&token),
-                None => return Ok(names),
+                None => return Ok(told),
             }
         }
     }

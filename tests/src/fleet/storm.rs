@@ -118,7 +118,7 @@ impl<'a> Before<'a> {
         let flood = (site.names().len() / FLOOD) as f64;
         let said = flood.max(SAID as f64);
         let events = self.since.events(site).await?;
-        let events = events.iter().filter(|name| !name.starts_with(PREFIX)).count();
+        let events = events.iter().filter(|(name, _)| !name.starts_with(PREFIX)).count();
         let unready =
             site.names().iter().filter(|name| *name != self.target && !site.seen().get(name).is_ready);
         Ok(vec![
