@@ -136,10 +136,14 @@ pub(super) async fn follow<K>(
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
+    use std::convert::Infallible;
+    use std::sync::{Arc, Mutex};
+    use std::time::Duration;
 
-    use futures::stream;
-    use kube::ResourceExt;
+    use futures::FutureExt as _;
+    use http::{Request, Response};
+    use kube::client::Body;
+    use kube::{Client, ResourceExt};
     use serde_json::json;
     use streamfleet_crds::Camera;
 
@@ -194,6 +198,50 @@ mod tests {
         let expected =
             [told("a", false, true), told("a", true, false), told("b", false, true), told("b", true, true)];
         assert_eq!(touched(events).await, expected);
+    }
+
+    /// An API server that refuses the first watch as too far back; by then one of two objects is gone.
+    fn server(asked: &Arc<Mutex<Vec<&'static str>>>) -> Client {
+        let asked = Arc::clone(asked);
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let is_watch = request.uri().query().is_some_and(|query| query.contains("watch="));
+            let mut asked = asked.lock().unwrap();
+            let is_first = !asked.contains(&"watch");
+            asked.push(if is_watch { "watch" } else { "list" });
+            let (code, body) = match (is_watch, is_first) {
+                (true, true) => (
+                    410,
+                    json!({
+                        "kind": "Status", "status": "Failure", "reason": "Expired", "code": 410,
+                        "message": "too old resource version",
+                    })
+                    .to_string(),
+                ),
+                // Nothing comes any more.
+                (true, false) => return std::future::pending().left_future(),
+                (false, is_first) => {
+                    let names: &[&str] = if is_first { &["a", "b"] } else { &["b"] };
+                    let items: Vec<Camera> = names.iter().map(|name| camera(name, &json!({}))).collect();
+                    (200, json!({ "metadata": { "resourceVersion": "7" }, "items": items }).to_string())
+                }
+            };
+            let answer = Response::builder().status(code).body(Body::from(body.into_bytes())).unwrap();
+            std::future::ready(Ok::<_, Infallible>(answer)).right_future()
+        });
+        Client::new(service, "video")
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_watch_that_may_not_begin_where_it_ended_lists_anew() {
+        let asked = Arc::default();
+        let events = plain(Api::<Camera>::all(server(&asked)), watcher::Config::default());
+        let writer = Writer::default();
+        let cache = writer.as_reader();
+        let following = follow(events, writer, shrink::any, |_, _| ());
+        let _ = tokio::time::timeout(Duration::from_secs(60), following).await;
+        let names: Vec<_> = cache.state().iter().map(|camera| camera.name_any()).collect();
+        assert_eq!(names, ["b"], "what went meanwhile is forgotten");
+        assert_eq!(asked.lock().unwrap()[..4], ["list", "watch", "list", "watch"]);
     }
 
     #[tokio::test]
