@@ -66,7 +66,7 @@ lint: ## rustfmt, clippy, docs, helm lint
 	@scripts/check-machine lint
 	scripts/lint
 
-bench-producer: release ## what the producer costs, beside ffmpeg and GStreamer (15 minutes); target/bench/producer.json
+bench-producer: release ## what the producer costs, beside ffmpeg and GStreamer (25 minutes); target/bench/producer.json
 	@$(RELEASE)/streamfleet-bench producer
 
 bench-operator: release ## what the operator costs, how soon it is done, what it stands, with up to 10,000 streams (70 minutes, as root; STREAMS=1000, ONLY=storm,revoked, REVOKED_MINUTES=2); target/bench/operator.json

@@ -238,7 +238,7 @@ mod tests {
         let writer = Writer::default();
         let cache = writer.as_reader();
         let following = follow(events, writer, shrink::any, |_, _| ());
-        let _ = tokio::time::timeout(Duration::from_secs(60), following).await;
+        let _ = tokio::time::timeout(Duration::from_mins(1), following).await;
         let names: Vec<_> = cache.state().iter().map(|camera| camera.name_any()).collect();
         assert_eq!(names, ["b"], "what went meanwhile is forgotten");
         assert_eq!(asked.lock().unwrap()[..4], ["list", "watch", "list", "watch"]);
