@@ -71,13 +71,31 @@ async fn streams(ctx: &Context, places: &watch::Receiver<Places>) {
     loop {
         ticks.tick().await;
         let places = places.borrow().clone();
-        let (_, answer) = places.ask_from(0, |place| observer.sweep(place).boxed()).await;
+        let list = async |place| {
+            let answer = observer.sweep(place).await;
+            if answer.as_ref().is_err_and(|error| error.kind.is_refusal()) {
+                doubt(ctx, place);
+            }
+            answer
+        };
+        let (_, answer) = places.ask_from(0, |place| list(place).boxed()).await;
         let place = places.first();
         if answer.is_ok() {
             ctx.metrics.observed(&place.account, &place.region);
             tell_quota(ctx, place);
         }
         tell(ctx, place, "ListStreams", answer);
+    }
+}
+
+/// Who may not list may have lost every right, or the account: STS is asked now, and not only when the class is due. Otherwise
+/// its streams would be said to be in order for minutes, and each that is looked at meanwhile would be told twice.
+fn doubt(ctx: &Context, place: &Place) {
+    ctx.aws.checks.doubt(place);
+    for class in ctx.cluster.caches.classes.state() {
+        if ctx.settings.classes.covers_class(&class) && verified_place(&class).as_ref() == Some(place) {
+            ctx.cluster.triggers.classes.send(ObjectRef::from_obj(&*class));
+        }
     }
 }
 

@@ -95,6 +95,11 @@ impl ErrorKind {
             Self::NoCredentials | Self::CredentialsRefused | Self::RoleRefused | Self::WrongAccount
         )
     }
+
+    /// Whether it was refused who asked, which other credentials or another policy may cure.
+    pub const fn is_refusal(self) -> bool {
+        matches!(self, Self::Denied) || self.is_about_credentials()
+    }
 }
 
 /// The service's code for "fewer calls, please".

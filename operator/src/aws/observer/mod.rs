@@ -17,7 +17,6 @@ use tokio::time::Instant;
 
 use self::alarms::Alarms;
 pub use self::places::Places;
-use self::places::is_refusal;
 use self::settings::SettingsKept;
 use self::streams::Streams;
 use super::{
@@ -201,7 +200,7 @@ impl Observer {
     pub async fn fresh_settings(&self, place: &Place, arn: &str) -> Result<Settings, AwsError> {
         let read = self.read_settings(place, arn).await;
         if let Err(error) = &read
-            && is_refusal(error.kind)
+            && error.kind.is_refusal()
         {
             self.view(place).known().settings.refuse(arn, error.operation, Instant::now());
         }
@@ -329,7 +328,7 @@ impl Observer {
                 tracing::debug!(stream = arn, %error, "Settings are not read, it is tried again later");
                 let now = Instant::now();
                 known.settings.postpone(arn, now);
-                is_refusal(error.kind) && known.settings.refuse(arn, error.operation, now)
+                error.kind.is_refusal() && known.settings.refuse(arn, error.operation, now)
             }
         };
         stream_name(arn).filter(|_| is_news).map(ToOwned::to_owned)

@@ -60,14 +60,9 @@ impl Places {
     }
 }
 
-/// Whether it was refused who asked, which other credentials or another policy may cure.
-pub(super) const fn is_refusal(kind: ErrorKind) -> bool {
-    matches!(kind, ErrorKind::Denied) || kind.is_about_credentials()
-}
-
 /// Whether the same question may be answered elsewhere: other places have other roles, endpoints and certificates.
 const fn depends_on_place(kind: ErrorKind) -> bool {
-    is_refusal(kind) || matches!(kind, ErrorKind::Unreachable | ErrorKind::InvalidCaBundle)
+    kind.is_refusal() || matches!(kind, ErrorKind::Unreachable | ErrorKind::InvalidCaBundle)
 }
 
 #[cfg(test)]
