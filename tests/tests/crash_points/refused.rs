@@ -16,6 +16,8 @@ use crate::world::World;
 const ROLE: &str = "streamfleet";
 /// Longer than the sweep of settings takes.
 const SWEPT: Duration = Duration::from_hours(7);
+/// Longer than between two lists of the streams, and much less than between two checks of a class.
+const LISTED: Duration = Duration::from_mins(2);
 /// Longer than the longest back-off.
 const TRIED_AGAIN: Duration = Duration::from_mins(6);
 
@@ -99,6 +101,25 @@ fn settings_that_may_not_be_read_any_more_are_named_within_their_sweep_at_few_ca
         world.allow_all();
         tokio::time::sleep(TRIED_AGAIN).await;
         assert!(world.is_well(), "{}", world.says("Synced"));
+    });
+    clean(&world);
+}
+
+#[test]
+fn an_account_that_refuses_everything_is_noticed_by_the_next_list_and_not_when_its_class_is_due() {
+    let world = made();
+    world.during(async {
+        // The class is confirmed, and is due in ten minutes.
+        tokio::time::sleep(LISTED).await;
+        assert!(world.is_well(), "{}", world.says("Ready"));
+        for operation in ["GetCallerIdentity", "ListStreams", "ListTagsForStream", "DescribeAlarms"] {
+            world.deny(ROLE, operation);
+        }
+        tokio::time::sleep(LISTED).await;
+        assert!(world.says("Ready").contains("StreamClassNotReady"), "{}", world.says("Ready"));
+        world.allow_all();
+        tokio::time::sleep(TRIED_AGAIN).await;
+        assert!(world.is_well(), "{}", world.says("Ready"));
     });
     clean(&world);
 }
