@@ -37,7 +37,7 @@ demo: ## the whole way on this machine: cluster, cameras, stored video, a clip; 
 	cargo build --locked --release --workspace
 	$(RELEASE)/streamfleet-dev demo
 
-demo-down: ## take the demo down; nothing is left but the emulator's data
+demo-down: ## take the demo down; the cache folder with the emulator's data stays
 	@found() { compgen -G "$$1" >/dev/null; }
 	if ! found /var/lib/streamfleet/cluster-0 && ! found /sys/class/net/sf0 && ! found '/run/netns/sf0-*' &&
 	  ! found '/sys/fs/cgroup/*/sf0-*'; then
